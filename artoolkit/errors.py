@@ -1,0 +1,105 @@
+"""Every way in which artoolkit can fail, each with its exit code.
+
+A message is one line that says what happened, what was found, what was expected and what to do
+next. Code raises the class that fits; the command line prints the line and exits with its code.
+Misuse of the Python API raises `ValueError` instead, as in any library.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ArtoolkitError(Exception):
+    """One line for a person: what, got, expected, next step."""
+
+    exit_code: ClassVar[int] = 10
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object | None = None,
+        expected: object | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what, self.got, self.expected, self.hint = what, got, expected, hint
+        parts = [what]
+        if got is not None:
+            parts.append(f"got {got}")
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        line = "; ".join(parts)
+        super().__init__(" ".join((f"{line}. {hint}" if hint else line).split()))
+
+
+class UsageError(ArtoolkitError):
+    """The options contradict each other, or a name is unknown."""
+
+    exit_code = 2
+
+
+class DataError(ArtoolkitError):
+    """A data set, an image or a label cannot be used."""
+
+    exit_code = 4
+
+
+class CheckpointError(ArtoolkitError):
+    """A checkpoint or a file of published weights cannot be used."""
+
+    exit_code = 5
+
+
+class BundleError(ArtoolkitError):
+    """A bundle is incomplete, changed, or made for something else."""
+
+    exit_code = 6
+
+
+class RecipeError(ArtoolkitError):
+    """A recipe, target or other settings file is wrong."""
+
+    exit_code = 7
+
+
+class MissingLibraryError(ArtoolkitError):
+    """An optional library is needed and not installed."""
+
+    exit_code = 8
+
+
+class ExportError(ArtoolkitError):
+    """A network cannot be turned into a deployed graph."""
+
+    exit_code = 9
+
+
+class TrainingError(ArtoolkitError):
+    """Training cannot go on: a loss is not finite, or a run cannot be resumed."""
+
+    exit_code = 11
+
+
+class BackendError(ArtoolkitError):
+    """A backend, device or engine cannot run what it was given."""
+
+    exit_code = 12
+
+
+class EngineError(BackendError):
+    """An engine cannot be built, or was built for something else."""
+
+    exit_code = 13
+
+
+class DownloadError(ArtoolkitError):
+    """A file could not be fetched, or is not the file that was published."""
+
+    exit_code = 14
+
+
+class StorageError(ArtoolkitError):
+    """A file cannot be written: the disk is full, or the folder is read-only."""
+
+    exit_code = 15

@@ -1,0 +1,53 @@
+"""Optional libraries: imported where they are needed, explained where they are missing.
+
+`require` is the only way in which artoolkit imports a heavy or vendor library on behalf of a user;
+`doctor` lists the same table.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from artoolkit.errors import MissingLibraryError
+
+INSTALL = {
+    "torch": 'pip install "artoolkit[train]"',
+    "cv2": 'pip install "artoolkit[train]"',
+    "safetensors": 'pip install "artoolkit[train]"',
+    "accelerate": 'pip install "artoolkit[train]"',
+    "scipy": 'pip install "artoolkit[train]"',
+    "matplotlib": 'pip install "artoolkit[train]"',
+    "jinja2": 'pip install "artoolkit[train]"',
+    "tensorboard": 'pip install "artoolkit[train]"',
+    "onnx": 'pip install "artoolkit[train]"',
+    "onnxscript": 'pip install "artoolkit[train]"',
+    "h5py": 'pip install "artoolkit[nyuv2]"',
+    "onnxruntime": 'pip install "artoolkit[cpu]" (or "artoolkit[gpu]" with an NVIDIA GPU)',
+    "cuda.bindings": 'pip install "artoolkit[gpu]"',
+    "pycuda": 'pip install "artoolkit[gpu]"',
+    "tensorrt": 'pip install "artoolkit[tensorrt]" (on a Jetson it comes with JetPack)',
+    "tensorrt_rtx": 'pip install "artoolkit[rtx]"',
+    "cryptography": 'pip install "artoolkit[sign]"',
+}
+
+
+def is_installed(name: str) -> bool:
+    """Whether the module `name` can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+def require(name: str, purpose: str) -> ModuleType:
+    """The module `name`, or a `MissingLibraryError` that says what it is for and how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        cause = "is not installed" if not is_installed(name) else f"does not import ({error})"
+        install = INSTALL.get(name, f"pip install {name}")
+        raise MissingLibraryError(
+            f"{purpose} needs {name}, which {cause}", hint=f"Install it: {install}"
+        ) from error

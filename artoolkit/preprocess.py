@@ -1,0 +1,56 @@
+"""From a decoded image to the network's input, and from its labels back to the image's size.
+
+This is the only preprocessing in artoolkit: every backend, on the workstation and on the robot,
+goes through `fit_image` and `fit_labels`. Normalisation happens inside the deployed graph with the
+numbers of `Preprocess`; `normalise` is its reference in numpy.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Preprocess(BaseModel):
+    """What the graph does to a pixel: reorder the channels, then (value - mean) / std.
+
+    `mean` and `std` are in units of 0-255 and in the order of `channel_order`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+def fit_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 RGB H x W x 3 -> the same at `size_hw`, bilinear (antialiased when it shrinks)."""
+    if image.shape[:2] == tuple(size_hw):
+        return image
+    resized = Image.fromarray(image).resize(size_hw[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def fit_labels(labels: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 train ids H x W -> the same at `size_hw`, nearest neighbour: no id is invented."""
+    if labels.shape == tuple(size_hw):
+        return labels
+    resized = Image.fromarray(labels).resize(size_hw[::-1], Image.Resampling.NEAREST)
+    return np.asarray(resized)
+
+
+def normalise(images_NHW3: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+    """uint8 RGB N x H x W x 3 -> float32 N x 3 x H x W, as the deployed graph does it."""
+    ordered = images_NHW3 if preprocess.channel_order == "rgb" else images_NHW3[..., ::-1]
+    mean = np.asarray(preprocess.mean, np.float32)
+    std = np.asarray(preprocess.std, np.float32)
+    normalised = (ordered.astype(np.float32) - mean) / std
+    return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))

@@ -1,0 +1,121 @@
+"""What crosses a boundary: tensors of a graph, and the device that a bundle is made for.
+
+A `Target` is written in TOML (`export/targets/*.toml`), chosen by name or path, and carried in
+the bundle, so that the margins of every check are declared before anything is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artoolkit.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Precision = Literal["fp32", "tf32", "fp16", "int8"]
+Head = Literal["argmax", "chain", "sparse"]
+BackendName = Literal["torch", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+CheckName = Literal[
+    "graph", "training-only parts", "plan", "memory", "latency", "outputs", "accuracy"
+]
+
+
+class Frozen(BaseModel):
+    """A record that is read from a file: immutable, and every unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(Frozen):
+    """A named input or output with a static shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class RunnerSpec(Frozen):
+    """What an open runner takes and gives, and the settings that are really in effect."""
+
+    backend: BackendName
+    device: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Margins(Frozen):
+    """What counts as equal, declared before measuring."""
+
+    latency_percent: float = Field(default=2.0, gt=0)
+    accuracy_points: float = Field(default=0.5, gt=0)
+    scores_atol: dict[str, float] = {"fp32": 1e-3, "tf32": 5e-2, "fp16": 5e-2, "int8": 5.0}
+    label_agreement: dict[str, float] = {
+        "fp32": 0.9999, "tf32": 0.999, "fp16": 0.999, "int8": 0.97
+    }  # fmt: skip
+    exported_points: dict[str, float] = {"fp32": 0.05, "tf32": 0.1, "fp16": 0.1, "int8": 0.5}
+
+
+class Target(Frozen):
+    """The one device, size and form that a bundle is made for.
+
+    `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
+    input's by default). `required` lists the checks whose absence leaves a verdict undecided.
+    """
+
+    name: str
+    description: str = ""
+    imgsz: tuple[int, int]
+    output_size: tuple[int, int] | None = None
+    batch: int = Field(default=1, ge=1)
+    precision: Precision = "fp32"
+    head: Head = "argmax"
+    backend: BackendName = "onnxruntime"
+    device: str = "cpu"
+    opset: int = Field(default=20, ge=17, le=20)
+    threads: int | None = Field(default=None, ge=1)
+    compute_capabilities: tuple[str, ...] = ()
+    tensorrt: str | None = None
+    margins: Margins = Margins()
+    required: tuple[CheckName, ...] = (
+        "graph", "training-only parts", "memory", "latency", "outputs", "accuracy"
+    )  # fmt: skip
+
+    @property
+    def labels_hw(self) -> tuple[int, int]:
+        """Height and width of the label map that the graph returns."""
+        return self.output_size or self.imgsz
+
+
+def problems(error: ValidationError) -> str:
+    """All problems of a validated file in one line, each with the place and the value."""
+    return "; ".join(
+        f"{'.'.join(map(str, p['loc'])) or 'file'}: {p['msg']}, got {p['input']!r:.80}"
+        for p in error.errors()
+    )
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file, or a `RecipeError` that names the file and the place."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no {what} at {path}", hint="Check the path.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{what} {path} cannot be read: {error}") from error
+
+
+def target_from_toml(path: Path, **changes: Any) -> Target:
+    """The target in `path`, with `changes` (None: unchanged) put over it."""
+    values = read_toml(path, "target") | {k: v for k, v in changes.items() if v is not None}
+    try:
+        return Target.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"target {path} is not valid: {problems(error)}") from error
