@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artoolkit.errors import RecipeError
 
@@ -68,6 +68,8 @@ class Target(Frozen):
 
     `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
     input's by default). `required` lists the checks whose absence leaves a verdict undecided.
+    `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
+    (">=10.3,<12"); `precisions` are those the device can run, `memory_gib` what it has.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Target(Frozen):
     output_size: tuple[int, int] | None = None
     batch: int = Field(default=1, ge=1)
     precision: Precision = "fp32"
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "int8")
     head: Head = "argmax"
     backend: BackendName = "onnxruntime"
     device: str = "cpu"
@@ -83,10 +86,18 @@ class Target(Frozen):
     threads: int | None = Field(default=None, ge=1)
     compute_capabilities: tuple[str, ...] = ()
     tensorrt: str | None = None
+    tensorrt_rtx: str | None = None
+    memory_gib: float | None = Field(default=None, gt=0)
     margins: Margins = Margins()
     required: tuple[CheckName, ...] = (
         "graph", "training-only parts", "memory", "latency", "outputs", "accuracy"
     )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _precision_runs(self) -> Target:
+        if self.precision not in self.precisions:
+            raise ValueError(f"{self.name} runs {', '.join(self.precisions)}, not {self.precision}")
+        return self
 
     @property
     def labels_hw(self) -> tuple[int, int]:

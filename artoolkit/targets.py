@@ -1,0 +1,44 @@
+"""Targets by name or path: the files of `export/targets`, in a checkout and in an installed wheel.
+
+Read first: `artoolkit.spec.Target`, which says what a target declares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from artoolkit.errors import UsageError
+from artoolkit.spec import Target, target_from_toml
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _folder() -> Path:
+    """The wheel carries `export/` as `artoolkit/_export`; a checkout has it beside the package."""
+    installed = _PACKAGE / "_export" / "targets"
+    return installed if installed.is_dir() else _PACKAGE.parent / "export" / "targets"
+
+
+def list_targets() -> dict[str, Path]:
+    """Name -> file of every target that comes with artoolkit, sorted by name."""
+    return {path.stem: path for path in sorted(_folder().glob("*.toml"))}
+
+
+def find_target(name_or_path: str | Path, **changes: Any) -> Target:
+    """The target called `name_or_path`, or read from it where it ends in .toml.
+
+    `changes` (None: unchanged) are put over the file's values, as `precision="fp16"`. Raises
+    `UsageError` for an unknown name, `RecipeError` for a file that is missing or not valid.
+    """
+    if Path(name_or_path).suffix == ".toml":
+        return target_from_toml(Path(name_or_path), **changes)
+    known = list_targets()
+    path = known.get(str(name_or_path))
+    if path is None:
+        raise UsageError(
+            f"no target is called {str(name_or_path)!r}",
+            expected=f"one of {', '.join(known)}",
+            hint="Or give the path of a target file, ending in .toml.",
+        )
+    return target_from_toml(path, **changes)
