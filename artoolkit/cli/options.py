@@ -1,0 +1,146 @@
+"""Options that several verbs share, so that they read and mean the same everywhere.
+
+Nothing heavy is imported here: `--help` has to be instant, also where torch is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from artoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.data import DataSet
+
+    ParamType = click.ParamType[Any]  # generic since click 8.5 only
+else:
+    ParamType = click.ParamType
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Item = TypeVar("Item")
+Decorator = Callable[[Command], Command]
+
+BACKENDS = ("torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
+ROOT_VARIABLE = "CITYSCAPES_DATASET"
+
+
+class CommaList(ParamType, Generic[Item]):
+    """Several values in one option, separated by commas: `--scales 0.5,1,1.5` -> a tuple."""
+
+    def __init__(self, kind: Callable[[str], Item], choices: tuple[Item, ...] = ()) -> None:
+        self.kind, self.choices = kind, choices
+        self.name = "a,b,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Item, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            items = tuple(self.kind(part.strip()) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not a list of {self.kind.__name__} with commas", param, ctx)
+        if not items:
+            self.fail("at least one value is needed", param, ctx)
+        unknown = [item for item in items if self.choices and item not in self.choices]
+        if unknown:
+            self.fail(
+                f"{unknown[0]!r} is not one of {', '.join(map(str, self.choices))}", param, ctx
+            )
+        return items
+
+
+def device_name(value: str) -> str:
+    """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and `dla:0` as they are (Ultralytics' words)."""
+    name = f"cuda:{value}" if value.isdecimal() else value.lower()
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "dla") or (":" in name and not index.isdecimal()):
+        raise UsageError(
+            "--device is unknown", got=repr(value), expected="cpu, 0, cuda, cuda:0 or dla:0"
+        )
+    return name
+
+
+def _device(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else device_name(value)
+
+
+def dataset_options(*, required: bool = False) -> Decorator[Command]:
+    """`--dataset`, `--data-root` and `--classes`; pass their values to `open_data`."""
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option(
+                "--classes",
+                type=click.Path(path_type=Path, dir_okay=False),
+                help="Class table of a folder data set (TOML).",
+            ),
+            click.option(
+                "--data-root",
+                envvar=ROOT_VARIABLE,
+                show_envvar=True,
+                type=click.Path(path_type=Path, file_okay=False),
+                help="Folder that holds the data set.",
+            ),
+            click.option(
+                "--dataset",
+                required=required,
+                metavar="NAME",
+                help="Data set: cityscapes, camvid, nyuv2, folder.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def open_data(dataset: str, data_root: Path | None, classes: Path | None = None) -> DataSet:
+    """The data set that the options name; `UsageError` when no root was given."""
+    if data_root is None:
+        raise UsageError(
+            f"data set {dataset} needs its folder",
+            hint=f"Give --data-root DIR, or set {ROOT_VARIABLE}.",
+        )
+    from artoolkit.data import open_dataset
+
+    return open_dataset(dataset, data_root, classes=classes)
+
+
+def imgsz_option(*, help_text: str = "Image size in pixels: height width.") -> Decorator[Command]:
+    """`--imgsz H W` -> `imgsz: tuple[int, int] | None`."""
+    return click.option(
+        "--imgsz", nargs=2, type=click.IntRange(min=1), metavar="H W", help=help_text
+    )
+
+
+def device_option(default: str | None = "cpu") -> Decorator[Command]:
+    """`--device cpu|0|cuda:0` -> `device: str`, as `torch.device` takes it."""
+    return click.option(
+        "--device",
+        default=default,
+        show_default=default is not None,
+        callback=_device,
+        metavar="cpu|0|cuda:0",
+        help="Where to run.",
+    )
+
+
+def backend_option(default: str = "onnxruntime") -> Decorator[Command]:
+    """`--backend` -> `backend: str`."""
+    return click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default=default,
+        show_default=True,
+        help="What runs the network.",
+    )
+
+
+def out_option(*, help_text: str, required: bool = True) -> Decorator[Command]:
+    """`--out PATH` -> `out: Path`."""
+    return click.option("--out", required=required, type=click.Path(path_type=Path), help=help_text)
