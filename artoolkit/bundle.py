@@ -198,6 +198,13 @@ def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _copy_sealed(bundle: Bundle, folder: Path) -> None:
+    """Only what the manifest covers: evidence and engines of the original stay with it."""
+    folder.mkdir()
+    for name in (*bundle.manifest.files, MANIFEST):
+        shutil.copyfile(bundle.path / name, folder / name)
+
+
 def write_bundle(
     out: Path,
     *,
@@ -219,11 +226,12 @@ def write_bundle(
     N x H x W x 3 at the target's size, `golden_labels`: uint8 N x H x W, what the trained network
     says of them. Raises `BundleError` if `out` is taken, `StorageError` if it cannot be written.
     """
+    inner = None if baseline is None else open_bundle(baseline)
     with _new_folder(out, overwrite=overwrite) as folder:
         shutil.copyfile(model, folder / MODEL)
         np.savez_compressed(folder / GOLDEN, images=golden_images, labels=golden_labels)
-        if baseline is not None:
-            shutil.copytree(baseline, folder / BASELINE)
+        if inner is not None:
+            _copy_sealed(inner, folder / BASELINE)
         write_sealed(
             folder / MANIFEST,
             {
@@ -238,7 +246,7 @@ def write_bundle(
                 "trained": list(trained),
                 "provenance": dict(provenance),
                 "files": {name: file_sha256(folder / name) for name in (MODEL, GOLDEN)},
-                "baseline": None if baseline is None else _read_manifest(baseline).sha256,
+                "baseline": inner.manifest.sha256 if inner else None,
             },
         )
     return open_bundle(out)

@@ -7,6 +7,7 @@ values is refused too: a seal covers bytes, not meanings.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,7 +52,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise StorageError(
             f"cannot write {path}: {error.strerror}", hint="Free some space or choose another path."
         ) from error
