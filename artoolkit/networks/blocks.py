@@ -1,0 +1,116 @@
+"""The parts that several networks share: convolution with normalisation, residual blocks, resizing.
+
+`Bottleneck(stride_first=True)` is Caffe's (the stride in the first 1x1), False torchvision's (in
+the 3x3).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def resize(x: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Bilinear resizing to `size_hw`; nothing where the size is right already."""
+    if (x.shape[-2], x.shape[-1]) == tuple(size_hw):
+        return x
+    return functional.interpolate(x, size_hw, mode="bilinear", align_corners=align_corners)
+
+
+def halved(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Half the size, rounded up, as a convolution of stride 2 and padding 1 does to a 3x3 map."""
+    return (size_hw[0] + 1) // 2, (size_hw[1] + 1) // 2
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation, and the activation unless `act` is False.
+
+    Padding keeps the size at stride 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        act: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.act = nn.ReLU(inplace=True) if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.norm(self.conv(x)))
+        return out
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return ConvNorm(in_channels, out_channels, stride=stride, act=False)
+
+
+class Bottleneck(nn.Module):
+    """1x1 to `width`, 3x3, 1x1 to 4 x `width`, added to the shortcut, then ReLU."""
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        stride_first: bool = False,
+    ) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_first else (1, stride)
+        self.conv1 = ConvNorm(in_channels, width, stride=first)
+        self.conv2 = ConvNorm(width, width, 3, stride=second, dilation=dilation)
+        self.conv3 = ConvNorm(width, 4 * width, act=False)
+        self.shortcut = _shortcut(in_channels, 4 * width, stride)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return out
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions of `width`, added to the shortcut, then ReLU."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        stride_first: bool = True,
+    ) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_first else (1, stride)
+        self.conv1 = ConvNorm(in_channels, width, 3, stride=first, dilation=dilation)
+        self.conv2 = ConvNorm(width, width, 3, stride=second, act=False)
+        self.shortcut = _shortcut(in_channels, width, stride)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.conv2(self.conv1(x)) + self.shortcut(x))
+        return out

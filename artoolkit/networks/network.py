@@ -1,0 +1,66 @@
+"""What every network of artoolkit is to the rest of it: images in, scores out, facts attached.
+
+Read `builder.py` next: it holds the numbers of every network. Legend: B batch, C classes,
+H W pixels of the image, h w positions of the score map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from artoolkit.preprocess import Preprocess
+
+Outputs = dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """A segmentation network: B x 3 x H x W float images -> B x C x h x w float scores.
+
+    Images are normalised as `preprocess` says. In evaluation mode `forward` returns the main score
+    map; in training mode a dict with "main" and one entry per name of `aux_weights`, each a score
+    map of its own resolution. `ValueError` for an image smaller than `minimum_hw`.
+
+    `align_corners` and `output_stride` describe how the main scores lie on the image: they are
+    brought to the label's size by bilinear resizing with this `align_corners`. `encoder` and
+    `training_only` are prefixes of state-dict keys: the trunk that can be pre-trained, and what
+    never reaches a device.
+    """
+
+    align_corners: bool = True
+    output_stride: int = 4
+    aux_weights: ClassVar[Mapping[str, float]] = {}
+    training_only: tuple[str, ...] = ()
+    encoder: tuple[str, ...] = ("trunk.",)
+    minimum_hw: tuple[int, int] = (32, 32)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.name = type(self).__name__
+        self.layout: str | None = None
+        self.options: dict[str, Any] = {}
+        self.preprocess = Preprocess()
+
+    def check_size(self, images_B3HW: Tensor) -> tuple[int, int]:
+        """Height and width of the images, or a `ValueError` if a side is too short."""
+        height, width = images_B3HW.shape[-2:]
+        if height < self.minimum_hw[0] or width < self.minimum_hw[1]:
+            least = " x ".join(map(str, self.minimum_hw))
+            raise ValueError(
+                f"an image of {height} x {width} pixels; {self.name} needs at least {least}"
+            )
+        return height, width
+
+    def initialise(self) -> None:
+        """Kaiming's normal for convolutions; classifiers start near zero, so near equal scores."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                if module.out_channels == self.num_classes and module.bias is not None:
+                    nn.init.normal_(module.weight, std=0.01)
+                else:
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
