@@ -1,0 +1,128 @@
+"""What training minimises: named, unscaled terms, their weights in one dict, one sum.
+
+B batch, C classes, h w score pixels, H W label pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from artoolkit.losses.affinity import check_inputs, check_label_range, check_options, image_losses
+from artoolkit.losses.cross_entropy import HardExamples, pixel_losses, pixel_weights
+
+MAIN = "main"
+CROSS_ENTROPY = "cross_entropy"
+AFFINITY = "affinity_regression"
+
+
+class Objective(nn.Module):
+    """Cross-entropy of every output, and affinity regression of the main one.
+
+    Terms: `cross_entropy` (of the main output), one per name of `aux_weights` (cross-entropy of
+    that auxiliary output), and `affinity_regression`, which is not even computed at weight 0 (the
+    control arm) unless `monitor_affinity` asks for its value, without a gradient.
+
+    Scores of any size are brought to the label's size by bilinear resizing with `align_corners`;
+    labels are never resized. Cross-entropy is the mean over labelled pixels, 0 where there is none:
+    weighted by `class_weights` (C numbers) as in `torch.nn.functional.cross_entropy`, and over hard
+    pixels only with `ohem`. `grid`, `sizes`, `stride`, `include_self` and `generator` are those of
+    `affinity_regression`. `weights` may be changed between steps.
+
+    `mean_count` is for several processes that average their gradients: it maps a count (labelled
+    pixels, valid images) to its mean over the processes, and so makes every term's average over
+    processes the mean over the global batch.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        align_corners: bool,
+        ar_weight: float = 0.1,
+        grid: str = "center",
+        sizes: tuple[int, ...] = (12, 6),
+        stride: int | None = None,
+        include_self: bool = True,
+        generator: torch.Generator | None = None,
+        aux_weights: Mapping[str, float] | None = None,
+        ignore_index: int = 255,
+        class_weights: Sequence[float] | Tensor | None = None,
+        ohem: HardExamples | None = None,
+        monitor_affinity: bool = False,
+        mean_count: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        check_options(grid, sizes, stride)
+        auxiliary = dict(aux_weights or {})
+        if reserved := {MAIN, CROSS_ENTROPY, AFFINITY} & set(auxiliary):
+            raise ValueError(f"aux_weights: {', '.join(sorted(reserved))} is a name of this class")
+        self.auxiliary = tuple(auxiliary)
+        self.weights = {CROSS_ENTROPY: 1.0, **auxiliary}
+        if ar_weight != 0 or monitor_affinity:
+            self.weights[AFFINITY] = float(ar_weight)
+        self.grid, self.sizes, self.stride = grid, tuple(sizes), stride
+        self.include_self, self.generator = include_self, generator
+        self.align_corners, self.ignore_index = align_corners, ignore_index
+        self.ohem, self.mean_count = ohem, mean_count
+        weights = None if class_weights is None else torch.as_tensor(class_weights).float()
+        # Not persistent: the objective leaves nothing in a checkpoint.
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Score maps B x C x h x w by name ("main" among them), integer labels B x H x W -> terms.
+
+        The terms are unscaled scalars, at least float32. Raises ValueError where an output is
+        missing, or scores and labels do not fit together.
+        """
+        if missing := [name for name in (MAIN, *self.auxiliary) if name not in outputs]:
+            raise ValueError(
+                f"outputs: {', '.join(missing)} missing; got {', '.join(outputs) or 'none'}"
+            )
+        terms = {CROSS_ENTROPY: self._cross_entropy(outputs[MAIN], labels)}
+        terms |= {name: self._cross_entropy(outputs[name], labels) for name in self.auxiliary}
+        if AFFINITY in self.weights:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights[AFFINITY] != 0):
+                terms[AFFINITY] = self._affinity(outputs[MAIN], labels)
+        return terms
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of the terms: what is minimised."""
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+    def _cross_entropy(self, scores: Tensor, labels: Tensor) -> Tensor:
+        check_inputs(scores, labels)
+        check_label_range(labels, scores.shape[1], self.ignore_index)
+        losses = pixel_losses(
+            scores, labels, align_corners=self.align_corners, ignore_index=self.ignore_index
+        )
+        weights = pixel_weights(
+            losses,
+            labels,
+            ignore_index=self.ignore_index,
+            class_weights=self.class_weights,
+            hard_examples=self.ohem,
+        )
+        return self._mean((losses * weights).sum(), weights.sum())
+
+    def _affinity(self, scores: Tensor, labels: Tensor) -> Tensor:
+        losses, counted = image_losses(
+            scores,
+            labels,
+            grid=self.grid,
+            sizes=self.sizes,
+            stride=self.stride,
+            ignore_index=self.ignore_index,
+            align_corners=self.align_corners,
+            include_self=self.include_self,
+            generator=self.generator,
+        )
+        return self._mean(losses.sum(), counted.sum().to(losses.dtype))
+
+    def _mean(self, total: Tensor, count: Tensor) -> Tensor:
+        if self.mean_count is not None:
+            count = self.mean_count(count)
+        return total / torch.where(count > 0, count, 1)

@@ -1,0 +1,180 @@
+"""Where the points of the affinity-regression loss lie, and how scores are read there.
+
+A point is a pixel of the label. Its scores are what bilinear upsampling of the score map to the
+label's size would give at that pixel, read from the low-resolution map with four taps; nothing is
+upsampled. Labels are never resized.
+
+B batch, C classes, h w score pixels, H W label pixels, N points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Grid = Literal["center", "paper", "jitter", "all"]
+GRIDS: tuple[str, ...] = get_args(Grid)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Label pixels, as int64 rows and columns of shape B or 1 x N."""
+
+    rows: Tensor
+    cols: Tensor
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Two neighbours along one axis and the share of the upper one, in [0, 1)."""
+
+    lower: Tensor
+    upper: Tensor
+    share: Tensor
+
+
+def axis_taps(
+    positions: Tensor, *, size_in: int, size_out: int, align_corners: bool, dtype: torch.dtype
+) -> Taps:
+    """Where output positions of a bilinear resize from `size_in` to `size_out` read their input.
+
+    The same rule as `torch.nn.functional.interpolate`, in integers, so that a position on an input
+    pixel has a share of exactly 0.
+    """
+    if align_corners:
+        numerator, denominator = positions * (size_in - 1), max(size_out - 1, 1)
+    else:
+        numerator = ((2 * positions + 1) * size_in - size_out).clamp(min=0)
+        denominator = 2 * size_out
+    lower = (numerator // denominator).clamp(max=size_in - 1)
+    share = (numerator - lower * denominator).to(dtype) / denominator
+    return Taps(lower, (lower + 1).clamp(max=size_in - 1), share)
+
+
+def grid_points(
+    label_hw: tuple[int, int],
+    *,
+    grid: str,
+    sizes: tuple[int, ...],
+    stride: int,
+    batch: int,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> Points:
+    """The points of a grid: for `jitter` other ones for every image, else one row for all."""
+    height, width = label_hw
+    if grid == "all":
+        grids = [(strided(height, stride, device), strided(width, stride, device))]
+        return _cross(grids)
+    if grid == "jitter":
+        return _jittered(label_hw, sizes=sizes, batch=batch, device=device, generator=generator)
+    offset = 1 if grid == "center" else 0
+    return _cross(
+        [(_cells(height, n, offset, device), _cells(width, n, offset, device)) for n in sizes]
+    )
+
+
+def strided(length: int, stride: int, device: torch.device) -> Tensor:
+    """Every `stride`-th position from stride // 2 on; the last one where the axis ends before."""
+    return torch.arange(min(stride // 2, length - 1), length, stride, device=device)
+
+
+def read_points(
+    scores: Tensor, points: Points, *, label_hw: tuple[int, int], align_corners: bool
+) -> Tensor:
+    """Scores B x C x h x w at the points of an H x W label: B x C x N, at least float32.
+
+    Where the map has the label's size already, the points are read directly, so that a score of
+    -inf stays what it is; between pixels, 0 * inf would make NaN of it.
+    """
+    index, weight = flat_taps(
+        points,
+        score_hw=(scores.shape[2], scores.shape[3]),
+        label_hw=label_hw,
+        align_corners=align_corners,
+        dtype=accumulation_dtype(scores.dtype),
+    )
+    batch, classes = scores.shape[:2]
+    taps, n = index.shape[1:]
+    flat = index.reshape(-1, 1, taps * n).expand(batch, classes, -1)
+    # One gather for all taps: each gather's gradient is a dense score map.
+    values = scores.flatten(2).gather(2, flat).to(weight.dtype)
+    if taps == 1:
+        return values
+    return (values.view(batch, classes, taps, n) * weight.unsqueeze(1)).sum(2)
+
+
+def flat_taps(
+    points: Points,
+    *,
+    score_hw: tuple[int, int],
+    label_hw: tuple[int, int],
+    align_corners: bool,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """Flat score-map indices and bilinear weights, both (B or 1) x taps x N; taps is 1 or 4."""
+    width = score_hw[1]
+    if score_hw == label_hw:
+        index = (points.rows * width + points.cols).unsqueeze(1)
+        return index, torch.ones_like(index, dtype=dtype)
+    y, x = (
+        axis_taps(p, size_in=i, size_out=o, align_corners=align_corners, dtype=dtype)
+        for p, i, o in zip((points.rows, points.cols), score_hw, label_hw, strict=True)
+    )
+    corners = [
+        (row * width + col, v * u)
+        for row, v in ((y.lower, 1 - y.share), (y.upper, y.share))
+        for col, u in ((x.lower, 1 - x.share), (x.upper, x.share))
+    ]
+    return (
+        torch.stack([index for index, _ in corners], 1),
+        torch.stack([weight for _, weight in corners], 1),
+    )
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float64 stays; everything else is computed in float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _cells(length: int, n: int, offset: int, device: torch.device) -> Tensor:
+    return (2 * torch.arange(n, device=device) + offset) * length // (2 * n)
+
+
+def _cross(grids: list[tuple[Tensor, Tensor]]) -> Points:
+    return Points(
+        torch.cat([rows.repeat_interleave(len(cols)) for rows, cols in grids])[None],
+        torch.cat([cols.repeat(len(rows)) for rows, cols in grids])[None],
+    )
+
+
+def _jittered(
+    label_hw: tuple[int, int],
+    *,
+    sizes: tuple[int, ...],
+    batch: int,
+    device: torch.device,
+    generator: torch.Generator | None,
+) -> Points:
+    """One uniformly random pixel of every cell, independently for every image and cell."""
+    axes: list[list[Tensor]] = [[], []]
+    for n in sizes:
+        cell = torch.arange(n * n, device=device)
+        cells = (cell // n, cell % n)
+        for axis, length, index in zip(axes, label_hw, cells, strict=True):
+            first = index * length // n
+            # A label with fewer pixels than cells leaves cells without a pixel: take its first.
+            extent = ((index + 1) * length // n - first).clamp(min=1)
+            axis.append(first + _random_below(extent, batch, generator))
+    return Points(torch.cat(axes[0], 1), torch.cat(axes[1], 1))
+
+
+def _random_below(extent: Tensor, batch: int, generator: torch.Generator | None) -> Tensor:
+    """int64 batch x N in [0, extent), drawn on the generator's own device."""
+    source = extent.device if generator is None else generator.device
+    share = torch.rand(batch, extent.numel(), generator=generator, device=source)
+    # float32 rand can be 1 - 2^-24, whose product with a large extent rounds up to the extent.
+    return torch.minimum((share.to(extent.device) * extent).long(), extent - 1)
