@@ -1,0 +1,164 @@
+"""A checkpoint: one safetensors file with weights, and everything needed to use them, as JSON.
+
+Never a pickle: reading a checkpoint runs no code. `published.py` reads what others publish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from artoolkit.errors import CheckpointError
+from artoolkit.labels import LabelTable
+from artoolkit.networks.builder import build
+from artoolkit.networks.network import Network
+from artoolkit.optional import require
+from artoolkit.preprocess import Preprocess
+from artoolkit.seal import write_atomically
+from artoolkit.spec import Frozen, problems
+
+HEADER_KEY = "artoolkit"
+PURPOSE = "reading and writing checkpoints"
+
+
+class CheckpointMeta(Frozen):
+    """What the weights are: network, classes, label order, normalisation, recipe, provenance."""
+
+    network: str
+    num_classes: int
+    layout: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    labels: LabelTable
+    preprocess: Preprocess
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights by state-dict key, and what they are; `path` where it was read from a file."""
+
+    meta: CheckpointMeta
+    state: Mapping[str, Tensor]
+    path: Path | None = None
+
+    def network(self) -> Network:
+        """The network, strictly loaded, in evaluation mode, with the recorded preprocessing.
+
+        `CheckpointError` that lists every missing, left over and differently shaped key.
+        """
+        meta = self.meta
+        source = str(self.path) if self.path else f"checkpoint of {meta.network}"
+        if meta.labels.num_classes != meta.num_classes:
+            raise CheckpointError(
+                f"{source} contradicts itself about its classes",
+                got=f"{meta.num_classes} classes and {meta.labels.num_classes} labels",
+            )
+        network = build(
+            meta.network, num_classes=meta.num_classes, layout=meta.layout, **meta.options
+        )
+        load_strictly(network, self.state, source)
+        network.preprocess = meta.preprocess
+        return network.eval()
+
+
+def _shape_list(keys: list[str]) -> str:
+    shown = ", ".join(keys[:20])
+    return shown if len(keys) <= 20 else f"{shown} and {len(keys) - 20} more"
+
+
+def state_differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """What stands between `state` and the keys and shapes of `expected`, one phrase a kind."""
+    missing = [key for key in expected if key not in state]
+    left_over = [key for key in state if key not in expected]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    kinds = (("missing", missing), ("left over", left_over), ("of another shape", reshaped))
+    return [f"{len(keys)} {kind}: {_shape_list(keys)}" for kind, keys in kinds if keys]
+
+
+def load_strictly(network: Network, state: Mapping[str, Tensor], source: str) -> None:
+    """Copies `state` into `network`; `CheckpointError` naming every key that does not fit."""
+    if differences := state_differences(network.state_dict(), state):
+        raise CheckpointError(
+            f"the weights of {source} do not fit {network.name} with {network.num_classes} classes",
+            got="; ".join(differences),
+            hint="Check the network, its class count and its layout.",
+        )
+    network.load_state_dict(dict(state), strict=True)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """The checkpoint in `path`, tensors on the CPU.
+
+    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's.
+    """
+    file = Path(path)
+    metadata, state = read_safetensors(file)
+    if HEADER_KEY not in metadata:
+        raise CheckpointError(
+            f"{file} holds weights but no artoolkit header",
+            hint="Published weights become a checkpoint by `artoolkit weights import`.",
+        )
+    try:
+        meta = CheckpointMeta.model_validate_json(metadata[HEADER_KEY])
+    except ValidationError as error:
+        raise CheckpointError(f"the header of {file} is not valid: {problems(error)}") from error
+    return Checkpoint(meta, state, file)
+
+
+def read_safetensors(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a safetensors file; `CheckpointError` for anything else."""
+    safetensors = require("safetensors", PURPOSE)
+    if not file.is_file():
+        raise CheckpointError(f"no checkpoint at {file}", hint="Check the path.")
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+            return metadata, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        if is_pickle(file):
+            raise CheckpointError(
+                f"{file} is a pickle, which can run code when it is read",
+                expected="a safetensors file",
+                hint="Published weights become a checkpoint by `artoolkit weights import`.",
+            ) from error
+        raise CheckpointError(
+            f"{file} is not a safetensors file, or it is cut off: {error}"
+        ) from error
+
+
+def is_pickle(file: Path) -> bool:
+    """Whether the file starts as torch's zip archives and bare pickles do."""
+    with file.open("rb") as opened:
+        start = opened.read(4)
+    return start == b"PK\x03\x04" or (len(start) > 1 and start[0] == 0x80 and start[1] <= 5)
+
+
+def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Writes `checkpoint` as contiguous float32 on the CPU (integers as they are), atomically.
+
+    The file appears complete or not at all; `StorageError` where it cannot be written.
+    """
+    safetensors_torch = require("safetensors.torch", PURPOSE)
+    header = json.dumps(checkpoint.meta.model_dump(mode="json"), sort_keys=True)
+    state = {key: _storable(tensor) for key, tensor in checkpoint.state.items()}
+    content = safetensors_torch.save(state, metadata={HEADER_KEY: header})
+    write_atomically(Path(path), content)
+
+
+def _storable(tensor: Tensor) -> Tensor:
+    # A copy even where nothing changes: tied tensors share memory, which safetensors refuses.
+    kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", kind, copy=True).contiguous()
