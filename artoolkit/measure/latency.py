@@ -1,0 +1,280 @@
+"""Latency of a baseline against a candidate: interleaved blocks, an A/A control first.
+
+Blocks go A B B A A B B A ..., so that a drift of the machine falls on both alike. The control
+compares the baseline with a second opening of itself: it shows what two openings of one file differ
+by here, and it is done as soon as they are shown equal, which harms nothing since they are equal.
+Its spread plans the number of pairs of the test proper, which is fixed before the test begins: a
+test that stopped when it liked its answer would pass too often.
+
+The clock belongs to the caller: `infer` is timed from uint8 images in host memory to label maps
+in host memory, transfers included, decoding and resizing left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from artoolkit.measure.machine import BlockState, Machine, heaviest, process_times
+from artoolkit.measure.records import Record, header
+from artoolkit.measure.statistics import pairs_to_show, read_equivalence
+from artoolkit.spec import Frozen, RunnerSpec
+
+if TYPE_CHECKING:
+    from artoolkit.backends.runner import Runner
+
+Images = NDArray[np.uint8]
+Phase = Literal["control", "test"]
+Arm = Literal["A", "B"]
+Progress = Callable[[str, float], None]
+
+INCLUDES = (
+    "host to host: from uint8 images in host memory to label maps in host memory, transfers "
+    "included; decoding and resizing of images not included"
+)
+MOST_INFERENCES = 2000
+
+
+class LatencyPlan(Frozen):
+    """How to measure, declared before. Times in seconds, but `warmup_ms` in milliseconds.
+
+    `budget_s` bounds the blocks of control and test together; opening and warming up come on top.
+    `inferences` a block and `pairs` are least numbers: a faster network gets more inferences (a
+    block of at least `block_ms`), a slower one fewer, so that the budget holds, and the record
+    says so.
+    """
+
+    margin_percent: float = Field(default=2.0, gt=0)
+    pairs: int = Field(default=20, ge=2)
+    inferences: int = Field(default=20, ge=1)
+    block_ms: float = Field(default=50.0, ge=0)
+    warmup_ms: float = Field(default=200.0, ge=0)
+    budget_s: float = Field(default=45.0, gt=0)
+    soak_s: float = Field(default=0.0, ge=0)
+    power: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+class Block(Frozen):
+    """Consecutive inferences of one runner; `samples_ms` are all of them, in order, unclipped."""
+
+    phase: Phase
+    pair: int
+    arm: Arm
+    samples_ms: tuple[float, ...]
+    state: BlockState
+
+    @property
+    def median_ms(self) -> float:
+        return float(np.median(self.samples_ms))
+
+    @property
+    def p95_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 95))
+
+
+class LatencyMeasurement(Record):
+    """All blocks of one comparison, with the settings that were in effect."""
+
+    KIND: ClassVar[str] = "latency"
+
+    kind: Literal["latency"]
+    schema_version: Literal["1"]
+    plan: LatencyPlan
+    includes: str
+    baseline: RunnerSpec
+    candidate: RunnerSpec
+    images: int
+    inferences_a_block: int
+    planned_pairs: int
+    blocks: tuple[Block, ...]
+    other_programs: dict[str, float]
+    notes: tuple[str, ...]
+
+    def arm(self, phase: Phase, arm: Arm) -> list[Block]:
+        """The blocks of one arm in the order of their pairs."""
+        chosen = [b for b in self.blocks if b.phase == phase and b.arm == arm]
+        return sorted(chosen, key=lambda block: block.pair)
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """No garbage collection inside, as it would fall on one arm by chance."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def time_block(
+    runner: Runner, batches: Sequence[Images], count: int, *, clock: Callable[[], float]
+) -> tuple[float, ...]:
+    """Milliseconds of `count` inferences over `batches` in turn, from the first one on."""
+    samples = []
+    for index in range(count):
+        images = batches[index % len(batches)]
+        start = clock()
+        runner.infer(images)
+        samples.append(round((clock() - start) * 1e3, 6))
+    return tuple(samples)
+
+
+def warm_up(
+    runners: Sequence[Runner],
+    batches: Sequence[Images],
+    *,
+    duration_ms: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Run each in turn until each has run for `duration_ms`; the slower one's late median, ms."""
+    samples: list[list[float]] = [[] for _ in runners]
+    while True:
+        for mine, runner in zip(samples, runners, strict=True):
+            mine.extend(time_block(runner, batches, min(3, len(batches)), clock=clock))
+        if all(sum(mine) >= duration_ms for mine in samples):
+            return max(float(np.median(mine[len(mine) // 2 :])) for mine in samples)
+
+
+def inferences_a_block(latency_ms: float, plan: LatencyPlan) -> int:
+    """As many as the plan asks for and a block's least duration needs, and the budget allows."""
+    wanted = max(plan.inferences, math.ceil(plan.block_ms / max(latency_ms, 1e-6)))
+    allowed = plan.budget_s * 1e3 / (4 * plan.pairs * latency_ms)
+    return max(1, min(wanted, math.floor(allowed), MOST_INFERENCES))
+
+
+class _Session:
+    """Runs pairs of blocks and keeps them."""
+
+    def __init__(
+        self,
+        batches: Sequence[Images],
+        *,
+        count: int,
+        machine: Machine,
+        clock: Callable[[], float],
+        progress: Progress | None,
+    ) -> None:
+        self.batches, self.count, self.machine = batches, count, machine
+        self.clock, self.progress = clock, progress
+        self.blocks: list[Block] = []
+
+    def pair(self, phase: Phase, index: int, first: Runner, second: Runner) -> float:
+        """One pair of blocks, A first in even pairs; returns log(B / A) of the medians."""
+        order: tuple[tuple[Arm, Runner], ...] = (("A", first), ("B", second))
+        medians: dict[str, float] = {}
+        for arm, runner in order if index % 2 == 0 else order[::-1]:
+            self.machine.start()
+            samples = time_block(runner, self.batches, self.count, clock=self.clock)
+            block = Block(
+                phase=phase, pair=index, arm=arm, samples_ms=samples, state=self.machine.stop()
+            )
+            self.blocks.append(block)
+            medians[arm] = block.median_ms
+        return math.log(medians["B"] / medians["A"])
+
+    def report(self, what: str, fraction: float) -> None:
+        if self.progress:
+            self.progress(what, min(fraction, 1.0))
+
+
+def _control(
+    session: _Session, first: Runner, second: Runner, *, plan: LatencyPlan, until: float
+) -> list[float]:
+    """Pairs of the control until it reads equal; at least the plan's, at most till `until`."""
+    ratios: list[float] = []
+    while True:
+        ratios.append(session.pair("control", len(ratios), first, second))
+        session.report("control: baseline against itself", len(ratios) / plan.pairs)
+        if len(ratios) < plan.pairs:
+            continue
+        reading = read_equivalence(ratios, margin_percent=plan.margin_percent).reading
+        if reading == "equal" or session.clock() >= until:
+            return ratios
+
+
+def _planned_pairs(ratios: list[float], *, plan: LatencyPlan, seconds_a_pair: float) -> int:
+    """Pairs that the control's spread asks for, within what is left of the budget.
+
+    Half as many again, since a control that ends when it looks good looks a little too good.
+    """
+    sd = float(np.std(ratios, ddof=1))
+    wanted = math.ceil(1.5 * pairs_to_show(sd, plan.margin_percent, power=plan.power))
+    left = plan.budget_s - len(ratios) * seconds_a_pair
+    wanted = max(plan.pairs, min(wanted, math.floor(left / seconds_a_pair)))
+    return wanted + wanted % 2
+
+
+def _notes(count: int, latency_ms: float, plan: LatencyPlan) -> tuple[str, ...]:
+    if count >= plan.inferences:
+        return ()
+    note = (
+        f"{count} inferences a block instead of {plan.inferences}: at {latency_ms:.1f} ms each, "
+        f"{plan.budget_s:.0f} s allow no more; the 95th percentile is not judged"
+    )
+    return (note,)
+
+
+def measure_latency(
+    open_baseline: Callable[[], Runner],
+    open_candidate: Callable[[], Runner],
+    *,
+    images: Sequence[Images],
+    plan: LatencyPlan | None = None,
+    machine: Machine | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> LatencyMeasurement:
+    """Times two runners against each other in this process; `artoolkit.measure.checks` reads it.
+
+    `images`: at least one uint8 N x H x W x 3 batch as the runners take it; every block runs the
+    same batches in the same order. The openers are called here, so that the control can open the
+    baseline twice. Raises what opening and running raise.
+    """
+    if not images:
+        raise ValueError("latency needs at least one batch of images")
+    plan = plan or LatencyPlan()
+    programs = process_times()
+    with open_baseline() as first:
+        with open_baseline() as second:
+            latency_ms = warm_up([first, second], images, duration_ms=plan.warmup_ms, clock=clock)
+            if plan.soak_s:
+                warm_up([first], images, duration_ms=plan.soak_s * 1e3, clock=clock)
+            count = inferences_a_block(latency_ms, plan)
+            session = _Session(
+                images, count=count, machine=machine or Machine(), clock=clock, progress=progress
+            )
+            with quiet_collector():
+                start = clock()
+                until = start + 0.4 * plan.budget_s
+                ratios = _control(session, first, second, plan=plan, until=until)
+                seconds = (clock() - start) / len(ratios)
+        with open_candidate() as other, quiet_collector():
+            warm_up([first, other], images, duration_ms=plan.warmup_ms, clock=clock)
+            pairs = _planned_pairs(ratios, plan=plan, seconds_a_pair=seconds)
+            for index in range(pairs):
+                session.pair("test", index, first, other)
+                session.report("baseline against candidate", (index + 1) / pairs)
+            specs: dict[str, Any] = {"baseline": first.spec, "candidate": other.spec}
+    return LatencyMeasurement(
+        **header(LatencyMeasurement),
+        **specs,
+        plan=plan,
+        includes=INCLUDES,
+        images=len(images),
+        inferences_a_block=count,
+        planned_pairs=pairs,
+        blocks=tuple(session.blocks),
+        other_programs=heaviest(programs, process_times()),
+        notes=_notes(count, latency_ms, plan),
+    )
