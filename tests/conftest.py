@@ -1,6 +1,13 @@
-"""Every test runs torch on one thread: the machine is shared, and sums keep their order."""
+"""Fixtures of the whole suite; torch on one thread, so that sums keep their order."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
 
 from artoolkit.optional import is_installed
 
@@ -8,3 +15,36 @@ if is_installed("torch"):
     import torch
 
     torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that a user installs, built from this checkout."""
+    out = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(out), str(ROOT)]
+    subprocess.run(pip, check=True)
+    return next(out.glob("artoolkit-*.whl"))
+
+
+def _environment(folder: Path, requirement: str) -> Path:
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    constraints = ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "--quiet", *constraints, requirement], check=True
+    )
+    return python
+
+
+@pytest.fixture(scope="session")
+def base_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment with artoolkit's base install and nothing else."""
+    return _environment(tmp_path_factory.mktemp("base"), str(wheel))
+
+
+@pytest.fixture(scope="session")
+def robot_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment with artoolkit[cpu]: ONNX Runtime, no torch, no onnx."""
+    return _environment(tmp_path_factory.mktemp("robot"), f"{wheel}[cpu]")

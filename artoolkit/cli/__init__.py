@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +72,3 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

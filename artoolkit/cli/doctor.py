@@ -1,0 +1,130 @@
+"""`artoolkit doctor`: what this machine can do, and for everything else why not and what to do."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from artoolkit.optional import INSTALL, is_installed
+
+# Ability -> the modules that it needs, all of them.
+ABILITIES: dict[str, tuple[str, ...]] = {
+    "check and read data sets": (),
+    "train and fine-tune": ("torch", "safetensors", "cv2"),
+    "export to ONNX": ("torch", "safetensors", "onnx", "onnxscript"),
+    "run bundles on ONNX Runtime": ("onnxruntime",),
+    "compare the graphs of two bundles": ("onnx",),
+    "prove equal programs without a GPU (TensorRT-RTX)": ("tensorrt_rtx", "onnx"),
+    "build and run TensorRT engines": ("tensorrt", "cuda.bindings"),
+    "reports with figures": ("matplotlib", "jinja2"),
+    "TensorBoard events": ("torch", "tensorboard"),
+    "prepare NYUv2": ("h5py",),
+}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "cuda.bindings": "cuda-bindings",
+    "tensorrt_rtx": "tensorrt-rtx-cu13",
+}
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One thing that artoolkit can or cannot do here; `reason` says what is missing."""
+
+    name: str
+    available: bool
+    reason: str
+
+
+def version_of(module: str) -> str | None:
+    """Version of the installed distribution that holds `module`, without importing it."""
+    names = [DISTRIBUTIONS.get(module, module), f"{module}-gpu"]
+    found = [d.version for name in names for d in metadata.distributions(name=name)]
+    return found[0] if found else "?" if is_installed(module) else None
+
+
+def cuda_driver() -> str | None:
+    """Version of the NVIDIA driver's CUDA interface, None where there is no working driver."""
+    name = ctypes.util.find_library("cuda") or "libcuda.so.1"
+    try:
+        cuda = ctypes.CDLL(name)
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if cuda.cuInit(0) != 0 or cuda.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def abilities() -> list[Ability]:
+    """Every ability, the missing ones too, each with what would give it."""
+    found = []
+    for name, modules in ABILITIES.items():
+        missing = [module for module in modules if not is_installed(module)]
+        commands = dict.fromkeys(INSTALL[module] for module in missing)
+        reason = f"{', '.join(missing)} missing: {' and '.join(commands)}" if missing else ""
+        found.append(Ability(name, not missing, reason))
+    driver = cuda_driver()
+    reason = "" if driver else "no working NVIDIA driver was found"
+    found.append(Ability("run on an NVIDIA GPU", driver is not None, reason))
+    return found
+
+
+def machine() -> dict[str, str]:
+    """What kind of machine this is, without its name."""
+    jetson = Path("/etc/nv_tegra_release")
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "CUDA driver": cuda_driver() or "none",
+        "Jetson": jetson.read_text().splitlines()[0] if jetson.is_file() else "no",
+    }
+
+
+def _show(found: list[Ability], versions: dict[str, str | None]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "ability", "what is missing, and how to get it")
+    for ability in found:
+        table.add_row(
+            "[green]yes[/]" if ability.available else "[yellow]no[/]",
+            ability.name,
+            ability.reason.replace("[", r"\["),
+        )
+    console = Console()
+    console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    console.print(table)
+    console.print(", ".join(f"{k} {v}" for k, v in versions.items() if v), highlight=False)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+@click.option("--networks", is_flag=True, help="Parameters and GMACs of every network instead.")
+def command(*, as_json: bool, networks: bool) -> None:
+    """What this machine can do, and why not the rest.
+
+    Always exits 0: a missing library is a fact, not a failure.
+    """
+    if networks:
+        from artoolkit.cli.network_table import show_networks
+
+        return show_networks(as_json=as_json)
+    found = abilities()
+    versions = {module: version_of(module) for module in INSTALL}
+    if as_json:
+        report = {
+            "machine": machine(),
+            "abilities": [asdict(ability) for ability in found],
+            "versions": versions,
+        }
+        click.echo(json.dumps(report, indent=2))
+        return None
+    return _show(found, versions)
