@@ -130,14 +130,14 @@ def device_option(default: str | None = "cpu") -> Decorator[Command]:
     )
 
 
-def backend_option(default: str = "onnxruntime") -> Decorator[Command]:
-    """`--backend` -> `backend: str`."""
+def backend_option(default: str | None = None) -> Decorator[Command]:
+    """`--backend` -> `backend: str | None`; None: what the model was made for."""
     return click.option(
         "--backend",
         type=click.Choice(BACKENDS),
         default=default,
-        show_default=True,
-        help="What runs the network.",
+        show_default=default is not None,
+        help="What runs the network; by default torch for a checkpoint, for a bundle its target's.",
     )
 
 

@@ -6,6 +6,7 @@ The arrays are read-only where Pillow's are; copy before writing into one.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from PIL import Image
 
 from artoolkit.errors import DataError
 from artoolkit.labels import LabelTable
+from artoolkit.seal import write_atomically
 
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (
@@ -93,6 +95,16 @@ def train_id_lut(table: LabelTable) -> bytes:
     lut[list(table.void_ids)] = 255
     lut[list(table.file_ids)] = np.arange(table.num_classes)
     return lut.tobytes()
+
+
+def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write uint8 H x W (ids) or H x W x 3 (RGB) as PNG, atomically; folders are made.
+
+    Raises `StorageError` if it cannot be written. Fast compression: label maps shrink anyway.
+    """
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", compress_level=1)
+    write_atomically(path, content.getvalue())
 
 
 def unknown_ids_error(path: Path, table: LabelTable, ids: NDArray[Any]) -> DataError:

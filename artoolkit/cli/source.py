@@ -1,0 +1,107 @@
+"""A checkpoint or a bundle, opened to compute labels: what `predict` and `evaluate` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from artoolkit.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.backends.runner import Runner
+    from artoolkit.labels import LabelTable
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open runner with the classes that it predicts and the image size that it takes."""
+
+    name: str
+    runner: Runner
+    labels: LabelTable
+    imgsz: tuple[int, int]
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.runner.close()
+
+
+def open_source(
+    path: Path,
+    *,
+    backend: str | None = None,
+    device: str = "cpu",
+    imgsz: tuple[int, int] | None = None,
+    threads: int | None = None,
+) -> Source:
+    """Open a bundle with its target's backend (or `backend`), or a checkpoint with torch.
+
+    Raises `UsageError` for a combination that cannot be, `BundleError` or `CheckpointError` for a
+    file that cannot be used.
+    """
+    if path.is_dir():
+        return _open_bundle(path, backend=backend, device=device, imgsz=imgsz, threads=threads)
+    if not path.exists():
+        raise BundleError(
+            f"{path} does not exist", expected="a bundle folder or a checkpoint (.safetensors)"
+        )
+    if backend not in (None, "torch"):
+        raise UsageError(
+            f"a checkpoint runs on torch, not on {backend}",
+            hint=f"Export it first: artoolkit export {path} --out BUNDLE",
+        )
+    return _open_checkpoint(path, device=device, imgsz=imgsz)
+
+
+def _open_bundle(
+    path: Path,
+    *,
+    backend: str | None,
+    device: str,
+    imgsz: tuple[int, int] | None,
+    threads: int | None,
+) -> Source:
+    from artoolkit.backends import open_runner
+    from artoolkit.bundle import open_bundle
+
+    bundle = open_bundle(path)
+    target = bundle.manifest.target
+    if backend == "torch":
+        raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
+    if imgsz not in (None, target.imgsz):
+        raise UsageError(
+            "a bundle has a fixed image size",
+            got="--imgsz {} {}".format(*imgsz),
+            expected="{} {} (height width)".format(*target.imgsz),
+            hint="Export another bundle for another size.",
+        )
+    runner = open_runner(bundle, backend=backend, device=device, threads=threads)
+    return Source(path.name, runner, bundle.manifest.labels, target.imgsz)
+
+
+def _open_checkpoint(path: Path, *, device: str, imgsz: tuple[int, int] | None) -> Source:
+    from artoolkit.optional import require
+
+    require("torch", "Running a checkpoint")
+    from artoolkit.backends.torch import TorchRunner
+    from artoolkit.deploy import deployed_module
+    from artoolkit.networks.checkpoint import read_checkpoint
+    from artoolkit.spec import Target
+
+    if imgsz is None:
+        raise UsageError("a checkpoint has no image size of its own", expected="--imgsz H W")
+    checkpoint = read_checkpoint(path)
+    target = Target(name="torch", imgsz=imgsz, backend="torch", device=device)
+    module = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target)
+    return Source(
+        path.name, TorchRunner(module, target=target), checkpoint.meta.labels, target.imgsz
+    )

@@ -1,0 +1,83 @@
+"""Is this bundle whole, and does it compute on this machine what it should?
+
+Needs neither torch nor onnx: hashes, then the golden images through the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from artoolkit.backends import open_runner
+from artoolkit.backends.sidecar import engine_problems
+from artoolkit.bundle import Bundle, file_problems, open_bundle
+from artoolkit.errors import BackendError, MissingLibraryError
+from artoolkit.labels import VOID
+from artoolkit.measure.verdict import Check
+
+
+def check_files(path: Path) -> Check:
+    """Every file, the baseline's, the evidence's and the engines' too, has the sealed hash."""
+    problems = file_problems(path)
+    if not problems:
+        problems = engine_problems(open_bundle(path, check_hashes=False))
+    if problems:
+        return Check(
+            name="files",
+            result="FAIL",
+            summary="; ".join(problems),
+            numbers={"problems": problems},
+        )
+    return Check(name="files", result="PASS", summary="every file has the hash it was sealed with")
+
+
+def agreement(predicted: np.ndarray, expected: np.ndarray) -> float:  # type: ignore[type-arg]
+    """Share of pixels with the same label in [0, 1], pixels that are expected void left out."""
+    known = expected != VOID
+    return float((predicted[known] == expected[known]).mean())
+
+
+def check_golden(
+    bundle: Bundle, *, backend: str | None = None, device: str = "cpu", threads: int | None = None
+) -> Check:
+    """The golden images give the golden labels, but for the pixels that the margin allows."""
+    target = bundle.manifest.target
+    least = target.margins.label_agreement[target.precision]
+    golden = bundle.golden()
+    try:
+        runner = open_runner(bundle, backend=backend, device=device, threads=threads)
+    except MissingLibraryError as error:
+        return Check(name="golden replay", result="UNAVAILABLE", summary=str(error))
+    except BackendError as error:
+        return Check(name="golden replay", result="FAIL", summary=str(error))
+    with runner:
+        batches = np.split(golden["images"], len(golden["images"]) // target.batch)
+        predicted = np.concatenate([runner.infer(batch)["labels"] for batch in batches])
+    share = agreement(predicted, golden["labels"])
+    return Check(
+        name="golden replay",
+        result="PASS" if share >= least else "FAIL",
+        summary=f"{100 * share:.4f} % of the pixels of {len(predicted)} golden images have the "
+        f"expected label (at least {100 * least:g} % needed)",
+        numbers={"agreement": share, "least": least, "images": len(predicted)},
+    )
+
+
+def verify_bundle(
+    path: Path,
+    *,
+    backend: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Check, ...]:
+    """The checks of `artoolkit verify`; a bundle that is not whole is not run."""
+    progress("hashes")
+    files = check_files(path)
+    if files.result != "PASS":
+        return (files,)
+    progress("golden images")
+    golden = check_golden(open_bundle(path), backend=backend, device=device, threads=threads)
+    return files, golden
