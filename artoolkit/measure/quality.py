@@ -1,0 +1,268 @@
+"""mIoU of anything that predicts labels, on a data set, with one confusion matrix per image.
+
+Evaluation is at the label's size: images are brought to the network's input size, labels back to
+the image's, by `artoolkit.preprocess` alone. The matrices are kept, so that two measurements can be
+compared image by image (`artoolkit.measure.bootstrap`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.errors import DataError
+from artoolkit.labels import LabelTable
+from artoolkit.measure.bootstrap import NonInferiority, read_non_inferiority
+from artoolkit.measure.records import Record, header
+from artoolkit.measure.verdict import Check, Result, Subject
+from artoolkit.metrics import Matrix, confusion_matrix, summary
+from artoolkit.preprocess import fit_image, fit_labels
+from artoolkit.spec import Frozen, RunnerSpec
+
+if TYPE_CHECKING:
+    from artoolkit.backends.runner import Runner
+    from artoolkit.data import DataSet, Sample
+
+Pixels = NDArray[np.uint8]
+# uint8 RGB images H x W x 3 of any sizes -> one uint8 train-id map of each image's size.
+Predictor = Callable[[Sequence[Pixels]], Sequence[Pixels]]
+
+_AHEAD = 4
+
+
+class ImageResult(Frozen):
+    """One image: its name, the sha256 of its decoded label map, and its confusion matrix.
+
+    `counts` holds the cells that are not 0 as `index:count`, by index in the C x (C + 1) matrix.
+    """
+
+    name: str
+    label_sha256: str
+    counts: str
+
+
+class QualityMeasurement(Record):
+    """How well something predicts the labels of a split; `metrics` are in percent.
+
+    `fingerprint` is the sha256 over the names and label hashes of all images: two measurements
+    can be compared only where it is the same.
+    """
+
+    KIND: ClassVar[str] = "quality"
+
+    kind: Literal["quality"]
+    schema_version: Literal["1"]
+    subject: Subject
+    predictor: dict[str, Any]
+    dataset: str
+    split: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    images: tuple[ImageResult, ...]
+    metrics: dict[str, float | None]
+
+    def matrices(self) -> NDArray[np.int64]:
+        """int64 N x C x (C + 1) counts in the order of `images`."""
+        size = len(self.classes)
+        return np.stack([matrix_from_text(image.counts, size) for image in self.images])
+
+
+def matrix_as_text(matrix: Matrix) -> str:
+    """`index:count` of every cell that is not 0, separated by spaces."""
+    flat = matrix.ravel()
+    return " ".join(f"{index}:{flat[index]}" for index in np.flatnonzero(flat))
+
+
+def matrix_from_text(text: str, num_classes: int) -> Matrix:
+    """The C x (C + 1) matrix that `matrix_as_text` wrote."""
+    matrix = np.zeros(num_classes * (num_classes + 1), np.int64)
+    for cell in text.split():
+        index, _, count = cell.partition(":")
+        matrix[int(index)] = int(count)
+    return matrix.reshape(num_classes, num_classes + 1)
+
+
+def runner_predictor(runner: Runner) -> Predictor:
+    """Predicts with an open runner, in batches of its static size; short ones are filled up."""
+    batch, height, width, _ = runner.spec.inputs[0].shape
+
+    def predict(images: Sequence[Pixels]) -> list[Pixels]:
+        labels: list[Pixels] = []
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            fitted = [fit_image(image, (height, width)) for image in part]
+            fitted += fitted[-1:] * (batch - len(part))
+            predicted = runner.infer(np.stack(fitted))["labels"]
+            labels += [
+                fit_labels(one, (image.shape[0], image.shape[1]))
+                for one, image in zip(predicted, part, strict=False)
+            ]
+        return labels
+
+    return predict
+
+
+def _read_ahead(
+    dataset: DataSet, samples: Sequence[Sample]
+) -> Iterator[tuple[Sample, Pixels, Pixels]]:
+    """Decoded pairs in order, the next few read by another thread meanwhile."""
+
+    def read(sample: Sample) -> tuple[Sample, Pixels, Pixels]:
+        return sample, dataset.read_image(sample), dataset.read_label(sample)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[tuple[Sample, Pixels, Pixels]]] = deque()
+        for sample in samples:
+            waiting.append(pool.submit(read, sample))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _image_result(name: str, predicted: Pixels, label: Pixels, classes: int) -> ImageResult:
+    matrix = confusion_matrix(predicted, label, num_classes=classes)
+    digest = hashlib.sha256(repr(label.shape).encode() + np.ascontiguousarray(label).tobytes())
+    return ImageResult(name=name, label_sha256=digest.hexdigest(), counts=matrix_as_text(matrix))
+
+
+def measure_quality(
+    predict: Predictor,
+    dataset: DataSet,
+    split: str,
+    *,
+    subject: Subject,
+    labels: LabelTable,
+    predictor: RunnerSpec | dict[str, Any],
+    batch: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> QualityMeasurement:
+    """Predicts every image of a split and counts; `progress` gets images done and in all.
+
+    `labels` is the table that the network was trained with; `DataError` if the data set's classes
+    are others, or if no pixel of the split is labelled.
+    """
+    if labels.names != dataset.labels.names:
+        raise DataError(
+            f"the network and {dataset.name} have different classes",
+            got=", ".join(labels.names),
+            expected=", ".join(dataset.labels.names),
+        )
+    samples = dataset.samples(split)
+    results: list[ImageResult] = []
+    waiting: list[tuple[Sample, Pixels, Pixels]] = []
+    for pair in _read_ahead(dataset, samples):
+        waiting.append(pair)
+        if len(waiting) == batch or len(results) + len(waiting) == len(samples):
+            for (sample, _, label), predicted in zip(
+                waiting, predict([image for _, image, _ in waiting]), strict=True
+            ):
+                results.append(_image_result(sample.name, predicted, label, labels.num_classes))
+            waiting = []
+            if progress:
+                progress(len(results), len(samples))
+    return QualityMeasurement(
+        **header(QualityMeasurement),
+        subject=subject,
+        predictor=predictor.model_dump(mode="json") if isinstance(predictor, Frozen) else predictor,
+        dataset=dataset.name,
+        split=split,
+        fingerprint=_fingerprint(results),
+        classes=labels.names,
+        images=tuple(results),
+        metrics=_metrics(results, labels, split),
+    )
+
+
+def _fingerprint(results: Sequence[ImageResult]) -> str:
+    lines = "".join(f"{result.name}\t{result.label_sha256}\n" for result in results)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _metrics(
+    results: Sequence[ImageResult], labels: LabelTable, split: str
+) -> dict[str, float | None]:
+    total = sum(
+        (matrix_from_text(result.counts, labels.num_classes) for result in results),
+        np.zeros((labels.num_classes, labels.num_classes + 1), np.int64),
+    )
+    if not total.any():
+        raise DataError(f"no pixel of split {split} is labelled, so there is no mIoU")
+    return summary(total, labels.names)
+
+
+def compare_quality(
+    baseline: QualityMeasurement,
+    candidate: QualityMeasurement,
+    *,
+    margin_points: float,
+    seed: int = 0,
+) -> NonInferiority:
+    """The mIoU difference with its interval; `DataError` if the two did not see the same labels."""
+    if (baseline.fingerprint, baseline.classes) != (candidate.fingerprint, candidate.classes):
+        raise DataError(
+            "the two measurements are of other images, labels or classes",
+            got=f"{candidate.dataset} {candidate.split} {candidate.fingerprint[:12]}",
+            expected=f"{baseline.dataset} {baseline.split} {baseline.fingerprint[:12]}",
+            hint="Evaluate both on the same data.",
+        )
+    return read_non_inferiority(
+        baseline.matrices(),
+        candidate.matrices(),
+        names=baseline.classes,
+        margin_points=margin_points,
+        seed=seed,
+    )
+
+
+_RESULTS: dict[str, Result] = {
+    "better": "PASS", "not worse": "PASS", "worse": "FAIL", "undecided": "UNDECIDED"
+}  # fmt: skip
+
+
+def check_accuracy(
+    baseline: QualityMeasurement,
+    candidate: QualityMeasurement,
+    *,
+    margin_points: float,
+    trained_miou: float | None = None,
+    exported_margin_points: float | None = None,
+    required: bool = True,
+    seed: int = 0,
+) -> Check:
+    """PASS if the candidate's mIoU is not worse by more than the margin; FAIL if it is.
+
+    `trained_miou` (percent) is that of the candidate before export, where it was evaluated: the
+    exported one must lie within `exported_margin_points` of it.
+    """
+    reading = compare_quality(baseline, candidate, margin_points=margin_points, seed=seed)
+    d, result = reading.difference_points, _RESULTS[reading.reading]
+    summary_line = (
+        f"{reading.reading}: mIoU {reading.baseline_miou:.2f} -> {reading.candidate_miou:.2f} %, "
+        f"{d.estimate:+.2f} points ({d.low:+.2f} to {d.high:+.2f}, 95 % interval) on "
+        f"{reading.images} images, margin {margin_points:g}"
+    )
+    falling = [change.name for change in reading.classes if change.falls]
+    if falling:
+        summary_line += f"; warning: falls in {', '.join(falling)}"
+    if reading.left_out:
+        summary_line += (
+            f"; left out (neither labelled nor predicted): {', '.join(reading.left_out)}"
+        )
+    numbers = reading.model_dump(mode="json")
+    if trained_miou is not None and exported_margin_points is not None:
+        loss = abs(reading.candidate_miou - trained_miou)
+        numbers |= {"trained_miou": trained_miou, "exported_margin_points": exported_margin_points}
+        summary_line += f"; {loss:.3f} points from the trained network"
+        if loss > exported_margin_points:
+            result = "FAIL"
+            summary_line += f", more than {exported_margin_points:g}: the export changed it"
+    return Check(
+        name="accuracy", result=result, summary=summary_line, numbers=numbers, required=required
+    )
