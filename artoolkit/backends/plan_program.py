@@ -1,0 +1,70 @@
+"""What a compiled RTX program does, read from the plan: one line an operation.
+
+RTX plans carry their program as text (kernels, launch geometry, tensors, memory regions). The
+format is not documented, so this only explains a difference that the bytes have shown, and compares
+int8 programs, whose equal scales are merged. An unknown format gives no operations.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+
+_OPERATION = re.compile(rb'\n  (\w+)=\{ name="?([^\s"]+)"? ([^\n]*)')
+_GENERATED_NAME = re.compile(r"__mye\d+\w*")
+_ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A kernel launch: its kind, its name, the ONNX nodes in it and everything else about it."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, ...]
+    details: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} ({', '.join(self.nodes) or 'no ONNX node'})"
+
+
+def program_operations(plan: bytes) -> tuple[Operation, ...]:
+    """The operations of an RTX plan in launch order, constants numbered by their first use."""
+    names: dict[str, str] = {}
+
+    def renumber(match: re.Match[str]) -> str:
+        return names.setdefault(match.group(), f"constant{len(names)}")
+
+    found = []
+    # The text ends where the sources of the kernels begin; names there are hashes, not operations.
+    start, end = plan.find(b"\nmain {"), plan.find(b"\nshape_main {")
+    for kind, name, rest in _OPERATION.findall(plan, max(start, 0), max(end, 0)):
+        text = rest.decode(errors="replace")
+        nodes = tuple(_ONNX_LAYER.findall(text))
+        details = _GENERATED_NAME.sub(renumber, text)
+        found.append(Operation(kind.decode(), name.decode(errors="replace"), nodes, details))
+    return tuple(found)
+
+
+def first_difference(a: tuple[Operation, ...], b: tuple[Operation, ...]) -> str | None:
+    """The first operation that only one program has or that differs, in words; None if equal."""
+    for index, (left, right) in enumerate(zip_longest(a, b)):
+        if left == right:
+            continue
+        if left is None or right is None:
+            return f"operation {index}: {left or 'nothing'} against {right or 'nothing'}"
+        if str(left) != str(right):
+            return f"operation {index}: {left} against {right}"
+        return f"operation {index}, {left}: {_first_word(left.details, right.details)}"
+    return None
+
+
+def _first_word(a: str, b: str) -> str:
+    """Where two texts part, with a few words before; hashes of kernels say nothing to anybody."""
+    left, right = ([word for word in text.split() if "0x" not in word] for text in (a, b))
+    if left == right:
+        return "another kernel"
+    place = next(i for i, (x, y) in enumerate(zip_longest(left, right)) if x != y)
+    begin = max(place - 4, 0)
+    return f"'{' '.join(left[begin : place + 3])}' against '{' '.join(right[begin : place + 3])}'"

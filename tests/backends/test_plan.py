@@ -1,0 +1,189 @@
+"""The plan check: equal programs pass, any other program fails, and what it cannot tell it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_networks import TRAINED, write_tiny
+
+from artoolkit.backends import plan
+from artoolkit.backends.engine_build import BuiltPlan, build_plan
+from artoolkit.backends.plan import PlanCheck, plan_check
+from artoolkit.backends.plan_weights import flip, trained_weights
+from artoolkit.errors import ExportError
+from artoolkit.optional import is_installed
+
+rtx = pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Builds in this process: a fresh one each, as users get it, takes a second longer."""
+
+    def build(onnx, path, options, *, progress=None):
+        return build_plan(onnx, path, options, progress=progress)
+
+    monkeypatch.setattr(plan, "build_in_process", build)
+
+
+@pytest.fixture
+def baseline(tmp_path) -> Path:
+    return write_tiny(tmp_path / "baseline.onnx")
+
+
+def check(baseline: Path, candidate: Path, **options) -> PlanCheck:
+    return plan_check(baseline, candidate, trained=TRAINED, **options)
+
+
+@rtx
+def test_two_checkpoints_of_one_network_compile_to_one_program(quick, baseline, tmp_path):
+    candidate = write_tiny(tmp_path / "candidate.onnx", seed=1)
+    found = check(baseline, candidate, compute_capabilities=("86", "89", "120", "portable"))
+    assert found.result == "PASS"
+    assert [p.compute_capability for p in found.programs] == ["sm86", "sm89", "sm120", "portable"]
+    for program in found.programs:
+        assert program.weight_bytes == 4 * (216 + 8 + 576 + 8 + 32 + 4)
+        assert program.program_bytes == program.total_bytes - program.weight_bytes > 100_000
+        assert program.differing_bytes == 0
+        assert program.same_memory and program.activation_bytes[0] > 0
+        assert program.operations >= 5
+    assert "the compiled program is identical: " in found.summary
+    assert f"{found.programs[0].total_bytes:,} bytes, of which 3,376 are weights" in found.summary
+
+
+@rtx
+def test_half_precision_and_the_chain_head_pass_too(quick, tmp_path):
+    a = write_tiny(tmp_path / "a.onnx", half=True, head="chain")
+    b = write_tiny(tmp_path / "b.onnx", half=True, head="chain", seed=1)
+    found = check(a, b, precision="fp16")
+    assert (found.result, found.programs[0].weight_bytes) == ("PASS", 2 * 844)
+
+
+@rtx
+@pytest.mark.parametrize(
+    ("what", "place"),
+    [
+        ({"pool": 5}, "maxpool pool"),
+        ({"head": "chain"}, "operation"),
+        ({"classes": 5}, "operation"),
+        ({"size_hw": (64, 64)}, "bytes"),
+    ],
+)
+def test_another_attribute_head_class_count_or_size_fails(quick, baseline, tmp_path, what, place):
+    found = check(baseline, write_tiny(tmp_path / "candidate.onnx", seed=1, **what))
+    assert found.result == "FAIL"
+    assert "the compiled program differs [portable]" in found.summary
+    assert place in found.programs[0].reason
+    assert found.programs[0].differing_bytes > 0
+
+
+@rtx
+def test_equal_weights_are_merged_by_the_compiler_and_named(quick, baseline, tmp_path):
+    bias = np.linspace(-1, 1, 8, dtype=np.float32)
+
+    def merge(name, value):
+        return bias if name in ("stem.bias", "body.bias") else value
+
+    merging = write_tiny(tmp_path / "merging.onnx", change=merge)
+    assert "stem.bias equals body.bias" in check(baseline, merging).programs[0].reason
+    open_question = check(merging, baseline)
+    assert open_question.result == "UNDECIDED"
+    assert "stem.bias equals body.bias" in open_question.summary
+    assert "3,344 bytes of the plan are weights where the ONNX file holds 3,376" in (
+        open_question.summary
+    )
+
+
+@rtx
+def test_each_build_gets_a_process_of_its_own_and_progress_is_reported(baseline, tmp_path):
+    seen = []
+    candidate = write_tiny(tmp_path / "candidate.onnx", seed=1)
+    found = check(baseline, candidate, progress=lambda what, share: seen.append(what) or True)
+    assert found.result == "PASS"
+    assert {label.split()[0] for label in seen} == {"baseline", "candidate", "flipped"}
+
+
+@rtx
+def test_refusing_to_go_on_stops_the_check(baseline):
+    with pytest.raises(KeyboardInterrupt):
+        check(baseline, baseline, progress=lambda what, share: False)
+
+
+def test_without_the_library_it_says_what_to_install(baseline, monkeypatch):
+    monkeypatch.setattr(plan, "is_installed", lambda name: name != "tensorrt_rtx")
+    found = check(baseline, baseline)
+    assert found.result == "UNAVAILABLE"
+    assert 'pip install "artoolkit[rtx]"' in found.summary
+
+
+class FakeBuilder:
+    """Stands for the compiler: the plan is a header and what `program` makes of the weights."""
+
+    def __init__(self, plans: dict[str, bytes]) -> None:
+        self.plans = plans
+
+    def __call__(self, onnx, path, options, *, progress=None):
+        content = self.plans[path.stem]
+        path.write_bytes(content)
+        return BuiltPlan(
+            library_version="1.0", plan_bytes=len(content), activation_bytes=7,
+            weights_bytes=None, seconds=0.1, flags=(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flipped", "candidate", "result"),
+    [
+        (b"\xff" * 3376, b"\x01" * 3376 + b"program", "PASS"),
+        (b"\xff" * 3376, b"\x01" * 3376 + b"prograM", "FAIL"),
+        (b"\xff" * 3376, b"\x01" * 3376 + b"program+", "FAIL"),
+        (b"\xff" * 3375 + b"\0", b"\x01" * 3376 + b"program", "UNDECIDED"),
+        (b"\xff" * 3377, b"\x01" * 3376 + b"program", "UNDECIDED"),
+    ],
+)
+def test_bytes_decide(baseline, monkeypatch, flipped, candidate, result):
+    plans = {
+        "baseline": bytes(3376) + b"program",
+        "flipped": flipped + b"program",
+        "candidate": candidate,
+    }
+    monkeypatch.setattr(plan, "build_in_process", FakeBuilder(plans))
+    monkeypatch.setattr(plan, "is_installed", lambda name: True)
+    monkeypatch.setattr(plan, "require", lambda *_: type("Library", (), {"__version__": "1.0"}))
+    found = check(baseline, baseline)
+    assert found.result == result
+    assert not found.programs[0].same_memory, "the log did not tell the weights' memory"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.uint8])
+def test_flipping_changes_every_byte_and_keeps_values_finite(dtype):
+    values = (np.random.default_rng(0).normal(0, 1, 1000) * 50).astype(dtype)
+    values[:2] = 0, 1
+    flipped = flip(values)
+    assert flipped.dtype == dtype
+    assert (values.view(np.uint8) != flipped.view(np.uint8)).all()
+    assert np.isfinite(flipped.astype(np.float64)).all()
+    assert np.array_equal(flip(flipped), values)
+
+
+def test_flipping_refuses_what_no_weight_is():
+    with pytest.raises(ExportError, match="not known; got float64"):
+        flip(np.zeros(3))
+
+
+def test_a_name_that_is_no_initialiser_is_an_error(baseline):
+    with pytest.raises(ExportError, match=r"lacks the trained parameter stem\.gamma \(1 in all\)"):
+        trained_weights(baseline, (*TRAINED, "stem.gamma"))
+
+
+def test_values_that_a_compiler_may_fold_are_named(tmp_path):
+    def change(name, value):
+        if name == "stem.bias":
+            return np.ones_like(value)
+        return value * np.nan if name == "body.weight" else value
+
+    found = trained_weights(write_tiny(tmp_path / "odd.onnx", change=change), TRAINED)
+    assert found.merging == ("body.weight holds NaN", "stem.bias is 1 everywhere")
+    assert not found.quantised
