@@ -22,7 +22,6 @@ else:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Item = TypeVar("Item")
-Decorator = Callable[[Command], Command]
 
 BACKENDS = ("torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
 ROOT_VARIABLE = "CITYSCAPES_DATASET"
@@ -69,7 +68,7 @@ def _device(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return None if value is None else device_name(value)
 
 
-def dataset_options(*, required: bool = False) -> Decorator[Command]:
+def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
     """`--dataset`, `--data-root` and `--classes`; pass their values to `open_data`."""
 
     def decorate(command: Command) -> Command:
@@ -111,14 +110,16 @@ def open_data(dataset: str, data_root: Path | None, classes: Path | None = None)
     return open_dataset(dataset, data_root, classes=classes)
 
 
-def imgsz_option(*, help_text: str = "Image size in pixels: height width.") -> Decorator[Command]:
+def imgsz_option(
+    *, help_text: str = "Image size in pixels: height width."
+) -> Callable[[Command], Command]:
     """`--imgsz H W` -> `imgsz: tuple[int, int] | None`."""
     return click.option(
         "--imgsz", nargs=2, type=click.IntRange(min=1), metavar="H W", help=help_text
     )
 
 
-def device_option(default: str | None = "cpu") -> Decorator[Command]:
+def device_option(default: str | None = "cpu") -> Callable[[Command], Command]:
     """`--device cpu|0|cuda:0` -> `device: str`, as `torch.device` takes it."""
     return click.option(
         "--device",
@@ -130,7 +131,7 @@ def device_option(default: str | None = "cpu") -> Decorator[Command]:
     )
 
 
-def backend_option(default: str | None = None) -> Decorator[Command]:
+def backend_option(default: str | None = None) -> Callable[[Command], Command]:
     """`--backend` -> `backend: str | None`; None: what the model was made for."""
     return click.option(
         "--backend",
@@ -141,6 +142,6 @@ def backend_option(default: str | None = None) -> Decorator[Command]:
     )
 
 
-def out_option(*, help_text: str, required: bool = True) -> Decorator[Command]:
+def out_option(*, help_text: str, required: bool = True) -> Callable[[Command], Command]:
     """`--out PATH` -> `out: Path`."""
     return click.option("--out", required=required, type=click.Path(path_type=Path), help=help_text)
