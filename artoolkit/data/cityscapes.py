@@ -54,8 +54,8 @@ TRAIN_ID_LABELS = LabelTable(
     file_ids=tuple(range(LABELS.num_classes)),
 )
 
-_IMAGE = "_leftImg8bit.png"
-_LABEL_IDS, _TRAIN_IDS = "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
+IMAGE_ENDING = "_leftImg8bit.png"
+LABEL_IDS_ENDING, TRAIN_IDS_ENDING = "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
 
 
 def root_from_environment() -> Path | None:
@@ -81,11 +81,11 @@ class Cityscapes(Pairs):
             raise self.no_such_split(split)
         truth = self.root / "gtFine" / split
         # labelIds come last: where a file exists in both forms, the official one is read.
-        labels = _named(truth, _TRAIN_IDS) | _named(truth, _LABEL_IDS)
-        return Listing(_named(self.root / "leftImg8bit" / split, _IMAGE), labels)
+        labels = _named(truth, TRAIN_IDS_ENDING) | _named(truth, LABEL_IDS_ENDING)
+        return Listing(_named(self.root / "leftImg8bit" / split, IMAGE_ENDING), labels)
 
     def table_of(self, label: Path) -> LabelTable:
-        return TRAIN_ID_LABELS if label.name.endswith(_TRAIN_IDS) else self.labels
+        return TRAIN_ID_LABELS if label.name.endswith(TRAIN_IDS_ENDING) else self.labels
 
     def prediction_name(self, sample: Sample) -> str:
         """The test server and cityscapesScripts look for `<city>_<sequence>_<frame>*.png`."""

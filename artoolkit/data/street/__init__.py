@@ -1,0 +1,1 @@
+"""A painter of street scenes with labels: start at `scene.street_scene`."""
