@@ -1,0 +1,109 @@
+"""The deployed network: uint8 pixels in, uint8 train ids out, everything else inside.
+
+The network itself is left alone; this wraps it. Legend: N images, C classes, H W pixels, h w
+positions of the score map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from artoolkit.errors import ExportError
+from artoolkit.networks import Network
+from artoolkit.preprocess import Preprocess
+from artoolkit.spec import Target
+
+INPUT, OUTPUT, SCORES = "image", "labels", "scores"
+
+
+def argmax_labels(scores_NCHW: Tensor) -> Tensor:
+    """Float N x C x H x W -> uint8 N x H x W: the first of the classes with the highest score."""
+    return scores_NCHW.argmax(1).to(torch.uint8)
+
+
+def chain_labels(scores_NCHW: Tensor) -> Tensor:
+    """`argmax_labels` unrolled over the classes, which TensorRT compiles to one kernel.
+
+    A class must be strictly above the best so far to take its place, so the first maximum wins as
+    it does in argmax.
+    """
+    best, *rest = scores_NCHW.unbind(1)
+    labels = torch.zeros((), dtype=torch.int32, device=scores_NCHW.device)
+    for index, scores in enumerate(rest, start=1):
+        labels = torch.where(scores > best, index, labels)
+        best = torch.maximum(scores, best)
+    return labels.to(torch.uint8)
+
+
+HEADS: dict[str, Callable[[Tensor], Tensor]] = {"argmax": argmax_labels, "chain": chain_labels}
+
+
+class Deployed(nn.Module):
+    """uint8 N x H x W x 3 RGB images -> uint8 N x H x W train ids of `labels_hw` pixels.
+
+    With `half` the network and its head compute in float16; pixels are normalised in float32
+    first, since a mean like 123.675 has an error of 0.02 in float16.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        preprocess: Preprocess,
+        *,
+        labels_hw: tuple[int, int],
+        head: str = "argmax",
+        half: bool = False,
+    ) -> None:
+        super().__init__()
+        if head not in HEADS:
+            raise ExportError("this head cannot be exported", got=head, expected=" or ".join(HEADS))
+        self.dtype = torch.float16 if half else torch.float32
+        self.network = network.to(self.dtype)
+        self.labels_hw, self.head = labels_hw, head
+        self.flip = preprocess.channel_order == "bgr"
+        mean, std = (
+            torch.tensor(v, dtype=torch.float64) for v in (preprocess.mean, preprocess.std)
+        )
+        self.register_buffer("scale", (1 / std).float().view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).float().view(1, 3, 1, 1), persistent=False)
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """uint8 N x H x W x 3 -> N x 3 x H x W as `preprocess.normalise`, to float rounding."""
+        pixels = image.to(torch.float32).permute(0, 3, 1, 2)
+        if self.flip:
+            pixels = pixels.flip(1)
+        return (pixels * self.scale + self.shift).to(self.dtype)
+
+    def upsampled(self, scores: Tensor) -> Tensor:
+        """N x C x h x w -> N x C x H x W at the label's size."""
+        if tuple(scores.shape[-2:]) == self.labels_hw:
+            return scores
+        return functional.interpolate(
+            scores, self.labels_hw, mode="bilinear", align_corners=self.network.align_corners
+        )
+
+    def labels_and_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The labels, and the N x C x h x w scores they come from."""
+        scores = self.network(self.normalised(image))
+        return HEADS[self.head](self.upsampled(scores)), scores
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.labels_and_scores(image)[0]
+
+
+def deployed_module(network: Network, preprocess: Preprocess, target: Target) -> Deployed:
+    """`network` in evaluation mode, wrapped as `target` declares. `ExportError` for its head."""
+    return Deployed(
+        network.eval(),
+        preprocess,
+        labels_hw=target.labels_hw,
+        head=target.head,
+        half=target.precision == "fp16",
+    ).eval()

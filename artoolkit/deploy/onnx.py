@@ -1,0 +1,217 @@
+"""A checkpoint as one ONNX file: the dynamo exporter, tidied by rules that no weight can bend.
+
+The same checkpoint and target give the same bytes. Initialisers that are trained parameters carry
+their state-dict name; `fold.py` says what becomes of batch normalisation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import helper
+from torch import Tensor, nn
+
+from artoolkit import __version__
+from artoolkit.deploy.fold import fold_batch_norm
+from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, Deployed, deployed_module
+from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
+from artoolkit.errors import ExportError
+from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
+from artoolkit.optional import require
+from artoolkit.seal import write_atomically
+from artoolkit.spec import Target
+
+_PREFIX = "deployed.network."
+
+
+@dataclass(frozen=True)
+class OnnxInfo:
+    """An exported file: its hash, its trained initialisers, and how often each operator occurs."""
+
+    path: Path
+    sha256: str
+    trained: tuple[str, ...]
+    census: Mapping[str, int]
+
+
+class _BothOutputs(nn.Module):
+    """Makes the score map an output, so that the exporter gives it its name and keeps it whole."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.deployed.labels_and_scores(image)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silences what the exporter says of itself and no user can act on.
+
+    torchvision is not used and need not be registered; torch.export still calls a part of pytree
+    that torch deprecates; opset 17 is reached from 18 by a conversion whose result is checked.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:
+    require("onnxscript", "export to ONNX")
+    images = torch.zeros((target.batch, *target.imgsz, 3), dtype=torch.uint8)
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                module.eval(),
+                (images,),
+                dynamo=True,
+                optimize=False,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT, SCORES],
+                opset_version=target.opset,
+            )
+    except Exception as error:
+        # The exporter wraps every failure in classes of its own; the first line of the innermost
+        # one names the operator.
+        raise ExportError(
+            "the network cannot be exported", got=_innermost(error), hint="See the network's code."
+        ) from error
+    assert program is not None, "the dynamo exporter returns a program"
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove stack traces (paths of this machine) and other notes of the exporter."""
+    for holder in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        del holder.metadata_props[:]
+        holder.ClearField("doc_string")
+    model.graph.name = "deployed"
+
+
+def _rename(model: onnx.ModelProto) -> None:
+    """State-dict names for parameters, and module names for the nodes that own them."""
+    graph = model.graph
+    for initializer in graph.initializer:
+        initializer.name = initializer.name.removeprefix(_PREFIX)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = name.removeprefix(_PREFIX)
+
+
+def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
+    """Call each node that reads a trained parameter by the module of the first one it reads."""
+    for node in model.graph.node:
+        own = next((name for name in node.input if name in trained), None)
+        if own is not None:
+            node.name = own.rpartition(".")[0]
+
+
+def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:
+    """Ultralytics' keys, which readers exist for. No time of day: the bytes must repeat."""
+    settings = {"precision": target.precision, "head": target.head, "opset": target.opset}
+    return {
+        "description": f"artoolkit {meta.network}, {meta.labels.name}",
+        "author": "artoolkit",
+        "date": str(meta.provenance.get("created", "")),
+        "version": __version__,
+        "license": str(meta.provenance.get("license", "")),
+        "stride": str(stride),
+        "task": "semantic",
+        "batch": str(target.batch),
+        "imgsz": str(list(target.imgsz)),
+        "names": str(dict(enumerate(meta.labels.names))),
+        "args": str(settings),
+    }
+
+
+def graph_from_checkpoint(
+    checkpoint: Checkpoint, target: Target
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The deployed graph in the target's float precision, and its trained initialisers, sorted.
+
+    int8 starts from the float32 graph: see `quantize.py`. Raises `ExportError` if an operator has
+    no form in ONNX, or if a training-only part reached the graph.
+    """
+    network = checkpoint.network()
+    training_only, stride = network.training_only, network.output_stride
+    model = _exported(
+        _BothOutputs(deployed_module(network, checkpoint.meta.preprocess, target)), target
+    )
+    _strip(model)
+    _rename(model)
+    state = {key: value.numpy() for key, value in checkpoint.state.items()}
+    fold_constants(model, state)
+    remove_no_ops(model)
+    fold_batch_norm(model, state)
+    scores = model.graph.output.pop()
+    assert scores.name == SCORES, "the score map is the second output"
+    remove_unused(model)
+    trained = {i.name for i in model.graph.initializer} & set(state)
+    if leaked := sorted(n for n in trained if n.startswith(training_only)):
+        raise ExportError("training-only parameters reached the graph", got=", ".join(leaked))
+    _name_layers(model, trained)
+    helper.set_model_props(model, _metadata(checkpoint.meta, target, stride))
+    return checked(model, target), tuple(sorted(trained))
+
+
+def checked(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+    """`model` with inferred shapes, or an `ExportError` if it is not valid for the target."""
+    opset = next(o.version for o in model.opset_import if o.domain == "")
+    if opset != target.opset:
+        raise ExportError(
+            "the exporter could not reach the target's opset",
+            got=opset,
+            expected=target.opset,
+            hint="Set another opset in the target.",
+        )
+    try:
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError("the exported graph is not valid ONNX", got=str(error)) from error
+    return model
+
+
+def census(model: onnx.ModelProto) -> dict[str, int]:
+    """How often each operator occurs, by name."""
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def write_onnx(model: onnx.ModelProto, trained: tuple[str, ...], path: Path) -> OnnxInfo:
+    """Write one file, weights inside, atomically. `StorageError` if it cannot be written."""
+    content: bytes = model.SerializeToString(deterministic=True)
+    write_atomically(path, content)
+    return OnnxInfo(path, hashlib.sha256(content).hexdigest(), trained, census(model))
+
+
+def onnx_from_checkpoint(checkpoint: Checkpoint, target: Target, path: Path) -> OnnxInfo:
+    """Export `checkpoint` for `target` to `path`; see `graph_from_checkpoint` for the errors."""
+    model, trained = graph_from_checkpoint(checkpoint, target)
+    return write_onnx(model, trained, path)
