@@ -9,7 +9,7 @@ from pathlib import Path
 
 from artoolkit.data.camvid import CamVid
 from artoolkit.data.cityscapes import Cityscapes, root_from_environment
-from artoolkit.data.dataset import DataSet, Sample
+from artoolkit.data.dataset import DataSet, Pairs, Sample
 from artoolkit.data.folder import folder_from_toml
 from artoolkit.data.nyuv2 import NYUv2
 from artoolkit.errors import UsageError
@@ -19,7 +19,7 @@ NAMES: tuple[str, ...] = ("cityscapes", "camvid", "nyuv2", "folder")
 __all__ = ["NAMES", "DataSet", "Sample", "open_dataset"]
 
 
-def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = None) -> DataSet:
+def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = None) -> Pairs:
     """The data set `name` (one of `NAMES`) at `root`; nothing is read before `samples`.
 
     `root` may be left out for Cityscapes where CITYSCAPES_DATASET is set. `classes` is the TOML

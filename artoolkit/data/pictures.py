@@ -1,7 +1,7 @@
-"""Decoding: one picture file -> one numpy array, or a `DataError` that names the file.
+"""Picture files <-> numpy arrays; what cannot be read is a `DataError` that names the file.
 
-This is what the loader and every evaluation pay, so each function decodes once and copies once.
-The arrays are read-only where Pillow's are; copy before writing into one.
+Reading is what the loader and every evaluation pay, so each function decodes once and copies once.
+The arrays are read-only, as Pillow hands them out; copy before writing into one.
 """
 
 from __future__ import annotations

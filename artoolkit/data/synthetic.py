@@ -13,9 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from artoolkit.data.cityscapes import IMAGE_ENDING, LABEL_IDS_ENDING
+from artoolkit.data.pictures import write_png
 from artoolkit.data.street.scene import street_scene
 from artoolkit.errors import StorageError, UsageError
 
@@ -46,9 +45,8 @@ class _Task:
         number = (self.seed, _SPLITS.index(self.split), self.index)
         pixels, labels = street_scene(number, self.size_hw)
         image, label = self.paths()
-        # Noise does not compress: level 1 costs a few percent of space and saves most of the time.
-        Image.fromarray(pixels).save(image, compress_level=1)
-        Image.fromarray(labels).save(label, compress_level=3)
+        write_png(pixels, image)
+        write_png(labels, label)
 
 
 def synthesize(
@@ -103,9 +101,7 @@ def _claim(out: Path, record: dict[str, object]) -> None:
     if known != record and (known is not None or (out / "leftImg8bit").exists()):
         raise UsageError(f"{out} holds another data set already", got=known, expected=record,
                          hint="Choose another folder or remove it.")  # fmt: skip
-    for split in _SPLITS:
-        for part in ("leftImg8bit", "gtFine"):
-            (out / part / split / CITY).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,139 @@
+"""`artoolkit data`: generate, prepare and check data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from artoolkit.data.check import SplitReport
+    from artoolkit.data.dataset import Pairs
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def _cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine's."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+_WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), help="Parallel workers; all cores by default."
+)
+
+
+@click.group(name="data")
+def command() -> None:
+    """Generate, prepare and check data sets."""
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, so that stdout holds the result only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@command.command()
+@click.argument("out", type=_FOLDER)
+@click.option("--train", default=40, show_default=True, help="Images to train on.")
+@click.option("--val", default=12, show_default=True, help="Images to judge on.")
+@click.option("--imgsz", nargs=2, type=int, default=(256, 512), show_default=True, metavar="H W",
+              help="Image size in pixels: height width.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Another seed, other streets.")
+@_WORKERS
+def synthesize(
+    out: Path, train: int, val: int, imgsz: tuple[int, int], seed: int, workers: int | None
+) -> None:
+    """Write generated street scenes to OUT, in the layout of Cityscapes."""
+    from artoolkit.data.synthetic import synthesize as generate
+
+    with _progress("painting") as progress:
+        generate(out, train=train, val=val, size_hw=imgsz, seed=seed,
+                 workers=workers or _cores(), progress=progress)  # fmt: skip
+    click.echo(f"{train} training and {val} validation images of height {imgsz[0]}, "
+               f"width {imgsz[1]} in {out} (--dataset cityscapes --data-root {out})")  # fmt: skip
+
+
+@command.command()
+@click.argument("root", type=_FOLDER)
+@click.option("--dataset", required=True, metavar="NAME", help="cityscapes, camvid, nyuv2, folder.")
+@click.option("--classes", type=click.Path(path_type=Path, dir_okay=False),
+              help="Class list of a folder data set; ROOT/classes.toml by default.")  # fmt: skip
+@click.option("--split", "splits", multiple=True, help="Only this split; may be given repeatedly.")
+@_WORKERS
+def check(
+    root: Path, dataset: str, classes: Path | None, splits: tuple[str, ...], workers: int | None
+) -> None:
+    """Read all of the data set at ROOT: count it, and name every file that would stop a run."""
+    from artoolkit.data import open_dataset
+    from artoolkit.data.check import check_dataset
+    from artoolkit.errors import DataError
+
+    data = open_dataset(dataset, root, classes=classes)
+    with _progress("reading") as progress:
+        reports = check_dataset(data, splits=splits, workers=workers or _cores(), progress=progress)
+    _show(data, reports)
+    problems = [f"{report.split}: {text}" for report in reports for text in report.problems]
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise DataError(f"{len(problems)} problem(s) in {dataset} at {root}, all listed above",
+                        hint="Repair or remove these files.")  # fmt: skip
+
+
+def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{data.name} at {data.root}")
+    table.add_column("")
+    for report in reports:
+        table.add_column(report.split, justify="right")
+    table.add_row("images", *(str(report.images) for report in reports))
+    table.add_row("labels", *(str(report.labels) for report in reports))
+    sizes = ([f"{h} x {w}: {n}" for (h, w), n in sorted(r.sizes_hw.items())] for r in reports)
+    shown = (lines[:3] + [f"and {len(lines) - 3} more"] * (len(lines) > 3) for lines in sizes)
+    table.add_row("sizes (H x W)", *("\n".join(lines) for lines in shown), end_section=True)
+    for i, name in enumerate((*data.labels.names, "void")):
+        table.add_row(name, *(_share(report, i) for report in reports))
+    table.caption = "share of the pixels; images that have any"
+    Console().print(table)
+
+
+def _share(report: SplitReport, index: int) -> str:
+    total = int(report.class_pixels.sum())
+    if not total:
+        return "-"
+    share = 100 * report.class_pixels[index] / total
+    return f"{share:.2f} %  {report.class_images[index]:>5}"
+
+
+@command.command("prepare-nyuv2")
+@click.argument("mat", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=_FOLDER)
+def prepare_nyuv2(mat: Path, out: Path) -> None:
+    """Turn MAT (nyu_depth_v2_labeled.mat) into 795 training and 654 validation pairs in OUT."""
+    from artoolkit.data.prepare_nyuv2 import prepare
+
+    with _progress("unpacking") as progress:
+        counts = prepare(mat, out, progress=progress)
+    click.echo(f"{counts['train']} training and {counts['val']} validation images in {out} "
+               f"(--dataset nyuv2 --data-root {out})")  # fmt: skip
