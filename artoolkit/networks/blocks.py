@@ -1,7 +1,7 @@
 """The parts that several networks share: convolution with normalisation, residual blocks, resizing.
 
-`Bottleneck(stride_first=True)` is Caffe's (the stride in the first 1x1), False torchvision's (in
-the 3x3).
+With `stride_first` the first convolution of a block has its stride: Caffe's bottleneck and every
+basic block. torchvision's bottleneck has it in the second, the 3x3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def halved(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch normalisation, and the activation unless `act` is False.
+    """Convolution without bias, batch normalisation and, unless None, the activation `act`.
 
     Padding keeps the size at stride 1.
     """
@@ -36,7 +36,8 @@ class ConvNorm(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        act: bool = True,
+        groups: int = 1,
+        act: type[nn.ReLU | nn.ReLU6] | None = nn.ReLU,
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
@@ -47,10 +48,11 @@ class ConvNorm(nn.Module):
             stride=stride,
             padding=padding,
             dilation=dilation,
+            groups=groups,
             bias=False,
         )
         self.norm = nn.BatchNorm2d(out_channels)
-        self.act = nn.ReLU(inplace=True) if act else nn.Identity()
+        self.act = act(inplace=True) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.norm(self.conv(x)))
@@ -60,7 +62,7 @@ class ConvNorm(nn.Module):
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return ConvNorm(in_channels, out_channels, stride=stride, act=False)
+    return ConvNorm(in_channels, out_channels, stride=stride, act=None)
 
 
 class Bottleneck(nn.Module):
@@ -81,7 +83,7 @@ class Bottleneck(nn.Module):
         first, second = (stride, 1) if stride_first else (1, stride)
         self.conv1 = ConvNorm(in_channels, width, stride=first)
         self.conv2 = ConvNorm(width, width, 3, stride=second, dilation=dilation)
-        self.conv3 = ConvNorm(width, 4 * width, act=False)
+        self.conv3 = ConvNorm(width, 4 * width, act=None)
         self.shortcut = _shortcut(in_channels, 4 * width, stride)
         self.act = nn.ReLU(inplace=True)
 
@@ -102,12 +104,12 @@ class BasicBlock(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        stride_first: bool = True,
+        stride_first: bool = False,
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if stride_first else (1, stride)
         self.conv1 = ConvNorm(in_channels, width, 3, stride=first, dilation=dilation)
-        self.conv2 = ConvNorm(width, width, 3, stride=second, act=False)
+        self.conv2 = ConvNorm(width, width, 3, stride=second, act=None)
         self.shortcut = _shortcut(in_channels, width, stride)
         self.act = nn.ReLU(inplace=True)
 

@@ -19,18 +19,24 @@ from artoolkit.networks.resnet import ResidualTrunk
 
 
 class CascadeFusion(nn.Module):
-    """Brings the coarse feature to the fine one's size and adds both, projected."""
+    """Adds the coarse and the fine feature, each projected, then ReLU.
 
-    def __init__(self, low_channels: int, high_channels: int, channels: int) -> None:
+    `rectified` puts a ReLU behind each projection too (mmsegmentation's way).
+    """
+
+    def __init__(
+        self, low_channels: int, high_channels: int, channels: int, *, rectified: bool = False
+    ) -> None:
         super().__init__()
-        self.low = ConvNorm(low_channels, channels, 3, dilation=2, act=False)
-        self.high = ConvNorm(high_channels, channels, act=False)
+        act = nn.ReLU if rectified else None
+        self.low = ConvNorm(low_channels, channels, 3, dilation=2, act=act)
+        self.high = ConvNorm(high_channels, channels, act=act)
         self.act = nn.ReLU(inplace=True)
 
-    def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """`low` at the size of `high` already."""
-        out: Tensor = self.act(self.low(low) + self.high(high))
-        return out
+    def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum, and the projected `low`, which is at the size of `high` already."""
+        projected: Tensor = self.low(low)
+        return self.act(projected + self.high(high)), projected
 
 
 class ICNet(Network):
@@ -90,11 +96,11 @@ class ICNet(Network):
         size_hw = self.check_size(images_B3HW)
         middle, low = self._coarse(images_B3HW, size_hw)
         low_16 = resize(low, (middle.shape[-2], middle.shape[-1]), align_corners=True)
-        fused_16 = self.fuse_16(low_16, middle)
+        fused_16, _ = self.fuse_16(low_16, middle)
         high = self.high(images_B3HW)
         low_8 = resize(fused_16, (high.shape[-2], high.shape[-1]), align_corners=True)
-        scores_8 = self.classifier(self.fuse_8(low_8, high))
-        scores = resize(scores_8, halved(halved(size_hw)), align_corners=True)
+        fused_8, _ = self.fuse_8(low_8, high)
+        scores = resize(self.classifier(fused_8), halved(halved(size_hw)), align_corners=True)
         if not self.training:
             return scores
         return {"main": scores, "aux_16": self.aux_16(low_16), "aux_8": self.aux_8(low_8)}

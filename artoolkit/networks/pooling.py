@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from artoolkit.networks.blocks import ConvNorm, resize
+
 Windows = Literal["adaptive", "caffe"]
 Matrix = NDArray[np.float64]
 BINS = (1, 2, 3, 6)
@@ -131,3 +133,32 @@ class PyramidSum(nn.Module):
             pooled = _pooled(exact, self.bins, self.windows) * _constant(same_level, exact)
             context = _constant(rows, exact) @ (pooled @ _constant(columns.T, exact))
             return x + context.to(x.dtype)
+
+
+class PyramidConcat(nn.Module):
+    """x beside its average-pooled maps, each projected and resized back (PSPNet's pyramid).
+
+    B x C x h x w -> B x (C + levels * `branch_channels`) x h x w; `levels_first` puts x last.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        branch_channels: int,
+        bins: tuple[int, ...] = BINS,
+        *,
+        align_corners: bool,
+        levels_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.bins, self.align_corners, self.levels_first = bins, align_corners, levels_first
+        self.out_channels = channels + len(bins) * branch_channels
+        self.branches = nn.ModuleList(ConvNorm(channels, branch_channels) for _ in bins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size_hw = (x.shape[-2], x.shape[-1])
+        levels = [
+            resize(branch(level), size_hw, align_corners=self.align_corners)
+            for branch, level in zip(self.branches, pooled_levels(x, self.bins), strict=True)
+        ]
+        return torch.cat([*levels, x] if self.levels_first else [x, *levels], dim=1)

@@ -39,7 +39,7 @@ def test_training_returns_named_low_resolution_scores() -> None:
 def test_classifying_before_the_resize_is_the_published_function() -> None:
     network = tiny().eval().double()
     fused = []
-    network.fuse_8.register_forward_hook(lambda *call: fused.append(call[2]))
+    network.fuse_8.register_forward_hook(lambda *call: fused.append(call[2][0]))
     with torch.inference_mode():
         scores = network(torch.randn(1, 3, 65, 97, dtype=torch.float64))
         published = network.classifier(resize(fused[0], (17, 25), align_corners=True))

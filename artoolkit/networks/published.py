@@ -1,0 +1,247 @@
+"""Weights that others published, brought into artoolkit's networks.
+
+`read_published` opens a file without running code from it; `convert` renames its keys so that they
+load strictly into `build(name, num_classes=K, layout=layout)`; `load_trunk` starts a network from
+an ImageNet trunk. Which key goes where stands in `layouts.py`; `.caffemodel` files are read by
+`caffemodel.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.networks.caffemodel import read_caffemodel
+from artoolkit.networks.checkpoint import HEADER_KEY, is_pickle, read_safetensors, state_differences
+from artoolkit.networks.layouts import LAYOUTS, Layout
+from artoolkit.networks.network import Network
+
+AUTO = "auto"
+WRAPPERS = ("state_dict", "model_state_dict", "model", "segmenter", "net", "network")
+PREFIXES = ("module.", "_orig_mod.")
+NORM_EPS = 1e-5
+TRUNK_SOURCES = ("torchvision", "mmseg")
+# The parts of an ImageNet classifier that no segmentation network has.
+CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The weights in a published file, and what the file says about its classes."""
+
+    state: State
+    classes: tuple[str, ...] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_published(path: str | os.PathLike[str]) -> Published:
+    """Weights from safetensors, a weights-only torch file or a `.caffemodel`, on the CPU.
+
+    Raises `CheckpointError` for anything else, and for a file whose reading would run code.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"no weights at {file}", hint="Check the path.")
+    if file.suffix == ".caffemodel":
+        return Published(read_caffemodel(file))
+    if not is_pickle(file):
+        metadata, state = read_safetensors(file)
+        if HEADER_KEY in metadata:
+            raise CheckpointError(
+                f"{file} is a checkpoint of artoolkit already", hint="Use it as it is."
+            )
+        return Published(unwrap(state))
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        raise CheckpointError(
+            f"{file} holds more than weights, and reading that would run its code",
+            got=named[1] if named else None,
+            expected="safetensors, or a torch file that weights_only=True reads",
+            hint="Where you trust it: torch.save(torch.load(FILE, weights_only=False)"
+            "['state_dict'], NEW).",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} cannot be read as a torch file: {str(error).splitlines()[0]}",
+            hint="Is the download complete?",
+        ) from error
+    classes, palette = _labels(content)
+    return Published(unwrap(content), classes, palette)
+
+
+def _labels(
+    content: object,
+) -> tuple[tuple[str, ...] | None, tuple[tuple[int, int, int], ...] | None]:
+    """Class names and colours where mmsegmentation keeps them in its files."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping):
+        return None, None
+    nested = meta.get("dataset_meta")
+    source = nested if isinstance(nested, Mapping) else meta
+    classes = source.get("CLASSES") or source.get("classes")
+    palette = source.get("PALETTE") or source.get("palette")
+    names = tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else None
+    if not isinstance(palette, (list, tuple)) or not names or len(palette) != len(names):
+        return names, None
+    return names, tuple((int(r), int(g), int(b)) for r, g, b in palette)
+
+
+def unwrap(content: object) -> State:
+    """The state dict inside what a file held: wrappers and parallel prefixes taken off.
+
+    Batch counters that old files lack are added (they do not change any output).
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if key in content), None)
+        if not isinstance(inner, Mapping):
+            break
+        content = inner
+    state = (
+        {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not state or not all(isinstance(key, str) for key in state):
+        raise CheckpointError(
+            "no weights found in the file",
+            got=type(content).__name__,
+            expected=f"a state dict, or one under {', '.join(WRAPPERS)}",
+        )
+    for prefix in PREFIXES * 2:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    for key in [key for key in state if key.endswith("running_mean")]:
+        counter = key.replace("running_mean", "num_batches_tracked")
+        state.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    return state
+
+
+def detect(state: Mapping[str, object]) -> str:
+    """The layout that the keys belong to, or a `CheckpointError` that shows some of them."""
+    for name, layouts in LAYOUTS.items():
+        if any(layout.matches(state) for layout in layouts):
+            return name
+    raise CheckpointError(
+        "the weights are in no layout that artoolkit knows",
+        got=f"keys such as {', '.join(list(state)[:3])}",
+        expected=", ".join(LAYOUTS),
+    )
+
+
+def _layout(state: Mapping[str, object], name: str) -> Layout:
+    if name != AUTO and name not in LAYOUTS:
+        raise UsageError("unknown layout", got=repr(name), expected=", ".join((*LAYOUTS, AUTO)))
+    found = detect(state)
+    if name not in (AUTO, found):
+        raise CheckpointError(
+            "the weights are in another layout than stated", got=found, expected=name
+        )
+    return next(layout for layout in LAYOUTS[found] if layout.matches(state))
+
+
+def convert(state_dict: Mapping[str, Any], layout: str = AUTO) -> State:
+    """Published weights under artoolkit's keys, ready for `build(name, ..., layout=layout)`.
+
+    Every key is kept: one that has no place in the network is found by the strict loading, under
+    its own name. `layout` "torchvision" gives a trunk only (see `load_trunk`). What a deployed
+    file leaves out because it is for training only starts at zero. Raises `CheckpointError` where
+    the keys belong to another layout, `UsageError` for an unknown one.
+    """
+    state = unwrap(state_dict)
+    chosen = _layout(state, layout)
+    if chosen in LAYOUTS["torchvision"]:
+        return trunk_state(state)
+    if chosen in LAYOUTS["caffe"]:
+        state = _with_merged_norms(state) | _caffe_heads(state)
+    renamed = {chosen.rename(key): value for key, value in state.items()}
+    if len(renamed) != len(state):
+        raise CheckpointError("two weights of the file have the same place in the network")
+    return renamed
+
+
+def _with_merged_norms(state: Mapping[str, Tensor]) -> State:
+    """Normalisation that was merged into convolutions becomes an identity again.
+
+    The merged convolution has a bias, which goes where the normalisation adds its own.
+    """
+    full = dict(state)
+    merged = [
+        key.removesuffix(".bias")
+        for key in state
+        if key.endswith(".bias") and "/bn." not in key and not key.startswith("conv6_cls.")
+    ]
+    for layer in merged:
+        bias = full.pop(f"{layer}.bias").float()
+        full[f"{layer}/bn.weight"] = torch.ones_like(bias)
+        full[f"{layer}/bn.bias"] = bias
+        full[f"{layer}/bn.running_mean"] = torch.zeros_like(bias)
+        full[f"{layer}/bn.running_var"] = torch.full_like(bias, 1 - NORM_EPS)
+        full[f"{layer}/bn.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+    return full
+
+
+def _caffe_heads(state: Mapping[str, Tensor]) -> State:
+    """Auxiliary classifiers, which no deployed file holds, at zero."""
+    classes = state["conv6_cls.weight"].shape[0]
+    heads = {}
+    for name, reader in (("aux_16", "conv_sub4.weight"), ("aux_8", "conv_sub2.weight")):
+        if reader in state:
+            heads[f"{name}.weight"] = torch.zeros(classes, state[reader].shape[1], 1, 1)
+            heads[f"{name}.bias"] = torch.zeros(classes)
+    return heads
+
+
+def trunk_state(state_dict: Mapping[str, Any]) -> State:
+    """An ImageNet trunk (torchvision ResNet, v1c or MobileNet-v2) under artoolkit's keys."""
+    state = {key: value for key, value in unwrap(state_dict).items() if not CLASSIFIER.match(key)}
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    chosen = _layout(state, "torchvision")
+    renamed = {chosen.rename(key): value for key, value in state.items()}
+    if "trunk.layers.0.0.depthwise.conv.weight" in renamed:
+        renamed |= _identity_expansion(renamed["trunk.layers.0.0.depthwise.conv.weight"].shape[0])
+    return renamed
+
+
+def _identity_expansion(channels: int) -> State:
+    """The first block's expansion, which torchvision leaves out, as the identity."""
+    prefix = "trunk.layers.0.0.expand."
+    return {
+        f"{prefix}conv.weight": torch.eye(channels)[:, :, None, None].contiguous(),
+        f"{prefix}norm.weight": torch.ones(channels),
+        f"{prefix}norm.bias": torch.zeros(channels),
+        f"{prefix}norm.running_mean": torch.zeros(channels),
+        f"{prefix}norm.running_var": torch.full((channels,), 1 - NORM_EPS),
+        f"{prefix}norm.num_batches_tracked": torch.zeros((), dtype=torch.int64),
+    }
+
+
+def load_trunk(network: Network, state_dict: Mapping[str, Any]) -> None:
+    """Starts the network's trunk from ImageNet weights; its other parts stay as they are.
+
+    `state_dict` is a torchvision ResNet or MobileNet-v2, or a v1c ResNet. `CheckpointError` naming
+    every key where the trunk is another one.
+    """
+    state = trunk_state(state_dict)
+    expected = {
+        key: value for key, value in network.state_dict().items() if key.startswith(network.encoder)
+    }
+    if differences := state_differences(expected, state):
+        raise CheckpointError(
+            f"these ImageNet weights are not of the trunk of {network.name}",
+            got="; ".join(differences),
+        )
+    network.load_state_dict(state, strict=False)
