@@ -12,7 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from artoolkit.losses.sampling import GRIDS, accumulation_dtype, grid_points, read_points
+from artoolkit.losses.gram import lattice_losses, point_losses, sqrt_probabilities
+from artoolkit.losses.precision import full_precision
+from artoolkit.losses.sampling import GRIDS, grid_points, read_labels, read_points
 
 
 def sqrt_affinity(scores: Tensor) -> Tensor:
@@ -22,7 +24,7 @@ def sqrt_affinity(scores: Tensor) -> Tensor:
     least float32, symmetric, in [0, 1], and 1 where two points have the same probabilities
     (the Bhattacharyya coefficient; equation 2 of the paper).
     """
-    with _full_precision(scores):
+    with full_precision(scores.device.type):
         root = sqrt_probabilities(scores, dim=-1)
         return root @ root.transpose(-1, -2)
 
@@ -34,12 +36,6 @@ def label_affinity(labels: Tensor, *, ignore_index: int = 255) -> Tensor:
     """
     rows, cols = labels.unsqueeze(-1), labels.unsqueeze(-2)
     return ((rows == cols) & (rows != ignore_index)).float()
-
-
-def sqrt_probabilities(scores: Tensor, *, dim: int) -> Tensor:
-    """sqrt(softmax(scores)), at least float32, with finite gradients for any finite scores."""
-    # sqrt(softmax(z)) itself has NaN gradients once a probability underflows.
-    return torch.exp(0.5 * torch.log_softmax(scores.to(accumulation_dtype(scores.dtype)), dim))
 
 
 def affinity_regression(
@@ -102,62 +98,28 @@ def image_losses(
     check_inputs(scores, labels)
     check_options(grid, sizes, stride)
     label_hw = (labels.shape[1], labels.shape[2])
+    if grid == "all":
+        check_label_range(labels, scores.shape[1], ignore_index)
+        return lattice_losses(
+            scores,
+            labels,
+            stride=stride or default_stride(label_hw, (scores.shape[2], scores.shape[3])),
+            align_corners=align_corners,
+            ignore_index=ignore_index,
+            include_self=include_self,
+        )
     points = grid_points(
         label_hw,
         grid=grid,
         sizes=sizes,
-        stride=stride or default_stride(label_hw, (scores.shape[2], scores.shape[3])),
         batch=len(scores),
         device=scores.device,
         generator=generator,
     )
-    with _full_precision(scores):
-        values = read_points(scores, points, label_hw=label_hw, align_corners=align_corners)
-        at_points = labels.flatten(1).gather(
-            1, (points.rows * label_hw[1] + points.cols).expand(len(labels), -1)
-        )
-        return point_losses(values, at_points, ignore_index=ignore_index, include_self=include_self)
-
-
-def point_losses(
-    scores: Tensor, labels: Tensor, *, ignore_index: int, include_self: bool
-) -> tuple[Tensor, Tensor]:
-    """Scores B x C x N and labels B x N of points -> loss and whether it counts, both B.
-
-    All N x N pairs from C x C matrices: with S the rows sqrt(p_i), Y the one-hot labels and n_c the
-    class counts, sum_ij (A_ij - M_ij)^2 = |S^T S|^2 + sum_c n_c^2 - 2 |S^T Y|^2.
-    """
-    classes = scores.shape[1]
-    check_label_range(labels, classes, ignore_index)
-    valid = (labels != ignore_index).unsqueeze(1)
-    # Masked before the softmax, not only after: whatever a void point's scores are, no gradient.
-    root = sqrt_probabilities(torch.where(valid, scores, 0), dim=1) * valid
-    ids = torch.arange(classes, device=labels.device)
-    one_hot = (labels.unsqueeze(-1) == ids).to(root.dtype)
-    return losses_of_sums(
-        root @ root.transpose(1, 2),
-        root @ one_hot,
-        one_hot.sum(1, dtype=torch.float64),
-        include_self=include_self,
-        dtype=root.dtype,
-    )
-
-
-def losses_of_sums(
-    overlap: Tensor, agreement: Tensor, counts: Tensor, *, include_self: bool, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """S^T S and S^T Y (B x C x C) and n_c (B x C) -> loss and whether it counts, both B."""
-    pairs = pair_counts(counts, include_self=include_self)
-    # The three sums nearly cancel once the network is good: float64, on C x C numbers an image.
-    squares = overlap.double().square().sum((1, 2)) + counts.square().sum(1)
-    total = squares - 2 * agreement.double().square().sum((1, 2))
-    return (total.clamp(min=0) / pairs.clamp(min=1)).to(dtype), pairs > 0
-
-
-def pair_counts(counts: Tensor, *, include_self: bool) -> Tensor:
-    """Number of ordered pairs of labelled points of each image: B x C counts -> B."""
-    points = counts.sum(1)
-    return points.square() if include_self else points * (points - 1)
+    at_points = read_labels(labels, points)
+    check_label_range(at_points, scores.shape[1], ignore_index)
+    values = read_points(scores, points, label_hw=label_hw, align_corners=align_corners)
+    return point_losses(values, at_points, ignore_index=ignore_index, include_self=include_self)
 
 
 def default_stride(label_hw: tuple[int, int], score_hw: tuple[int, int]) -> int:
@@ -246,8 +208,3 @@ def check_label_range(labels: Tensor, classes: int, ignore_index: int) -> None:
 
 def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-
-
-def _full_precision(tensor: Tensor) -> torch.autocast:
-    """Autocast off: it would send the matrix products back to half precision."""
-    return torch.autocast(tensor.device.type, enabled=False)

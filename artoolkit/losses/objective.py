@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from artoolkit.losses.affinity import check_inputs, check_label_range, check_options, image_losses
-from artoolkit.losses.cross_entropy import HardExamples, pixel_losses, pixel_weights
+from artoolkit.losses.gram import point_losses
+from artoolkit.losses.pixelwise import pixel_losses
+from artoolkit.losses.sampling import Points, grid_points, read_labels
+from artoolkit.losses.weighting import HardExamples, pixel_weights
 
 MAIN = "main"
 CROSS_ENTROPY = "cross_entropy"
@@ -82,22 +85,47 @@ class Objective(nn.Module):
             raise ValueError(
                 f"outputs: {', '.join(missing)} missing; got {', '.join(outputs) or 'none'}"
             )
-        terms = {CROSS_ENTROPY: self._cross_entropy(outputs[MAIN], labels)}
-        terms |= {name: self._cross_entropy(outputs[name], labels) for name in self.auxiliary}
+        main = outputs[MAIN]
+        check_inputs(main, labels)
+        points = self._points(main, labels)
+        cross_entropy, values = self._cross_entropy(main, labels, points)
+        terms = {CROSS_ENTROPY: cross_entropy}
+        for name in self.auxiliary:
+            check_inputs(outputs[name], labels)
+            terms[name], _ = self._cross_entropy(outputs[name], labels, None)
         if AFFINITY in self.weights:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights[AFFINITY] != 0):
-                terms[AFFINITY] = self._affinity(outputs[MAIN], labels)
+                terms[AFFINITY] = self._affinity(main, values, labels, points)
         return terms
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the terms: what is minimised."""
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
-    def _cross_entropy(self, scores: Tensor, labels: Tensor) -> Tensor:
-        check_inputs(scores, labels)
+    def _points(self, scores: Tensor, labels: Tensor) -> Points | None:
+        """The points of affinity regression, where they are few enough to share a node."""
+        if AFFINITY not in self.weights or self.grid == "all":
+            return None
+        return grid_points(
+            (labels.shape[1], labels.shape[2]),
+            grid=self.grid,
+            sizes=self.sizes,
+            batch=len(scores),
+            device=scores.device,
+            generator=self.generator,
+        )
+
+    def _cross_entropy(
+        self, scores: Tensor, labels: Tensor, points: Points | None
+    ) -> tuple[Tensor, Tensor]:
+        """The term, and the scores at the points."""
         check_label_range(labels, scores.shape[1], self.ignore_index)
-        losses = pixel_losses(
-            scores, labels, align_corners=self.align_corners, ignore_index=self.ignore_index
+        losses, values = pixel_losses(
+            scores,
+            labels,
+            align_corners=self.align_corners,
+            ignore_index=self.ignore_index,
+            points=points,
         )
         weights = pixel_weights(
             losses,
@@ -106,20 +134,30 @@ class Objective(nn.Module):
             class_weights=self.class_weights,
             hard_examples=self.ohem,
         )
-        return self._mean((losses * weights).sum(), weights.sum())
+        return self._mean((losses * weights).sum(), weights.sum()), values
 
-    def _affinity(self, scores: Tensor, labels: Tensor) -> Tensor:
-        losses, counted = image_losses(
-            scores,
-            labels,
-            grid=self.grid,
-            sizes=self.sizes,
-            stride=self.stride,
-            ignore_index=self.ignore_index,
-            align_corners=self.align_corners,
-            include_self=self.include_self,
-            generator=self.generator,
-        )
+    def _affinity(
+        self, scores: Tensor, values: Tensor, labels: Tensor, points: Points | None
+    ) -> Tensor:
+        if points is None:
+            losses, counted = image_losses(
+                scores,
+                labels,
+                grid=self.grid,
+                sizes=self.sizes,
+                stride=self.stride,
+                ignore_index=self.ignore_index,
+                align_corners=self.align_corners,
+                include_self=self.include_self,
+                generator=None,
+            )
+        else:
+            losses, counted = point_losses(
+                values,
+                read_labels(labels, points),
+                ignore_index=self.ignore_index,
+                include_self=self.include_self,
+            )
         return self._mean(losses.sum(), counted.sum().to(losses.dtype))
 
     def _mean(self, total: Tensor, count: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from artoolkit.losses.precision import accumulation_dtype
+
 Grid = Literal["center", "paper", "jitter", "all"]
 GRIDS: tuple[str, ...] = get_args(Grid)
 
@@ -59,16 +61,12 @@ def grid_points(
     *,
     grid: str,
     sizes: tuple[int, ...],
-    stride: int,
     batch: int,
     device: torch.device,
     generator: torch.Generator | None = None,
 ) -> Points:
-    """The points of a grid: for `jitter` other ones for every image, else one row for all."""
+    """The points of a grid of cells: for `jitter` other ones for every image, else one row."""
     height, width = label_hw
-    if grid == "all":
-        grids = [(strided(height, stride, device), strided(width, stride, device))]
-        return _cross(grids)
     if grid == "jitter":
         return _jittered(label_hw, sizes=sizes, batch=batch, device=device, generator=generator)
     offset = 1 if grid == "center" else 0
@@ -80,6 +78,12 @@ def grid_points(
 def strided(length: int, stride: int, device: torch.device) -> Tensor:
     """Every `stride`-th position from stride // 2 on; the last one where the axis ends before."""
     return torch.arange(min(stride // 2, length - 1), length, stride, device=device)
+
+
+def read_labels(labels: Tensor, points: Points) -> Tensor:
+    """Labels B x H x W at the points: B x N."""
+    index = points.rows * labels.shape[2] + points.cols
+    return labels.flatten(1).gather(1, index.expand(len(labels), -1))
 
 
 def read_points(
@@ -99,12 +103,33 @@ def read_points(
     )
     batch, classes = scores.shape[:2]
     taps, n = index.shape[1:]
-    flat = index.reshape(-1, 1, taps * n).expand(batch, classes, -1)
+    flat = index.flatten(1).unsqueeze(1).expand(batch, classes, -1)
     # One gather for all taps: each gather's gradient is a dense score map.
     values = scores.flatten(2).gather(2, flat).to(weight.dtype)
     if taps == 1:
         return values
     return (values.view(batch, classes, taps, n) * weight.unsqueeze(1)).sum(2)
+
+
+def add_points(
+    gradient: Tensor,
+    grad_points: Tensor,
+    points: Points,
+    *,
+    label_hw: tuple[int, int],
+    align_corners: bool,
+) -> None:
+    """The transpose of `read_points`: adds B x C x N into a contiguous B x C x h x w, in place."""
+    index, weight = flat_taps(
+        points,
+        score_hw=(gradient.shape[2], gradient.shape[3]),
+        label_hw=label_hw,
+        align_corners=align_corners,
+        dtype=grad_points.dtype,
+    )
+    shares = grad_points.unsqueeze(2) * weight.unsqueeze(1)
+    index = index.unsqueeze(1).expand_as(shares)
+    gradient.flatten(2).scatter_add_(2, index.flatten(2), shares.flatten(2).to(gradient.dtype))
 
 
 def flat_taps(
@@ -133,11 +158,6 @@ def flat_taps(
         torch.stack([index for index, _ in corners], 1),
         torch.stack([weight for _, weight in corners], 1),
     )
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float64 stays; everything else is computed in float32."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def _cells(length: int, n: int, offset: int, device: torch.device) -> Tensor:

@@ -1,6 +1,6 @@
-"""Cross-entropy per labelled pixel, and which pixels its mean is taken over.
+"""Over which pixels the mean of cross-entropy is taken, and with what weights.
 
-B batch, C classes, h w score pixels, H W label pixels.
+B batch, H W label pixels.
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
-
-from artoolkit.losses.sampling import accumulation_dtype
 
 
 @dataclass(frozen=True)
@@ -28,20 +25,6 @@ class HardExamples:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1 or self.min_kept < 1:
             raise ValueError(f"{self}: expected 0 < threshold <= 1 and min_kept of at least 1")
-
-
-def pixel_losses(
-    scores: Tensor, labels: Tensor, *, align_corners: bool, ignore_index: int
-) -> Tensor:
-    """-log p of each pixel's own class: B x C x h x w, B x H x W -> B x H x W, 0 where void.
-
-    The scores are brought to the label's size by bilinear resizing; at least float32.
-    """
-    scores = scores.to(accumulation_dtype(scores.dtype))
-    if scores.shape[2:] != labels.shape[1:]:
-        size = (labels.shape[1], labels.shape[2])
-        scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=align_corners)
-    return F.cross_entropy(scores, labels.long(), ignore_index=ignore_index, reduction="none")
 
 
 def pixel_weights(

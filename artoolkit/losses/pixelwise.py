@@ -1,0 +1,176 @@
+"""One node for cross-entropy and the points of the affinity loss: scores in, what both need out.
+
+`pixel_losses` upsamples, takes the log-softmax and looks up each pixel's own class block by block,
+so that neither the upsampled scores nor their probabilities ever exist as a whole. Only the log of
+the softmax's denominator is kept, one number a pixel; the gradient follows from it in one pass,
+into one buffer, to which the gradient of the points is added.
+
+The floor is memory: forwards the map is read once, backwards read once and written once.
+
+B batch, C classes, h w score pixels, H W label pixels, N points.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from artoolkit.losses.precision import accumulation_dtype, full_precision
+from artoolkit.losses.reading import own_class, reading
+from artoolkit.losses.sampling import Points, add_points, read_points
+
+
+def pixel_losses(
+    scores: Tensor,
+    labels: Tensor,
+    *,
+    align_corners: bool,
+    ignore_index: int,
+    points: Points | None = None,
+) -> tuple[Tensor, Tensor]:
+    """-log p of each pixel's own class (0 where void), and the scores at the points.
+
+    scores: B x C x h x w logits, floating point, brought to H x W by bilinear resizing.
+    labels: B x H x W integers in [0, C) or `ignore_index`; not checked here.
+
+    Returns B x H x W and B x C x N, float32 (float64 for float64 scores), also under autocast. Both
+    carry gradients; there is no second derivative.
+    """
+    if points is None:
+        nowhere = torch.zeros(1, 0, dtype=torch.int64, device=scores.device)
+        points = Points(nowhere, nowhere)
+    losses, _, values = _forward(
+        scores, labels, points.rows, points.cols, align_corners, ignore_index
+    )
+    return losses, values
+
+
+# An operator rather than an autograd.Function: torch.compile takes it as one node instead of
+# unrolling the loop over blocks.
+@torch.library.custom_op(
+    "artoolkit::pixel_losses",
+    mutates_args=(),
+    schema="(Tensor scores, Tensor labels, Tensor rows, Tensor cols, bool align_corners, "
+    "int ignore_index) -> (Tensor, Tensor, Tensor)",
+)
+def _forward(
+    scores: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    cols: Tensor,
+    align_corners: bool,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    label_hw = (labels.shape[1], labels.shape[2])
+    losses = scores.new_empty(labels.shape, dtype=accumulation_dtype(scores.dtype))
+    normaliser = torch.empty_like(losses)
+    with full_precision(scores.device.type):
+        read = reading(scores, label_hw, stride=1, align_corners=align_corners)
+        for image, label, loss, total in zip(scores, labels, losses, normaliser, strict=True):
+            opened = read.open(image)
+            for i, block in enumerate(read.blocks):
+                values = read.read(opened, i)
+                void, own = own_class(label[block], ignore_index)
+                chosen = values.gather(0, own)[0]
+                total[block] = _log_sum_exp_(values)
+                loss[block] = (total[block] - chosen).masked_fill_(void, 0)
+        at_points = read_points(
+            scores, Points(rows, cols), label_hw=label_hw, align_corners=align_corners
+        )
+    return losses, normaliser, at_points
+
+
+@torch.library.custom_op(
+    "artoolkit::pixel_losses_backward",
+    mutates_args=(),
+    schema="(Tensor scores, Tensor labels, Tensor rows, Tensor cols, Tensor normaliser, "
+    "Tensor? grad_losses, Tensor? grad_points, bool align_corners, int ignore_index) -> Tensor",
+)
+def _backward(
+    scores: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    cols: Tensor,
+    normaliser: Tensor,
+    grad_losses: Tensor | None,
+    grad_points: Tensor | None,
+    align_corners: bool,
+    ignore_index: int,
+) -> Tensor:
+    label_hw = (labels.shape[1], labels.shape[2])
+    gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    with full_precision(scores.device.type):
+        if grad_losses is None:
+            gradient.zero_()
+        else:
+            read = reading(scores, label_hw, stride=1, align_corners=align_corners)
+            per_image = zip(scores, labels, normaliser, grad_losses, gradient, strict=True)
+            for image, label, total, weight, out in per_image:
+                opened, sink = read.open(image), read.open_gradient(out)
+                for i, block in enumerate(read.blocks):
+                    void, own = own_class(label[block], ignore_index)
+                    share = weight[block].masked_fill(void, 0)
+                    values = read.read(opened, i).sub_(total[block]).exp_().mul_(share)
+                    read.add(sink, i, values.scatter_add_(0, own, -share[None]))
+                read.close_gradient(sink, out)
+        if grad_points is not None:
+            points = Points(rows, cols)
+            add_points(
+                gradient, grad_points, points, label_hw=label_hw, align_corners=align_corners
+            )
+    return gradient
+
+
+def _log_sum_exp_(values: Tensor) -> Tensor:
+    """Over the classes C x R x W -> R x W; overwrites its argument."""
+    largest = values.amax(0)
+    return values.sub_(largest).exp_().sum(0).log_().add_(largest)
+
+
+@_forward.register_fake
+def _(
+    scores: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    cols: Tensor,
+    align_corners: bool,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype = accumulation_dtype(scores.dtype)
+    losses = scores.new_empty(labels.shape, dtype=dtype)
+    at_points = scores.new_empty((*scores.shape[:2], rows.shape[1]), dtype=dtype)
+    return losses, torch.empty_like(losses), at_points
+
+
+@_backward.register_fake
+def _(scores: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(scores, memory_format=torch.contiguous_format)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    scores, labels, rows, cols, ctx.align_corners, ctx.ignore_index = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(scores, labels, rows, cols, output[1])
+
+
+def _differentiate(
+    ctx: Any, grad_losses: Tensor | None, _: Tensor | None, grad_points: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    scores, labels, rows, cols, normaliser = ctx.saved_tensors
+    gradient = _backward(
+        scores,
+        labels,
+        rows,
+        cols,
+        normaliser,
+        grad_losses,
+        grad_points,
+        ctx.align_corners,
+        ctx.ignore_index,
+    )
+    return gradient, None, None, None, None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
