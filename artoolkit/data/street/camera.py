@@ -100,8 +100,10 @@ def upright_face(
     slope = (x1 - x0) - ray * (z1 - z0)
     share = np.clip((ray * z0 - x0) / np.where(np.abs(slope) < 1e-9, 1e-9, slope), cut, end)
     z = z0 + share * (z1 - z0)
-    rows = np.arange(top, bottom)[:, None] + 0.5
-    up = (camera.height_m - (rows - camera.horizon_v) * z / camera.focal).astype(np.float32)
+    drop = (
+        np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - camera.horizon_v
+    ) / camera.focal
+    up = camera.height_m - drop.astype(np.float32) * z.astype(np.float32)
     along = np.broadcast_to((share * length).astype(np.float32), up.shape)
     inside = (up >= bottom_m) & (up <= top_m)
     return Face(left, top, along, up, inside, float(zs.mean()))

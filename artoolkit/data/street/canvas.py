@@ -77,19 +77,21 @@ class Canvas:
         shape: NDArray[np.bool_] | None = None,
         painted: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Lay h x w x 3 colours over a face.
+        """Lay h x w x 3 colours over a face; `colors` is used up.
 
         `shape` is the part of it that the thing fills; `painted` the part of that which hides what
         is behind (a fence's bars), all of it by default.
         """
         shape = face.inside if shape is None else shape & face.inside
         share = np.float32(np.exp(-face.distance_m / self._visibility_m))
-        pixels = np.clip(colors * share + self._haze * (1 - share), 0, 255).astype(np.uint8)
-        visible = shape if painted is None else shape & painted
-        at = (face.left, face.top)
-        self.image.paste(Image.fromarray(pixels), at, Image.fromarray(visible.view(np.uint8) * 255))
-        mask = Image.fromarray(shape.view(np.uint8) * 255)
-        self.labels.paste(int(label), (*at, at[0] + shape.shape[1], at[1] + shape.shape[0]), mask)
+        colors *= share
+        colors += self._haze * (1 - share)
+        pixels = np.clip(colors, 0, 255, out=colors).astype(np.uint8)
+        box = (face.left, face.top, face.left + shape.shape[1], face.top + shape.shape[0])
+        mask = _mask(shape)
+        self.labels.paste(int(label), box, mask)
+        visible = mask if painted is None else _mask(shape & painted)
+        self.image.paste(Image.fromarray(pixels), box, visible)
 
     def polygon(self, points: Sequence[Point], color: Rgb, label: Id | None, z: float) -> None:
         self._paint.polygon(list(points), fill=self.hazed(color, z))
@@ -116,3 +118,7 @@ class Canvas:
         self._paint.line(list(points), fill=self.hazed(color, z), width=pixels)
         if label is not None:
             self._label.line(list(points), fill=int(label), width=pixels)
+
+
+def _mask(inside: NDArray[np.bool_]) -> Image.Image:
+    return Image.fromarray(inside.view(np.uint8) * np.uint8(255))

@@ -127,7 +127,7 @@ def _fronts(
     barrier = rng.choice(["wall", "fence", "hedge", "none"], p=[0.3, 0.35, 0.2, 0.15])
     if barrier != "none":
         found.append(Thing(barrier, front, start, side, end - start, seed=_seed(rng)))
-    trees = rng.poisson((end - start) / (4.5 if kind == "park" else 12))
+    trees = rng.poisson((end - start) / (6 if kind == "park" else 14))
     back = 12.0 if kind == "park" else 4.0
     for _ in range(trees):
         x = front + side * rng.uniform(1.5, back)
