@@ -16,11 +16,10 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from contextlib import closing, contextmanager
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from artoolkit.measure.machine import BlockState, Machine, heaviest, process_times
@@ -28,10 +27,8 @@ from artoolkit.measure.records import Record, header
 from artoolkit.measure.statistics import pairs_to_show, read_equivalence
 from artoolkit.spec import Frozen, RunnerSpec
 
-if TYPE_CHECKING:
-    from artoolkit.backends.runner import Runner
-
-Images = NDArray[np.uint8]
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+Batch = TypeVar("Batch")
 Phase = Literal["control", "test"]
 Arm = Literal["A", "B"]
 Progress = Callable[[str, float], None]
@@ -41,6 +38,17 @@ INCLUDES = (
     "included; decoding and resizing of images not included"
 )
 MOST_INFERENCES = 2000
+
+
+class Timed(Protocol[Batch_contra]):
+    """What can be timed: a `Runner`, or anything else that infers from one kind of batch."""
+
+    @property
+    def spec(self) -> RunnerSpec: ...
+
+    def infer(self, batch: Batch_contra, /) -> Any: ...
+
+    def close(self) -> None: ...
 
 
 class LatencyPlan(Frozen):
@@ -118,21 +126,21 @@ def quiet_collector() -> Iterator[None]:
 
 
 def time_block(
-    runner: Runner, batches: Sequence[Images], count: int, *, clock: Callable[[], float]
+    runner: Timed[Batch], batches: Sequence[Batch], count: int, *, clock: Callable[[], float]
 ) -> tuple[float, ...]:
     """Milliseconds of `count` inferences over `batches` in turn, from the first one on."""
     samples = []
     for index in range(count):
-        images = batches[index % len(batches)]
+        batch = batches[index % len(batches)]
         start = clock()
-        runner.infer(images)
+        runner.infer(batch)
         samples.append(round((clock() - start) * 1e3, 6))
     return tuple(samples)
 
 
 def warm_up(
-    runners: Sequence[Runner],
-    batches: Sequence[Images],
+    runners: Sequence[Timed[Batch]],
+    batches: Sequence[Batch],
     *,
     duration_ms: float,
     clock: Callable[[], float] = time.perf_counter,
@@ -153,12 +161,12 @@ def inferences_a_block(latency_ms: float, plan: LatencyPlan) -> int:
     return max(1, min(wanted, math.floor(allowed), MOST_INFERENCES))
 
 
-class _Session:
+class _Session(Generic[Batch]):
     """Runs pairs of blocks and keeps them."""
 
     def __init__(
         self,
-        batches: Sequence[Images],
+        batches: Sequence[Batch],
         *,
         count: int,
         machine: Machine,
@@ -169,9 +177,9 @@ class _Session:
         self.clock, self.progress = clock, progress
         self.blocks: list[Block] = []
 
-    def pair(self, phase: Phase, index: int, first: Runner, second: Runner) -> float:
+    def pair(self, phase: Phase, index: int, first: Timed[Batch], second: Timed[Batch]) -> float:
         """One pair of blocks, A first in even pairs; returns log(B / A) of the medians."""
-        order: tuple[tuple[Arm, Runner], ...] = (("A", first), ("B", second))
+        order: tuple[tuple[Arm, Timed[Batch]], ...] = (("A", first), ("B", second))
         medians: dict[str, float] = {}
         for arm, runner in order if index % 2 == 0 else order[::-1]:
             self.machine.start()
@@ -189,7 +197,12 @@ class _Session:
 
 
 def _control(
-    session: _Session, first: Runner, second: Runner, *, plan: LatencyPlan, until: float
+    session: _Session[Batch],
+    first: Timed[Batch],
+    second: Timed[Batch],
+    *,
+    plan: LatencyPlan,
+    until: float,
 ) -> list[float]:
     """Pairs of the control until it reads equal; at least the plan's, at most till `until`."""
     ratios: list[float] = []
@@ -226,27 +239,27 @@ def _notes(count: int, latency_ms: float, plan: LatencyPlan) -> tuple[str, ...]:
 
 
 def measure_latency(
-    open_baseline: Callable[[], Runner],
-    open_candidate: Callable[[], Runner],
+    open_baseline: Callable[[], Timed[Batch]],
+    open_candidate: Callable[[], Timed[Batch]],
     *,
-    images: Sequence[Images],
+    images: Sequence[Batch],
     plan: LatencyPlan | None = None,
     machine: Machine | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> LatencyMeasurement:
-    """Times two runners against each other in this process; `artoolkit.measure.checks` reads it.
+    """Times two runners against each other in this process; `latency_check` reads it.
 
-    `images`: at least one uint8 N x H x W x 3 batch as the runners take it; every block runs the
-    same batches in the same order. The openers are called here, so that the control can open the
-    baseline twice. Raises what opening and running raise.
+    `images`: at least one batch as the runners take it (uint8 N x H x W x 3 for a `Runner`); every
+    block runs the same batches in the same order. The openers are called here, so that the control
+    can open the baseline twice. Raises what opening and running raise.
     """
     if not images:
         raise ValueError("latency needs at least one batch of images")
     plan = plan or LatencyPlan()
     programs = process_times()
-    with open_baseline() as first:
-        with open_baseline() as second:
+    with closing(open_baseline()) as first:
+        with closing(open_baseline()) as second:
             latency_ms = warm_up([first, second], images, duration_ms=plan.warmup_ms, clock=clock)
             if plan.soak_s:
                 warm_up([first], images, duration_ms=plan.soak_s * 1e3, clock=clock)
@@ -259,8 +272,9 @@ def measure_latency(
                 until = start + 0.4 * plan.budget_s
                 ratios = _control(session, first, second, plan=plan, until=until)
                 seconds = (clock() - start) / len(ratios)
-        with open_candidate() as other, quiet_collector():
-            warm_up([first, other], images, duration_ms=plan.warmup_ms, clock=clock)
+        with closing(open_candidate()) as other, quiet_collector():
+            slower_ms = warm_up([first, other], images, duration_ms=plan.warmup_ms, clock=clock)
+            seconds *= max(1.0, (1 + slower_ms / latency_ms) / 2)
             pairs = _planned_pairs(ratios, plan=plan, seconds_a_pair=seconds)
             for index in range(pairs):
                 session.pair("test", index, first, other)

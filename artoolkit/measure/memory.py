@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from artoolkit.errors import ExportError
+from artoolkit.measure.graph_check import load_onnx
 from artoolkit.measure.records import Record
 from artoolkit.measure.verdict import Check, Subject
-from artoolkit.optional import require
 from artoolkit.spec import Frozen
 
 if TYPE_CHECKING:
@@ -126,11 +126,7 @@ def peak_activation_bytes(model: onnx.ModelProto) -> int:
 
 def onnx_memory(path: Path) -> MemoryComponents:
     """Components of an ONNX file, from the file alone; `ExportError` if it is not ONNX."""
-    onnx = require("onnx", "the memory check")
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # protobuf raises its own classes, which differ between versions
-        raise ExportError(f"{path} is not an ONNX file: {type(error).__name__}") from error
+    model = load_onnx(path, "the memory check")
     initializers = {tensor.name for tensor in model.graph.initializer}
     weights = sum(_tensor_bytes(t.data_type, t.dims) for t in model.graph.initializer)
     io_values = [v for v in model.graph.input if v.name not in initializers]

@@ -86,9 +86,3 @@ class SimulatedRunner:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> SimulatedRunner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

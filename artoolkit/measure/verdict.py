@@ -78,10 +78,11 @@ def decide(
     target: dict[str, Any],
     measurements: dict[str, str] | None = None,
     seed: int = 0,
+    device: dict[str, str] | None = None,
 ) -> Verdict:
     """The verdict that the checks amount to, with this machine's environment."""
     return Verdict(
-        **header(Verdict),
+        **header(Verdict, **(device or {})),
         baseline=baseline,
         candidate=candidate,
         target=target,

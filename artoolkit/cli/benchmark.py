@@ -1,0 +1,149 @@
+"""`artoolkit benchmark`: latency percentiles and memory of one bundle or ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from artoolkit.cli.options import CommaList, backend_option, device_option
+
+if TYPE_CHECKING:
+    from artoolkit.measure.benchmark import BenchmarkMeasurement
+    from artoolkit.measure.verdict import Subject
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@backend_option()
+@device_option()
+@click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
+@click.option("--duration-s", type=click.FloatRange(min=0), default=3.0, show_default=True)
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="At least so many inferences, whatever the duration.",
+)
+@click.option(
+    "--percentile",
+    type=CommaList(float),
+    default="90,95,99",
+    show_default=True,
+    help="Percentiles to show.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
+@click.option("--memory/--no-memory", default=True, help="Measure memory too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record here too."
+)
+def command(
+    *,
+    model: Path,
+    backend: str,
+    device: str,
+    warmup_ms: float,
+    duration_s: float,
+    iterations: int,
+    percentile: tuple[float, ...],
+    threads: int | None,
+    memory: bool,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Latency and memory of MODEL (a bundle or an .onnx file) on this machine.
+
+    Milliseconds run from uint8 images in host memory to label maps in host memory, transfers
+    included, decoding and resizing not. To compare two networks use `artoolkit compare`.
+    """
+    from artoolkit.measure.benchmark import BenchmarkPlan
+
+    plan = BenchmarkPlan(
+        warmup_ms=warmup_ms, duration_s=duration_s, iterations=iterations, percentiles=percentile
+    )
+    record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
+    if out is not None:
+        from artoolkit.seal import write_atomically
+
+        write_atomically(out, record.to_bytes())
+    if as_json:
+        click.echo(record.to_bytes().decode(), nl=False)
+    else:
+        _show(record)
+
+
+def _subject(model: Path) -> Subject:
+    from artoolkit.bundle import open_bundle
+    from artoolkit.measure.verdict import Subject
+    from artoolkit.seal import file_sha256
+
+    if model.is_dir():
+        return Subject(name=model.resolve().name, sha256=open_bundle(model).manifest.sha256)
+    return Subject(name=model.name, sha256=file_sha256(model))
+
+
+def _memory(model: Path, **opening: Any) -> dict[str, Any]:
+    """Components and the peak of a fresh process, as far as this machine can tell."""
+    from artoolkit.bundle import MODEL
+    from artoolkit.errors import ArtoolkitError
+    from artoolkit.measure.memory import onnx_memory
+    from artoolkit.measure.worker import process_memory
+
+    found: dict[str, Any] = {"process": process_memory(model, **opening)}
+    try:
+        found["components"] = onnx_memory(model / MODEL if model.is_dir() else model)
+    except ArtoolkitError as error:
+        click.echo(f"memory by component is not known: {error}", err=True)
+    return found
+
+
+def _measure(model: Path, plan: Any, *, memory: bool, **opening: Any) -> BenchmarkMeasurement:
+    from contextlib import closing
+
+    from artoolkit.cli.progress import progress_bar
+    from artoolkit.measure.accelerator import gpu_reader
+    from artoolkit.measure.benchmark import measure_benchmark
+    from artoolkit.measure.machine import Machine
+    from artoolkit.measure.opening import feeds_for, open_any
+
+    subject = _subject(model)
+    with progress_bar() as progress, closing(open_any(model, **opening)) as runner:
+        return measure_benchmark(
+            runner,
+            [feeds_for(model, runner.spec)],
+            subject=subject,
+            plan=plan,
+            machine=Machine(gpu_reader(opening["device"])),
+            progress=progress,
+            **(_memory(model, **opening) if memory else {}),
+        )
+
+
+def _show(record: BenchmarkMeasurement) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from artoolkit.measure.memory import mib
+
+    runner = record.runner
+    title = f"{record.subject.name} on {runner.backend} {runner.device}"
+    table = Table("quantity", "value", title=title, title_justify="left")
+    table.add_row("median", f"{record.percentile_ms(50):.3f} ms")
+    for percent in record.plan.percentiles:
+        table.add_row(f"{percent:g}th percentile", f"{record.percentile_ms(percent):.3f} ms")
+    table.add_row("throughput", f"{record.images_per_second:.1f} images a second")
+    table.add_row("inferences", f"{len(record.samples)} after {record.plan.warmup_ms:g} ms warm-up")
+    if record.components is not None:
+        for name, count in record.components.model_dump().items():
+            table.add_row(name.removesuffix("_bytes"), mib(count))
+    if record.process is not None:
+        table.add_row("peak of a process", mib(max(record.process.peak_bytes)))
+        table.add_row("of it before opening", mib(record.process.before_bytes))
+    console = Console()
+    console.print(table)
+    console.print(f"Milliseconds are {record.includes}.")
+    settings = ", ".join(f"{key} {value}" for key, value in runner.settings.items())
+    console.print(f"In effect: {settings}", style="dim", markup=False)

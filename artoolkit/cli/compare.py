@@ -1,0 +1,127 @@
+"""`artoolkit compare`: the verdict of a candidate against a baseline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from artoolkit.cli.options import BACKENDS, dataset_options, device_option, open_data
+from artoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.measure.compare import Settings
+    from artoolkit.measure.verdict import Verdict
+
+
+@click.command()
+@click.argument("baseline", type=click.Path(path_type=Path, exists=True))
+@click.argument("candidate", type=click.Path(path_type=Path, exists=True), required=False)
+@dataset_options()
+@click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Default: the target's.")
+@device_option(default=None)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
+@click.option("--margin", type=click.FloatRange(min=0, min_open=True),
+              help="Latency margin in percent (default: the target's, 2).")  # fmt: skip
+@click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
+              help="Pairs of blocks, at least.")  # fmt: skip
+@click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
+              help="Seconds for all blocks.")  # fmt: skip
+@click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
+@click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="Run so long before measuring, to measure a warm device.")  # fmt: skip
+@click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Inputs of two .onnx files, by name (.npz); seeded ones otherwise.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def command(
+    *,
+    baseline: Path,
+    candidate: Path | None,
+    dataset: str | None,
+    data_root: Path | None,
+    classes: Path | None,
+    split: str,
+    out: Path | None,
+    inputs: Path | None,
+    as_json: bool,
+    **measuring: Any,
+) -> None:
+    """Is CANDIDATE the same program as BASELINE, as fast, as small, and at least as accurate?
+
+    Both are bundles, or both are .onnx files. One bundle alone is compared with the baseline that
+    it carries. Exit code: 0 every required check passed, 1 one failed, 3 undecided.
+    """
+    from artoolkit.cli.progress import progress_bar
+    from artoolkit.cli.verdict_table import show_checks
+
+    data = None if dataset is None else open_data(dataset, data_root, classes)
+    with progress_bar() as progress:
+        settings = _settings(progress=progress, dataset=data, split=split, **measuring)
+        if baseline.suffix == ".onnx":
+            verdict = _compare_files(baseline, candidate, settings, inputs=inputs, out=out)
+        else:
+            verdict = _compare_bundles(baseline, candidate, settings, inputs=inputs, out=out)
+    if as_json:
+        click.echo(verdict.to_bytes().decode(), nl=False)
+    else:
+        title = f"{verdict.candidate.name} against {verdict.baseline.name}"
+        show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
+    sys.exit(verdict.exit_code)
+
+
+def _settings(
+    *, margin: float | None, blocks: int, budget_s: float, warmup_ms: float, soak_s: float,
+    **rest: Any,
+) -> Settings:  # fmt: skip
+    from artoolkit.measure.compare import Settings
+    from artoolkit.measure.latency import LatencyPlan
+
+    plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
+    return Settings(plan=plan, margin_percent=margin, **rest)
+
+
+def _compare_files(
+    baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
+    out: Path | None,
+) -> Verdict:  # fmt: skip
+    from artoolkit.measure.onnx_pair import compare_onnx
+
+    if candidate is None or candidate.suffix != ".onnx":
+        raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
+    verdict, records = compare_onnx(baseline, candidate, settings, inputs=inputs)
+    if out is not None:
+        _write(out, verdict, records)
+    return verdict
+
+
+def _compare_bundles(
+    baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
+    out: Path | None,
+) -> Verdict:  # fmt: skip
+    from artoolkit.bundle import open_bundle
+    from artoolkit.measure.compare import compare_bundles, verdict_of
+
+    if inputs is not None:
+        raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
+    newer = open_bundle(candidate or baseline)
+    older = newer.baseline if candidate is None else open_bundle(baseline)
+    if older is None:
+        raise UsageError(f"{baseline} carries no baseline", expected="two bundles to compare")
+    if out is None:
+        return compare_bundles(newer, older, settings)
+    verdict, records = verdict_of(newer, older, settings)
+    _write(out, verdict, records)
+    return verdict
+
+
+def _write(out: Path, verdict: Verdict, records: dict[str, Any]) -> None:
+    from artoolkit.seal import write_atomically
+
+    for name, record in (*records.items(), ("verdict.json", verdict)):
+        write_atomically(out / name, record.to_bytes())
