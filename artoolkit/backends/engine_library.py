@@ -79,7 +79,7 @@ def in_range(version: str, wanted: str) -> bool:
 def check_range(library: Library, target: Target) -> None:
     """Raise `EngineError` where the target was not declared for this library or its version."""
     wanted = target.tensorrt if library.name == "tensorrt" else target.tensorrt_rtx
-    if wanted is None and target.tensorrt is None and target.tensorrt_rtx is None:
+    if wanted is None and target.backend == library.name:
         return
     if wanted is None:
         raise EngineError(

@@ -57,6 +57,8 @@ class BuildOptions(Frozen):
             raise ValueError(f"capabilities must be some of {', '.join(RTX_CAPABILITIES)}, once")
         if foreign := [name for name in _TENSORRT_ONLY if getattr(self, name) not in _UNSET]:
             raise ValueError(f"{', '.join(foreign)}: only tensorrt has this, RTX does not")
+        if self.device.startswith("dla"):
+            raise ValueError("a DLA needs tensorrt, RTX does not know it")
         return self
 
     @property

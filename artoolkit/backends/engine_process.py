@@ -50,26 +50,22 @@ def build_in_process(
 @contextlib.contextmanager
 def _worker(stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The worker; leaving the block closes its stdin, which cancels a build that still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "artoolkit.backends.engine_worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+    command = [sys.executable, "-m", "artoolkit.backends.engine_worker"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr) as process:
+        try:
+            yield process
+        finally:
             _stop(process)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Cancel at first, kill after a while, or at once where a second Ctrl-C arrives."""
     try:
-        process.communicate(timeout=_CANCEL_GRACE_S)
+        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            process.communicate(timeout=_CANCEL_GRACE_S)
     finally:
         process.kill()
-        process.wait()
 
 
 def _answer(message: dict[str, Any]) -> BuiltPlan:

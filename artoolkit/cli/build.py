@@ -1,0 +1,110 @@
+"""`artoolkit build`: the engine of a bundle, for this device or ahead of time for another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from artoolkit.cli.options import CommaList
+
+if TYPE_CHECKING:
+    from artoolkit.backends.engine import Engine
+    from artoolkit.backends.engine_build import Progress
+
+COMPATIBILITIES = ("none", "ampere+", "same-compute-capability")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--library",
+    type=click.Choice(("tensorrt", "tensorrt-rtx")),
+    help="TensorRT, or TensorRT for RTX.  [default: the target's]",
+)
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    type=CommaList(str),
+    help="RTX only: build ahead of time for these, as in 86,89, or 'portable' (8.0 and above).",
+)
+@click.option("--device", help="Build on this GPU or DLA: cuda:0, dla:0.  [default: the target's]")
+@click.option(
+    "--workspace", "workspace_gib", type=float, help="Most scratch memory of a tactic, GiB."
+)
+@click.option("--opt-level", type=click.IntRange(0, 5), help="Builder optimisation level.")
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read tactic timings from this file, and add new ones.",
+)
+@click.option(
+    "--error-on-timing-cache-miss", is_flag=True, help="Fail rather than time a new tactic."
+)
+@click.option(
+    "--hardware-compatibility",
+    type=click.Choice(COMPATIBILITIES),
+    default="none",
+    show_default=True,
+    help="Let the engine run on other GPUs; can slow it down.",
+)
+@click.option(
+    "--version-compatible",
+    is_flag=True,
+    help="Let newer TensorRT of the same major version load it; can slow it down.",
+)
+def command(*, bundle: Path, **asked: Any) -> None:
+    """Build the engine of BUNDLE for the target that it was made for.
+
+    Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
+    any compute capability.
+    """
+    from artoolkit.backends.engine import build_engine, options_for
+    from artoolkit.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    if asked["compute_capabilities"] == ("portable",):
+        asked["compute_capabilities"] = ()
+    options = options_for(opened.manifest.target, **asked)
+    with _progress_bar() as progress:
+        engine = build_engine(opened, options, progress=progress)
+    _print(engine)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, transient=True) as bar:
+        task = bar.add_task("starting the builder", total=None)
+
+        def report(phase: str, share: float) -> bool:
+            bar.update(task, description=f"{phase} {100 * share:3.0f} %")
+            return True
+
+        yield report
+
+
+def _print(engine: Engine) -> None:
+    sidecar = engine.sidecar
+    capabilities = (f"SM{c}" if c.isdecimal() else c for c in sidecar.compute_capabilities)
+    runs_on = sidecar.gpu or ", ".join(capabilities)
+    made_by = f"{sidecar.library} {sidecar.library_version}, {sidecar.options.precision}"
+    rows = {
+        "engine": f"{engine.plan}, {sidecar.plan_bytes:,} bytes",
+        "built by": f"{made_by}, for {runs_on}, in {sidecar.seconds:.1f} s",
+        "activations": _bytes(sidecar.activation_bytes),
+        "weights": _bytes(sidecar.weights_bytes),
+        "the same with NVIDIA's tool": sidecar.trtexec,
+    }
+    for name, value in rows.items():
+        click.echo(f"{name}: {value}")
+
+
+def _bytes(size: int | None) -> str:
+    return "not told by the build log" if size is None else f"{size:,} bytes"

@@ -1,0 +1,45 @@
+"""Bundles around the tiny network, for tests of engines, sidecars and runners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiny_networks import TRAINED, write_tiny
+
+from artoolkit.bundle import Bundle, write_bundle
+from artoolkit.labels import LabelTable
+from artoolkit.preprocess import Preprocess
+from artoolkit.spec import Target
+from artoolkit.targets import find_target
+
+LABELS = LabelTable(
+    name="four",
+    names=("road", "wall", "sky", "pole"),
+    colors=((1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4)),
+    file_ids=(0, 1, 2, 3),
+)
+SIZE_HW = (32, 64)
+
+
+def tiny_target(name: str = "rtx-40", **changes: Any) -> Target:
+    return find_target(name, **{"imgsz": SIZE_HW, "precision": "fp32", **changes})
+
+
+def tiny_bundle(folder: Path, target: Target | None = None, *, seed: int = 0) -> Bundle:
+    """A bundle whose golden labels are no network's: nothing here compares them."""
+    model = write_tiny(folder / f"model{seed}.onnx", seed=seed, size_hw=SIZE_HW)
+    rng = np.random.default_rng(seed)
+    return write_bundle(
+        folder / f"bundle{seed}",
+        model=model,
+        golden_images=rng.integers(0, 256, (1, *SIZE_HW, 3), dtype=np.uint8),
+        golden_labels=rng.integers(0, 4, (1, *SIZE_HW), dtype=np.uint8),
+        network="tiny",
+        labels=LABELS,
+        preprocess=Preprocess(),
+        target=target or tiny_target(),
+        trained=TRAINED,
+        provenance={},
+    )
