@@ -90,8 +90,11 @@ def _unpack(
         for number in numbers:
             fine = file["labels"][number - 1].T
             if int(fine.max()) >= len(layout.lut):
-                raise DataError(f"label {number} of {file.filename} holds an unknown class",
-                                got=f"id {fine.max()}", expected=f"0-{len(layout.lut) - 1}")  # fmt: skip
+                raise DataError(
+                    f"label {number} of {file.filename} holds an unknown class",
+                    got=f"id {fine.max()}",
+                    expected=f"0-{len(layout.lut) - 1}",
+                )
             pixels = np.ascontiguousarray(file["images"][number - 1].transpose(2, 1, 0))
             write_png(pixels, out / "images" / split / f"{number:04d}.png")
             write_png(layout.lut[fine], out / "labels" / split / f"{number:04d}.png")
@@ -107,9 +110,12 @@ def _require_nyuv2(file: Any, mat: Path, layout: Standard) -> None:
                         got=f"no variable {', '.join(missing)}", hint=_HINT)  # fmt: skip
     images, labels = file["images"].shape, file["labels"].shape
     if images != (layout.images, 3, *images[2:]) or labels != (layout.images, *images[2:]):
-        raise DataError(f"{mat} is not NYUv2's labelled data set",
-                        got=f"images {images}, labels {labels}", hint=_HINT,
-                        expected=f"{layout.images} x 3 x W x H and {layout.images} x W x H")  # fmt: skip
+        raise DataError(
+            f"{mat} is not NYUv2's labelled data set",
+            got=f"images {images}, labels {labels}",
+            expected=f"{layout.images} x 3 x W x H and {layout.images} x W x H",
+            hint=_HINT,
+        )
     names = file["names"][0]
     wrong = [f"{i} is {found!r}, not {name!r}" for i, name in sorted(layout.names.items())
              if (found := _text(file, names, i - 1)) != name]  # fmt: skip
