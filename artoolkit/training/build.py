@@ -1,0 +1,216 @@
+"""Recipe, data set and starting weights to a `Learner`: everything is checked before it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from artoolkit import __version__
+from artoolkit.data import DataSet
+from artoolkit.errors import BackendError, CheckpointError, RecipeError, UsageError
+from artoolkit.labels import LabelTable
+from artoolkit.losses import Objective
+from artoolkit.losses.weighting import HardExamples
+from artoolkit.networks import Network, build
+from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
+from artoolkit.training.recipe import Recipe
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device `name`, or a `BackendError` if this machine cannot train on it."""
+    if name.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise BackendError(
+                f"device {name} cannot be used: torch finds no CUDA GPU", hint="Use --device cpu."
+            )
+        index = torch.device(name).index or 0
+        if index >= torch.cuda.device_count():
+            raise BackendError(
+                "no such GPU", got=name, expected=f"below cuda:{torch.cuda.device_count()}"
+            )
+    elif name != "cpu":
+        raise UsageError("training runs on cpu or cuda", got=name)
+    return torch.device(name)
+
+
+def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
+    """The recipe's network with first weights drawn from `seed`; `RecipeError` if too small."""
+    torch.manual_seed(seed)
+    choice = recipe.network
+    network = build(
+        choice.name, num_classes=labels.num_classes, layout=choice.layout, **choice.options
+    )
+    for place, size in (
+        ("augmentation.crop", recipe.augmentation.crop),
+        ("evaluation.imgsz", recipe.evaluation.imgsz or network.minimum_hw),
+    ):
+        if size[0] < network.minimum_hw[0] or size[1] < network.minimum_hw[1]:
+            raise RecipeError(
+                f"{place} is too small for {network.name}",
+                got="{} x {}".format(*size),
+                expected="at least {} x {}".format(*network.minimum_hw),
+            )
+    return network
+
+
+def build_objective(recipe: Recipe, network: Network) -> Objective:
+    """The recipe's loss terms for this network; `RecipeError` for weights that do not fit it."""
+    terms = recipe.loss
+    aux_weights = dict(network.aux_weights) if terms.aux_weights is None else terms.aux_weights
+    if unknown := sorted(set(aux_weights) - set(network.aux_weights)):
+        raise RecipeError(
+            f"loss.aux_weights names outputs that {network.name} does not have",
+            got=", ".join(unknown),
+            expected=", ".join(network.aux_weights) or "none",
+        )
+    if terms.class_weights is not None and len(terms.class_weights) != network.num_classes:
+        raise RecipeError(
+            "loss.class_weights needs one weight a class",
+            got=len(terms.class_weights),
+            expected=network.num_classes,
+        )
+    ohem = HardExamples(terms.ohem.threshold, terms.ohem.min_kept) if terms.ohem else None
+    return Objective(
+        align_corners=network.align_corners,
+        ar_weight=terms.ar_weight,
+        grid=terms.ar_grid,
+        sizes=terms.ar_sizes,
+        stride=terms.ar_stride,
+        aux_weights=aux_weights,
+        class_weights=terms.class_weights,
+        ohem=ohem,
+        monitor_affinity=terms.ar_monitor,
+    )
+
+
+def settled(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe with the precision that `auto` means on `device`.
+
+    Raises `RecipeError` for fp16 without a GPU: it has neither speed nor a gradient scaler there.
+    """
+    if recipe.execution.precision == "fp16" and device.type != "cuda":
+        raise RecipeError(
+            "execution.precision fp16 needs a CUDA GPU", got=device, expected="auto, bf16 or fp32"
+        )
+    if recipe.execution.precision != "auto":
+        return recipe
+    execution = recipe.execution.model_copy(update={"precision": native_precision(device)})
+    return recipe.model_copy(update={"execution": execution})
+
+
+def native_precision(device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """The fastest precision to train in that `device` has instructions for."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    # Neither name is public; where a version of torch lacks one, fp32 is the safe answer.
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    native = any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+    return "bf16" if native else "fp32"
+
+
+def check_baseline(baseline: Checkpoint, recipe: Recipe, labels: LabelTable) -> None:
+    """`CheckpointError` unless `baseline` is the recipe's network with the data set's classes."""
+    meta, source = baseline.meta, baseline.path or "the baseline"
+    asked = (recipe.network.name, recipe.network.layout, recipe.network.options)
+    stored = (meta.network, meta.layout, meta.options)
+    if asked != stored:
+        raise CheckpointError(
+            f"{source} holds another network",
+            got=_described(*stored),
+            expected=_described(*asked),
+            hint="Leave --recipe and network.* out to go on with the baseline's own network.",
+        )
+    if meta.labels.names != labels.names:
+        raise CheckpointError(
+            f"{source} was trained for other classes",
+            got=f"{meta.num_classes}: {', '.join(meta.labels.names[:4])} ...",
+            expected=f"{labels.num_classes} of {labels.name}: {', '.join(labels.names[:4])} ...",
+            hint="Fine-tune on the data set that the baseline was trained for.",
+        )
+
+
+def _described(name: str, layout: str | None, options: dict[str, Any]) -> str:
+    extra = [f"layout {layout}"] if layout else []
+    return ", ".join([name, *extra, *(f"{key}={value}" for key, value in options.items())])
+
+
+def load_baseline(network: Network, baseline: Checkpoint) -> None:
+    """All weights of `baseline`, and the normalisation they were trained with."""
+    load_strictly(network, baseline.state, str(baseline.path or "the baseline"))
+    network.preprocess = baseline.meta.preprocess
+
+
+def load_encoder(network: Network, source: Checkpoint) -> None:
+    """The encoder's weights of `source`, which may have other classes or another decoder.
+
+    Raises `CheckpointError` naming every encoder weight that is missing or of another shape.
+    """
+    own = network.state_dict()
+    wanted = [key for key in own if key.startswith(tuple(network.encoder))]
+    wrong = [
+        key
+        for key in wanted
+        if key not in source.state or source.state[key].shape != own[key].shape
+    ]
+    if wrong or not wanted:
+        raise CheckpointError(
+            f"{source.path or 'the checkpoint'} ({source.meta.network}) does not hold the encoder "
+            f"of {network.name}",
+            got=f"{len(wrong)} of {len(wanted)} weights missing or of another shape"
+            + (f", for example {wrong[0]}" if wrong else ""),
+        )
+    network.load_state_dict({key: source.state[key] for key in wanted}, strict=False)
+    network.preprocess = source.meta.preprocess
+
+
+def checkpoint_of(
+    network: Network, recipe: Recipe, labels: LabelTable, provenance: dict[str, Any]
+) -> Checkpoint:
+    """The network's weights with the effective recipe and where they come from."""
+    meta = CheckpointMeta(
+        network=network.name,
+        num_classes=network.num_classes,
+        layout=network.layout,
+        options=network.options,
+        labels=labels,
+        preprocess=network.preprocess,
+        recipe=recipe.model_dump(mode="json", exclude_none=True),
+        provenance=provenance,
+    )
+    return Checkpoint(meta, network.state_dict())
+
+
+def provenance_of(
+    recipe: Recipe, dataset: DataSet, device: torch.device, sources: dict[str, Checkpoint]
+) -> dict[str, Any]:
+    """Versions, seed and environment, and the sha256 of the checkpoints it starts from."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "artoolkit": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": gpu or f"cpu, {torch.get_num_threads()} threads",
+        "seed": recipe.seed,
+        "dataset": dataset.name,
+        **{role: _identity(source) for role, source in sources.items()},
+    }
+
+
+def _identity(source: Checkpoint) -> dict[str, Any]:
+    digest = _sha256(source.path) if source.path else None
+    return {"sha256": digest, "recipe": source.meta.recipe.get("name")}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

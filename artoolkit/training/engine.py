@@ -1,0 +1,197 @@
+"""One epoch of training, and one evaluation.
+
+`train_one_epoch` yields a row an iteration and stops where its caller stops asking, always between
+two steps. Legend: B batch, C classes, H W pixels, h w positions of the score map.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from artoolkit.errors import TrainingError
+from artoolkit.labels import LabelTable
+from artoolkit.losses import Objective
+from artoolkit.metrics import Matrix, confusion_matrix, summary
+from artoolkit.networks import Network
+from artoolkit.preprocess import Preprocess, fit_image, fit_labels, normalise
+from artoolkit.training.loader import Batch, step_seed
+from artoolkit.training.optimiser import (
+    Average,
+    build_optimiser,
+    freeze_batch_norm,
+    lr_factor,
+    set_learning_rate,
+)
+from artoolkit.training.recipe import Recipe
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Row = dict[str, Any]
+
+
+@dataclass
+class Learner:
+    """What changes while a network is trained; everything else is the recipe's."""
+
+    network: Network
+    objective: Objective
+    recipe: Recipe
+    device: torch.device
+    iterations_per_epoch: int
+    optimiser: torch.optim.SGD = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
+    average: Average | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device)
+        if self.recipe.execution.channels_last:
+            # torch's stubs know this keyword only beside a device and a dtype.
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective.to(self.device)
+        self.optimiser = build_optimiser(self.network, self.recipe.optimiser)
+        # fp16 gradients underflow without a scale; bf16 has the range of fp32.
+        scaled = self.recipe.execution.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        if self.recipe.optimiser.ema_decay is not None:
+            self.average = Average(self.network, self.recipe.optimiser.ema_decay)
+
+    @property
+    def result(self) -> Network:
+        """The network that is evaluated and saved."""
+        return self.network if self.average is None else self.average.network
+
+    def autocast(self) -> torch.autocast:
+        dtype = AUTOCAST.get(self.recipe.execution.precision)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def step(self, images: Tensor, labels: Tensor, iteration: int) -> dict[str, float]:
+        """One update from uint8 images B x H x W x 3 and labels B x H x W; the terms' values.
+
+        Raises `TrainingError` with every term where the loss is not finite, before the update.
+        """
+        lr = self.recipe.optimiser.lr * lr_factor(
+            self.recipe.schedule, iteration, self.iterations_per_epoch
+        )
+        set_learning_rate(self.optimiser, lr)
+        torch.manual_seed(step_seed(self.recipe.seed, iteration))
+        inputs = to_input(images.to(self.device, non_blocking=True), self.network.preprocess)
+        with self.autocast():
+            # The loss reads whole score planes: on a CPU it takes two thirds of the time that way.
+            outputs = {name: scores.contiguous() for name, scores in self.network(inputs).items()}
+            terms = self.objective(outputs, labels.to(self.device, non_blocking=True))
+            loss = self.objective.total(terms)
+        named = {"loss": loss, **terms}
+        # One transfer for all the numbers.
+        numbers = torch.stack([v.detach().float() for v in named.values()]).tolist()
+        values = dict(zip(named, numbers, strict=True))
+        if not math.isfinite(values["loss"]):
+            raise not_finite(values, iteration, self.iterations_per_epoch)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.network)
+        return {**values, "lr": lr}
+
+
+def to_input(images_BHW3: Tensor, preprocess: Preprocess) -> Tensor:
+    """uint8 RGB -> normalised float32 B x 3 x H x W in the channels-last layout it arrives in.
+
+    The same numbers as `preprocess.normalise`, on the tensor's device.
+    """
+    ordered = images_BHW3 if preprocess.channel_order == "rgb" else images_BHW3.flip(-1)
+    mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=images_BHW3.device)
+    std = torch.tensor(preprocess.std, dtype=torch.float32, device=images_BHW3.device)
+    return ((ordered.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def not_finite(
+    values: dict[str, float], iteration: int, iterations_per_epoch: int
+) -> TrainingError:
+    """The error that stops a run whose loss is NaN or infinite."""
+    epoch, step = divmod(iteration, iterations_per_epoch)
+    return TrainingError(
+        f"the loss is not finite in epoch {epoch + 1}, step {step + 1}",
+        got=", ".join(f"{name} {value:.6g}" for name, value in values.items()),
+        hint="The last saved epoch is kept; try a lower optimiser.lr, a warm-up, or fp32.",
+    )
+
+
+def train_one_epoch(
+    learner: Learner, batches: Iterable[Batch], *, epoch: int, first_step: int = 0
+) -> Iterator[Row]:
+    """A row an iteration: terms, lr, iteration, and the seconds spent waiting and working."""
+    learner.network.train()
+    if learner.recipe.optimiser.freeze_bn:
+        freeze_batch_norm(learner.network)
+    asked = time.perf_counter()
+    for step, (images, labels) in enumerate(batches, first_step):
+        given = time.perf_counter()
+        iteration = epoch * learner.iterations_per_epoch + step
+        values = learner.step(images, labels, iteration)
+        done = time.perf_counter()
+        yield {
+            "epoch": epoch + 1,
+            "step": step + 1,
+            "iteration": iteration + 1,
+            **values,
+            "data_s": given - asked,
+            "step_s": done - given,
+        }
+        asked = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One confusion matrix per image: int64, N x C x (C + 1)."""
+
+    names: tuple[str, ...]
+    matrices: Matrix
+
+    def summary(self, table: LabelTable) -> dict[str, float | None]:
+        """mIoU, aAcc and IoU.<class> in percent, from the sum over the data set."""
+        return summary(self.matrices.sum(0), table.names)
+
+
+@torch.inference_mode()
+def evaluate(
+    network: Network,
+    batches: Iterable[Batch],
+    names: Sequence[str],
+    *,
+    device: torch.device,
+    imgsz: tuple[int, int] | None = None,
+) -> Evaluation:
+    """Whole images, single scale, in float32, scored at the label's size.
+
+    `batches`: one uint8 image 1 x H x W x 3 with its labels 1 x H x W each, in the order of
+    `names`. The image is fitted to `imgsz` (its own size by default) as every backend does it.
+    """
+    network.eval()
+    matrices = []
+    for images, labels in batches:
+        truth = labels[0].numpy()
+        image = fit_image(images[0].numpy(), imgsz or (images.shape[1], images.shape[2]))
+        predicted = fit_labels(_predicted(network, image, device), truth.shape)
+        matrices.append(confusion_matrix(predicted, truth, num_classes=network.num_classes))
+    return Evaluation(tuple(names), np.stack(matrices))
+
+
+def _predicted(
+    network: Network, image: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8 labels H x W of a uint8 RGB image H x W x 3."""
+    inputs = torch.from_numpy(normalise(image[None], network.preprocess)).to(device)
+    scores = network(inputs.contiguous(memory_format=torch.channels_last))
+    upsampled = torch.nn.functional.interpolate(
+        scores, image.shape[:2], mode="bilinear", align_corners=network.align_corners
+    )
+    return np.asarray(upsampled.argmax(1)[0].to(torch.uint8).cpu().numpy())

@@ -1,0 +1,90 @@
+"""metrics.jsonl, and TensorBoard's events beside it: what a run did, row by row.
+
+Rows are of one `kind`: `start` (environment), `iteration` (every term, learning rate, seconds) and
+`epoch` (means of the terms, mIoU and IoU.<class> in percent). A resumed run cuts the file back to
+what it held when the state was saved, so that no row is there twice or of a step that was redone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from artoolkit.errors import StorageError, TrainingError
+from artoolkit.optional import is_installed, require
+
+METRICS = "metrics.jsonl"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What fails while `path` is written becomes a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error}",
+            hint="The last saved state is whole: make room, then go on with --resume.",
+        ) from error
+
+
+class History:
+    """Appends rows to `folder`/metrics.jsonl and the same numbers to TensorBoard's events."""
+
+    def __init__(self, folder: Path, *, keep_bytes: int = 0, iteration: int = 0) -> None:
+        """Keeps the first `keep_bytes` of the file, written up to `iteration`, and appends."""
+        self.path = folder / METRICS
+        with writing(self.path):
+            self._file = self.path.open("ab")
+            if self._file.tell() < keep_bytes:
+                self._file.close()
+                raise TrainingError(
+                    f"{self.path} is shorter than when the run was saved",
+                    hint="It was changed since; start again with another --out.",
+                )
+            self._file.truncate(keep_bytes)
+        self._iteration = iteration
+        self._board: Any | None = None
+
+    def write(self, kind: str, row: dict[str, Any]) -> None:
+        """One row; numbers also become curves (`iteration` on the horizontal axis)."""
+        with writing(self.path):
+            line = json.dumps({"kind": kind, **row}, allow_nan=False)
+            self._file.write(line.encode() + b"\n")
+        if kind == "start" or not has_tensorboard():
+            return
+        self._board = self._board or _board(self.path.parent, self._iteration)
+        with writing(self.path.parent):
+            for name, value in row.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(f"{kind}/{name}", value, row["iteration"])
+
+    def saved_bytes(self) -> int:
+        """Length of the file once everything written so far is on the disk."""
+        with writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            if self._board is not None:
+                self._board.flush()
+            return self._file.tell()
+
+    def close(self) -> None:
+        with writing(self.path):
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def has_tensorboard() -> bool:
+    """Whether events are written; without TensorBoard, metrics.jsonl holds the same numbers."""
+    return is_installed("tensorboard")
+
+
+def _board(folder: Path, iteration: int) -> Any:
+    tensorboard = require("torch.utils.tensorboard", "writing TensorBoard events")
+    # Rows after the saved state were of steps that are done again.
+    return tensorboard.SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)

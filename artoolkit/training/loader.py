@@ -1,0 +1,187 @@
+"""Batches of a data set, the same for any number of workers and after any interruption.
+
+What a sample looks like depends on (seed, epoch, index) only, never on which worker made it or
+what was made before: each draws from a generator of its own. Legend: B batch, H W pixels.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from artoolkit.data import DataSet, Sample
+from artoolkit.errors import ArtoolkitError, DataError, RecipeError
+from artoolkit.training.recipe import Selection
+from artoolkit.training.transforms import Pixels, Transform
+
+Batch = tuple[Tensor, Tensor]
+Key = tuple[int, int]  # epoch, index
+Item = tuple[Pixels, Pixels] | ArtoolkitError
+
+# The first word of a generator's seed: no two kinds of draw may share a stream.
+ORDER, AUGMENT, STEP = 1, 2, 3
+
+
+def selected(dataset: DataSet, selection: Selection) -> tuple[Sample, ...]:
+    """The samples of a recipe's selection, in the order of the splits, or a `DataError`."""
+    samples = tuple(
+        sample
+        for split in selection.splits
+        for sample in dataset.samples(split)
+        if any(fnmatchcase(sample.name, pattern) for pattern in selection.names)
+    )
+    if not samples:
+        raise DataError(
+            f"no image of {dataset.name} is selected",
+            got=f"splits {', '.join(selection.splits)} and names {', '.join(selection.names)}",
+            hint="Check data.train and data.val of the recipe.",
+        )
+    return samples
+
+
+@dataclass(frozen=True)
+class EvaluationImages(Dataset[Item]):
+    """Whole images with labels, as they are."""
+
+    dataset: DataSet
+    samples: Sequence[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Item:
+        sample = self.samples[index]
+        try:
+            return self.dataset.read_image(sample), self.dataset.read_label(sample)
+        except ArtoolkitError as error:
+            # Raised in a worker it would arrive as a traceback: it travels as a value instead.
+            return error
+
+
+@dataclass(frozen=True)
+class TrainingImages(Dataset[Item]):
+    """Augmented crops with labels; the key of one is (epoch, index)."""
+
+    images: EvaluationImages
+    transform: Transform
+    seed: int
+
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = key
+        item = self.images[index]
+        if isinstance(item, ArtoolkitError):
+            return item
+        rng = np.random.default_rng([AUGMENT, self.seed, epoch, index])
+        return self.transform(*item, rng)
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """The keys of the batches of `epoch`, from `first_step` on; an incomplete last one is dropped.
+
+    Of several processes, number `rank` takes every `world_size`-th key of each batch, so that
+    together they see the batches of one process. Raises `RecipeError` where a batch is larger
+    than the data or cannot be shared evenly.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if batch_size > count:
+            raise RecipeError(
+                "schedule.batch_size is larger than the training set",
+                got=batch_size,
+                expected=f"at most {count}, the number of images",
+            )
+        if batch_size % world_size:
+            raise RecipeError(
+                "schedule.batch_size cannot be shared evenly",
+                got=batch_size,
+                expected=f"a multiple of {world_size}, the number of processes",
+            )
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = self.first_step = 0
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size - self.first_step
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        order = np.random.default_rng([ORDER, self.seed, epoch]).permutation(self.count).tolist()
+        for step in range(self.first_step, self.count // self.batch_size):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [(epoch, index) for index in batch[self.rank :: self.world_size]]
+
+
+def step_seed(seed: int, iteration: int) -> int:
+    """The seed of torch's generators in one iteration (dropout, jittered points)."""
+    return int(np.random.SeedSequence([STEP, seed, iteration]).generate_state(1)[0])
+
+
+def training_loader(
+    images: TrainingImages, batches: EpochBatches, *, workers: int, pin_memory: bool
+) -> DataLoader[Item]:
+    """uint8 B x H x W x 3 images and uint8 B x H x W labels; iterate it with `fetched`."""
+    return DataLoader(
+        images,
+        batch_sampler=batches,
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        persistent_workers=workers > 0,
+        pin_memory=pin_memory,
+    )
+
+
+def evaluation_loader(images: EvaluationImages, *, workers: int) -> DataLoader[Item]:
+    """One whole image with its labels at a time, uint8, in order; iterate it with `fetched`."""
+    return DataLoader(
+        images,
+        batch_size=1,
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+    )
+
+
+def fetched(loader: DataLoader[Item]) -> Iterator[Batch]:
+    """The batches of a loader; what went wrong in a worker becomes one clear error."""
+    try:
+        for batch in loader:
+            if isinstance(batch, ArtoolkitError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "a worker that loads images died",
+            got=str(error).splitlines()[0],
+            hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
+        ) from error
+
+
+def _collate(items: list[Item]) -> Batch | ArtoolkitError:
+    pairs: list[tuple[Pixels, Pixels]] = []
+    for item in items:
+        if isinstance(item, ArtoolkitError):
+            return item
+        pairs.append(item)
+    images, labels = zip(*pairs, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+def _start_worker(_worker: int) -> None:
+    """One thread a worker, and Ctrl-C is the main process's business."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

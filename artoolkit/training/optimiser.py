@@ -1,0 +1,102 @@
+"""SGD with parameter groups, and the learning rate as a function of the iteration alone.
+
+Nothing here has a state beside SGD's momentum, so that a resumed run cannot get out of step.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from artoolkit.networks import Network
+from artoolkit.training.recipe import Optimiser, Schedule
+
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
+def lr_factor(schedule: Schedule, iteration: int, iterations_per_epoch: int) -> float:
+    """What the base learning rate is multiplied by in `iteration` (from 0), in [0, 1].
+
+    `poly` is (1 - t / T)^power (Liu et al., ParseNet); the warm-up rises linearly to it.
+    """
+    warmup = schedule.warmup_iterations
+    rising = min(1.0, (iteration + 1) / warmup) if warmup else 1.0
+    if schedule.policy == "poly":
+        total = schedule.epochs * iterations_per_epoch
+        return float(rising * (1 - iteration / total) ** schedule.power)
+    if schedule.policy == "steps":
+        passed = bisect_right(schedule.milestones, iteration // iterations_per_epoch)
+        return rising * schedule.factor**passed
+    return rising
+
+
+def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.SGD:
+    """SGD over the network's parameters, each group with its `multiplier`.
+
+    Groups: encoder or not, decayed or not (normalisation and biases, unless `decay_norms`). A
+    multiplier of 0 leaves the parameters of its part out: they stay as they are.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for key, parameter, is_norm_or_bias in _parameters(network):
+        in_encoder = key.startswith(tuple(network.encoder)) if network.encoder else False
+        multiplier = settings.encoder_multiplier if in_encoder else settings.decoder_multiplier
+        decayed = settings.decay_norms or not is_norm_or_bias
+        if multiplier > 0:
+            decay = settings.weight_decay if decayed else 0.0
+            groups.setdefault((multiplier, decay), []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": members, "multiplier": multiplier, "weight_decay": decay}
+            for (multiplier, decay), members in groups.items()
+        ],
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+    )
+
+
+def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    for prefix, module in network.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            is_norm_or_bias = isinstance(module, BATCH_NORM) or name == "bias"
+            yield f"{prefix}.{name}" if prefix else name, parameter, is_norm_or_bias
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """`lr` times each group's multiplier."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["multiplier"]
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Batch normalisation uses its running statistics and leaves them alone."""
+    for module in network.modules():
+        if isinstance(module, BATCH_NORM):
+            module.eval()
+
+
+class Average:
+    """The exponential moving average of a network's weights, as a network of its own.
+
+    It starts slowly, at min(decay, (1 + n) / (10 + n)) after n updates, so that the random first
+    weights are forgotten; counters are copied.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network = deepcopy(network).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, network: Network) -> None:
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        own = self.network.state_dict()
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                own[key].lerp_(value, 1 - decay)
+            else:
+                own[key].copy_(value)

@@ -1,0 +1,295 @@
+"""Recipe: everything that decides a training run, as a TOML file and as a frozen record.
+
+A recipe is chosen by name (the files in `recipes/`) or by path, and any value can be replaced by
+`path=value`, for example `optimiser.lr=0.01`. All mistakes are reported at once. The effective
+recipe is stored in the run's folder and in the checkpoint; it holds no path of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from artoolkit.errors import RecipeError
+from artoolkit.spec import Frozen, problems, read_toml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Grid = Literal["center", "paper", "jitter", "all"]
+SizeHW = tuple[int, int]
+
+
+class NetworkChoice(Frozen):
+    """Which network, in which published layout, with which options of `networks.build`."""
+
+    name: str = "icnet"
+    layout: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Selection(Frozen):
+    """Samples of some splits whose names match one of `names` (shell patterns)."""
+
+    splits: tuple[str, ...] = Field(min_length=1)
+    names: tuple[str, ...] = Field(default=("*",), min_length=1)
+
+
+class DataChoice(Frozen):
+    """Which images are trained on, and which are evaluated."""
+
+    dataset: str | None = None
+    train: Selection = Selection(splits=("train",))
+    val: Selection = Selection(splits=("val",))
+
+
+class Augmentation(Frozen):
+    """Random changes of a training image. Sizes in pixels, height before width.
+
+    `brightness`, `contrast` and `saturation` are the largest relative change (0.3: factors from
+    0.7 to 1.3); `flip` and `blur` are probabilities.
+    """
+
+    crop: SizeHW
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotate_degrees: float = Field(default=0.0, ge=0, le=180)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    saturation: float = Field(default=0.0, ge=0, lt=1)
+    blur: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Augmentation:
+        if min(self.crop) < 1:
+            raise ValueError(f"crop {self.crop} must be positive")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale {self.scale} must be two positive numbers, ascending")
+        return self
+
+
+class Schedule(Frozen):
+    """How long, in what portions, and how the learning rate falls.
+
+    `batch_size` is the effective one, over all processes. `poly`: (1 - t / T)^power per
+    iteration; `steps`: times `factor` at each epoch of `milestones`.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    policy: Literal["poly", "steps", "constant"] = "poly"
+    power: float = Field(default=0.9, gt=0)
+    milestones: tuple[int, ...] = ()
+    factor: float = Field(default=0.5, gt=0, lt=1)
+    warmup_iterations: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Schedule:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {self.milestones} must ascend")
+        if (self.policy == "steps") != bool(self.milestones):
+            raise ValueError("milestones and the policy 'steps' belong together")
+        return self
+
+
+class Optimiser(Frozen):
+    """SGD. The multipliers scale the rate of the network's encoder and of everything else.
+
+    `freeze_bn` keeps the running statistics of batch normalisation as they are (its weights still
+    learn); `decay_norms` puts weight decay on its weights and on biases too. With `ema_decay` the
+    evaluated and saved weights are the exponential moving average.
+    """
+
+    lr: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=1e-4, ge=0)
+    encoder_multiplier: float = Field(default=1.0, ge=0)
+    decoder_multiplier: float = Field(default=1.0, ge=0)
+    decay_norms: bool = True
+    freeze_bn: bool = False
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Optimiser:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Ohem(Frozen):
+    """Only hard pixels count: those whose own class has at most this probability."""
+
+    threshold: float = Field(default=0.7, gt=0, le=1)
+    min_kept: int = Field(default=100_000, ge=1)
+
+
+class LossTerms(Frozen):
+    """The terms beside cross-entropy. `ar_weight` 0 is the control arm.
+
+    `ar_stride` (grid `all`) is in label pixels, by default the network's output stride;
+    `aux_weights` replaces the network's own weights of its auxiliary outputs; with `ar_monitor`
+    the value of affinity regression is recorded at weight 0 too.
+    """
+
+    ar_weight: float = Field(default=0.0, ge=0)
+    ar_grid: Grid = "center"
+    ar_sizes: tuple[int, ...] = Field(default=(12, 6), min_length=1)
+    ar_stride: int | None = Field(default=None, ge=1)
+    ar_monitor: bool = False
+    aux_weights: dict[str, float] | None = None
+    class_weights: tuple[float, ...] | None = None
+    ohem: Ohem | None = None
+
+    @model_validator(mode="after")
+    def _stride_needs_all(self) -> LossTerms:
+        if self.ar_stride is not None and self.ar_grid != "all":
+            raise ValueError("ar_stride belongs to the grid 'all'")
+        return self
+
+
+class Evaluation(Frozen):
+    """Every how many epochs, and at what input size (the label's own by default)."""
+
+    every: int = Field(default=1, ge=1)
+    imgsz: SizeHW | None = None
+
+
+class Execution(Frozen):
+    """How the arithmetic is done: the autocast precision and the memory layout.
+
+    `auto` is settled when a run starts: the half precision that the device computes natively, or
+    fp32 on a CPU without one (bf16 is emulated there, at half the speed).
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+
+
+class Recipe(Frozen):
+    """Everything that decides a training run."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    seed: int = Field(default=1, ge=0)
+    network: NetworkChoice = NetworkChoice()
+    data: DataChoice = DataChoice()
+    augmentation: Augmentation
+    schedule: Schedule
+    optimiser: Optimiser
+    loss: LossTerms = LossTerms()
+    evaluation: Evaluation = Evaluation()
+    execution: Execution = Execution()
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with artoolkit."""
+    folder = resources.files("artoolkit.training") / "recipes"
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load_recipe(
+    source: str, *, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe named `source` (or in the file `source`), with values replaced.
+
+    `assignments` are `path=value` strings, the value in TOML or a bare word; `changes` maps paths
+    to values, None meaning unchanged. Raises `RecipeError` with every mistake.
+    """
+    if source in recipe_names():
+        with resources.as_file(resources.files("artoolkit.training") / "recipes") as folder:
+            values = read_toml(folder / f"{source}.toml", "recipe")
+    elif Path(source).suffix == ".toml" or "/" in source:
+        values = read_toml(Path(source), "recipe")
+    else:
+        raise RecipeError(
+            "no such recipe",
+            got=repr(source),
+            expected=f"{', '.join(recipe_names())}, or a path to a .toml file",
+        )
+    return recipe_from_values(
+        values, f"recipe {source}", assignments=assignments, changes=changes or {}
+    )
+
+
+def recipe_from_values(
+    values: Mapping[str, Any],
+    what: str,
+    *,
+    assignments: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe in nested `values`, with values replaced as in `load_recipe`.
+
+    `what` names the source in the `RecipeError` that lists every mistake.
+    """
+    merged: dict[str, Any] = json.loads(json.dumps(values))
+    mistakes: list[str] = []
+    pairs = [_parse_assignment(text, mistakes) for text in assignments]
+    for path, value in [*((changes or {}).items()), *filter(None, pairs)]:
+        if value is not None:
+            _put(merged, path, value, mistakes)
+    try:
+        recipe = Recipe.model_validate(merged)
+    except ValidationError as error:
+        mistakes.append(problems(error))
+    if mistakes:
+        raise RecipeError(f"{what} is not valid: {'; '.join(mistakes)}")
+    return recipe
+
+
+def _parse_assignment(text: str, mistakes: list[str]) -> tuple[str, Any] | None:
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        mistakes.append(f"{text!r} is not path=value")
+        return None
+    try:
+        return path.strip(), tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), value.strip()
+
+
+def _put(values: dict[str, Any], path: str, value: Any, mistakes: list[str]) -> None:
+    *tables, key = path.split(".")
+    for name in tables:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            mistakes.append(f"{path}: {name} is a value, not a table")
+            return
+        values = inner
+    values[key] = value
+
+
+def toml_from_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML text that `load_recipe` reads back to an equal recipe."""
+    return "\n".join(_toml_lines(recipe.model_dump(mode="json", exclude_none=True), "")) + "\n"
+
+
+def _toml_lines(table: dict[str, Any], prefix: str) -> list[str]:
+    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
+    lines = [f"{_key(k)} = {_toml_value(v)}" for k, v in plain.items()]
+    for key, inner in table.items():
+        if isinstance(inner, dict):
+            path = f"{prefix}{_key(key)}"
+            lines += ["", f"[{path}]", *_toml_lines(inner, f"{path}.")]
+    return lines
+
+
+def _key(name: str) -> str:
+    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if bare else json.dumps(name)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # JSON's scalars are TOML's, numbers and escapes included.
+    return json.dumps(value)

@@ -1,0 +1,112 @@
+"""What a run needs to go on exactly where it stopped, in one file written atomically.
+
+There are no random states in it: every draw is a function of the seed and of where the run is
+(`loader`, `step_seed`). The file holds tensors and plain values only, so that reading it runs no
+code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from artoolkit.errors import RecipeError, TrainingError
+from artoolkit.preprocess import Preprocess
+from artoolkit.seal import write_atomically
+from artoolkit.training.engine import Learner
+from artoolkit.training.recipe import Recipe, recipe_from_values
+
+FORMAT = 1
+STATE = Path("state") / "last.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`epoch` epochs are finished, evaluated and saved, and `step` steps of the next are done."""
+
+    epoch: int
+    step: int
+    metrics_bytes: int
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run as it was saved: where it was, its recipe and provenance, and its tensors."""
+
+    progress: Progress
+    recipe: Recipe
+    preprocess: Preprocess
+    provenance: dict[str, Any]
+    tensors: dict[str, Any]
+
+    def restore(self, learner: Learner) -> None:
+        """Puts weights, momentum, scale and average back."""
+        learner.network.load_state_dict(self.tensors["network"])
+        learner.optimiser.load_state_dict(self.tensors["optimiser"])
+        if learner.scaler.is_enabled():
+            learner.scaler.load_state_dict(self.tensors["scaler"])
+        if learner.average is not None:
+            learner.average.network.load_state_dict(self.tensors["average"])
+            learner.average.updates = self.tensors["average_updates"]
+
+
+def save_state(out: Path, learner: Learner, progress: Progress, provenance: dict[str, Any]) -> None:
+    """Replaces `out`/state/last.pt; `StorageError` where the disk is full, the old file kept."""
+    average = learner.average
+    content = io.BytesIO()
+    torch.save(
+        {
+            "format": FORMAT,
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "metrics_bytes": progress.metrics_bytes,
+            "recipe": learner.recipe.model_dump_json(),
+            "preprocess": learner.network.preprocess.model_dump_json(),
+            "provenance": json.dumps(provenance),
+            "network": learner.network.state_dict(),
+            "optimiser": learner.optimiser.state_dict(),
+            "scaler": learner.scaler.state_dict(),
+            "average": average.network.state_dict() if average else None,
+            "average_updates": average.updates if average else 0,
+        },
+        content,
+    )
+    write_atomically(out / STATE, content.getvalue())
+
+
+def read_state(out: Path) -> SavedRun:
+    """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
+    path = out / STATE
+    if not path.is_file():
+        raise TrainingError(
+            f"no run to resume in {out}",
+            expected=f"the file {STATE}",
+            hint="Check --out, or start without --resume.",
+        )
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["format"] != FORMAT:
+            raise TrainingError(
+                f"{path} was written by another version", got=saved["format"], expected=FORMAT
+            )
+        recipe = recipe_from_values(json.loads(saved["recipe"]), f"the recipe in {path}")
+        return SavedRun(
+            progress=Progress(saved["epoch"], saved["step"], saved["metrics_bytes"]),
+            recipe=recipe,
+            preprocess=Preprocess.model_validate_json(saved["preprocess"]),
+            provenance=json.loads(saved["provenance"]),
+            tensors=saved,
+        )
+    except (TrainingError, RecipeError):
+        raise
+    # torch.load raises whatever a broken archive makes of it.
+    except Exception as error:
+        raise TrainingError(
+            f"{path} cannot be read: {' '.join(str(error).split())[:200]}",
+            hint="Start again with another --out.",
+        ) from error
