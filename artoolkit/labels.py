@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 VOID = 255
+MAX_CLASSES = 254  # 255 is void, and 254 marks an unknown id while a label file is read
 
 Labels = NDArray[np.uint8]
 
@@ -46,6 +47,8 @@ class LabelTable(BaseModel):
     def _same_length(self) -> LabelTable:
         if not len(self.names) == len(self.colors) == len(self.file_ids):
             raise ValueError("names, colors and file_ids differ in length")
+        if not 1 <= len(self.names) <= MAX_CLASSES:
+            raise ValueError(f"{len(self.names)} classes, expected 1 to {MAX_CLASSES}")
         for field, values in (("names", self.names), ("file_ids", self.file_ids)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{field} has a value twice: {values}")

@@ -35,9 +35,11 @@ def confusion_matrix(
     width = num_classes + 1
     pairs = labels.astype(np.uint16) << 8 | predicted
     counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    foreign = [i for i in np.flatnonzero(counts.sum(1)) if i >= num_classes and i != ignore_index]
+    present = np.flatnonzero(counts.sum(1)).tolist()
+    foreign = [i for i in present if i >= num_classes and i != ignore_index]
     if foreign:
         raise ValueError(f"label ids {foreign} are neither below {num_classes} nor {ignore_index}")
+    counts[ignore_index] = 0  # it may be one of the classes
     matrix = np.zeros((num_classes, width), np.int64)
     matrix[:, :num_classes] = counts[:num_classes, :num_classes]
     matrix[:, num_classes] = counts[:num_classes, num_classes:].sum(1)

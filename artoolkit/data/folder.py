@@ -30,10 +30,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from artoolkit.data.dataset import Listing, Pairs, folder_at
 from artoolkit.errors import RecipeError
-from artoolkit.labels import VOID, Color, LabelTable
+from artoolkit.labels import MAX_CLASSES, VOID, Color, LabelTable
 from artoolkit.spec import Frozen, problems, read_toml
-
-_MAX_CLASSES = 254  # 255 is void, 254 marks an unknown id while a label is read
 
 
 def _one_star(pattern: str) -> str:
@@ -73,7 +71,7 @@ class FolderSpec(Frozen):
 
     name: str = "folder"
     void: tuple[Id, ...] = (VOID,)
-    classes: tuple[FolderClass, ...] = Field(min_length=1, max_length=_MAX_CLASSES)
+    classes: tuple[FolderClass, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     splits: dict[str, FolderSplit] = Field(min_length=1)
     patterns: Patterns = Patterns()
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artoolkit.errors import DataError
-from artoolkit.labels import LabelTable
+from artoolkit.labels import MAX_CLASSES, LabelTable
 from artoolkit.seal import write_atomically
 
 # What Pillow's decoders raise on broken files, beside OSError.
@@ -29,7 +29,7 @@ _BROKEN = (
 )  # fmt: skip
 _BYTE_MODES = ("L", "P")  # P: the palette's indices are the ids, as in Pascal VOC
 _WIDE_MODES = ("I", "I;16", "I;16B")
-UNKNOWN = 254  # no train id and not void; a label table has at most 254 classes
+UNKNOWN = MAX_CLASSES  # one more than the last train id there can be
 
 
 @contextmanager
