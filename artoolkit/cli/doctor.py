@@ -116,7 +116,8 @@ def command(*, as_json: bool, networks: bool) -> None:
     if networks:
         from artoolkit.cli.network_table import show_networks
 
-        return show_networks(as_json=as_json)
+        show_networks(as_json=as_json)
+        return
     found = abilities()
     versions = {module: version_of(module) for module in INSTALL}
     if as_json:
@@ -126,5 +127,5 @@ def command(*, as_json: bool, networks: bool) -> None:
             "versions": versions,
         }
         click.echo(json.dumps(report, indent=2))
-        return None
-    return _show(found, versions)
+    else:
+        _show(found, versions)

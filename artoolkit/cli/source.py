@@ -91,9 +91,9 @@ def _open_bundle(
 def _open_checkpoint(path: Path, *, device: str, imgsz: tuple[int, int] | None) -> Source:
     from artoolkit.optional import require
 
-    require("torch", "Running a checkpoint")
-    from artoolkit.backends.torch import TorchRunner
-    from artoolkit.deploy import deployed_module
+    require("torch", "running a checkpoint")
+    from artoolkit.backends.torch import open_torch
+    from artoolkit.deploy.graph import deployed_module
     from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.spec import Target
 
@@ -102,6 +102,5 @@ def _open_checkpoint(path: Path, *, device: str, imgsz: tuple[int, int] | None) 
     checkpoint = read_checkpoint(path)
     target = Target(name="torch", imgsz=imgsz, backend="torch", device=device)
     module = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target)
-    return Source(
-        path.name, TorchRunner(module, target=target), checkpoint.meta.labels, target.imgsz
-    )
+    runner = open_torch(module, (1, *imgsz, 3), device=device)
+    return Source(path.name, runner, checkpoint.meta.labels, imgsz)

@@ -1,0 +1,41 @@
+"""What computes: one runner protocol, one module a backend, vendor libraries imported late.
+
+Read `runner.py` first; `open_runner` picks the backend of a bundle.
+"""
+
+from __future__ import annotations
+
+from artoolkit.backends.runner import Runner
+from artoolkit.bundle import Bundle
+from artoolkit.errors import UsageError
+
+__all__ = ["Runner", "open_runner"]
+
+
+def open_runner(
+    bundle: Bundle,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Runner:
+    """Open a bundle on `backend` and `device`; None: those of the bundle's target.
+
+    Raises `UsageError` for a backend that bundles do not run on, `BackendError` (or
+    `EngineError`) where the graph or engine cannot be opened here, `MissingLibraryError`.
+    """
+    target = bundle.manifest.target
+    backend, device = backend or target.backend, device or target.device
+    if backend == "onnxruntime":
+        from artoolkit.backends.onnxruntime import open_onnxruntime
+
+        return open_onnxruntime(bundle.model, device=device, threads=threads or target.threads)
+    if backend in ("tensorrt", "tensorrt-rtx"):
+        from artoolkit.backends.engine_library import LibraryName
+        from artoolkit.backends.tensorrt import open_tensorrt
+
+        library: LibraryName = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
+        return open_tensorrt(bundle, library=library, device=device)
+    raise UsageError(
+        "no bundle runs on this backend", got=backend, expected="onnxruntime or tensorrt[-rtx]"
+    )

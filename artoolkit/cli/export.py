@@ -1,0 +1,264 @@
+"""`artoolkit export`: Checkpoint -> Bundle, and against a baseline the verdict."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from artoolkit.cli.options import dataset_options, imgsz_option, open_data, out_option
+from artoolkit.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.bundle import Bundle
+    from artoolkit.cli.progress import Report
+    from artoolkit.data import DataSet
+    from artoolkit.deploy.trained import Picture
+    from artoolkit.measure.verdict import Check, Verdict
+    from artoolkit.networks.checkpoint import Checkpoint
+    from artoolkit.spec import Target
+
+PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+PARITY_IMAGES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is exported, for which device, and which pictures it is shown on."""
+
+    checkpoint: Checkpoint
+    baseline: Checkpoint | None
+    target: Target
+    dataset: DataSet | None
+    split: str
+    golden: int
+    calibration: int
+
+
+def pictures_of(dataset: DataSet | None, split: str, count: int, target: Target) -> list[Picture]:
+    """`count` pictures spread over a split; without a data set, generated street scenes."""
+    from artoolkit.deploy.trained import Picture
+
+    if dataset is None:
+        from artoolkit.data.street.scene import street_scene
+
+        return [Picture(street_scene(seed, target.imgsz)[0]) for seed in range(count)]
+    samples = dataset.samples(split)
+    step = max(1, len(samples) // count)
+    chosen = samples[step // 2 :: step][:count]
+    return [
+        Picture(dataset.read_image(s), None if s.label is None else dataset.read_label(s))
+        for s in chosen
+    ]
+
+
+def check_pair(checkpoint: Checkpoint, baseline: Checkpoint) -> None:
+    """Raises `CheckpointError` where the two are not the same network for the same classes."""
+    ours, theirs = checkpoint.meta, baseline.meta
+    for what in ("network", "layout", "num_classes", "options", "preprocess"):
+        if getattr(ours, what) != getattr(theirs, what):
+            raise CheckpointError(
+                f"checkpoint and baseline differ in {what.replace('_', ' ')}",
+                got=getattr(ours, what),
+                expected=getattr(theirs, what),
+                hint="Fine-tune from the baseline that you compare with.",
+            )
+
+
+def write(job: Job, out: Path, *, overwrite: bool) -> Bundle:
+    """The bundle at `out`, its baseline inside."""
+    from artoolkit.deploy.export import export_bundle
+
+    golden = pictures_of(job.dataset, job.split, job.golden, job.target)
+    calibration: list[Picture] = []
+    if job.target.precision == "int8" and job.dataset is not None:
+        calibration = pictures_of(job.dataset, "train", job.calibration, job.target)
+    return export_bundle(
+        job.checkpoint,
+        job.target,
+        out,
+        images=[picture.image for picture in golden],
+        baseline=job.baseline,
+        calibration_images=[picture.image for picture in calibration],
+        overwrite=overwrite,
+        provenance={"command": ["artoolkit", *sys.argv[1:]]},
+    )
+
+
+def outputs_check(job: Job, bundle: Bundle) -> Check:
+    """Is the exported network the trained one? Scores and labels on pictures of the split."""
+    from artoolkit.deploy.trained import parity_of_export
+    from artoolkit.measure.verdict import Check
+
+    target, margins = job.target, job.target.margins
+    pictures = pictures_of(job.dataset, job.split, PARITY_IMAGES, target)
+    parity = parity_of_export(job.checkpoint, bundle.model, target, pictures)
+    atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
+    holds = parity.holds(atol=atol, agreement=least)
+    return Check(
+        name="outputs",
+        result="PASS" if holds else "FAIL",
+        summary=f"{100 * parity.agreement:.4f} % of the labelled pixels of {parity.images} images "
+        f"agree with the trained network (at least {100 * least:g} % needed), scores differ by at "
+        f"most {parity.scores_max_abs:.2g} ({atol:g} allowed)"
+        + ("" if holds else "; artoolkit compare --layers names the layers"),
+        numbers={
+            "agreement": parity.agreement,
+            "scores_max_abs": parity.scores_max_abs,
+            "scores_max_rel": parity.scores_max_rel,
+            "images": parity.images,
+            "pixels": parity.pixels,
+        },
+    )
+
+
+def trained_miou(job: Job, report: Report) -> float | None:
+    """mIoU in percent of the candidate before export; None without a data set."""
+    if job.dataset is None:
+        return None
+    from artoolkit.deploy.trained import open_trained
+    from artoolkit.measure.quality import measure_quality, runner_predictor
+    from artoolkit.measure.verdict import Subject
+
+    with open_trained(job.checkpoint, job.target) as runner:
+        measured = measure_quality(
+            runner_predictor(runner),
+            job.dataset,
+            job.split,
+            subject=Subject(name="trained", sha256=""),
+            labels=job.checkpoint.meta.labels,
+            predictor=runner.spec,
+            batch=job.target.batch,
+            progress=lambda done, total: report("mIoU before export", done / total),
+        )
+    return measured.metrics["mIoU"]
+
+
+def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
+    """The verdict of the bundle against the baseline inside it, written into its evidence."""
+    from artoolkit.measure.compare import Settings, compare_bundles
+    from artoolkit.measure.latency import LatencyPlan
+
+    assert bundle.baseline is not None, "only called with a baseline"
+    report("outputs", 0.0)
+    settings = Settings(
+        dataset=job.dataset,
+        split=job.split,
+        plan=LatencyPlan(**plan),
+        outputs=outputs_check(job, bundle),
+        trained_miou=trained_miou(job, report),
+        progress=report,
+    )
+    return compare_bundles(bundle, bundle.baseline, settings)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option("--baseline", type=click.Path(path_type=Path), help="Checkpoint to compare with.")
+@click.option("--untrained", metavar="NETWORK", help="Export NETWORK with random weights instead.")
+@click.option("--num-classes", type=click.IntRange(1, 254), help="Classes, with --untrained.")
+@click.option("--layout", help="Published layout of the network, with --untrained.")
+@dataset_options()
+@click.option("--split", default="val", show_default=True, help="Split that is judged on.")
+@click.option("--target", "target_name", default="cpu", show_default=True,
+              help="Device: a name (see export/targets) or a TOML file.")  # fmt: skip
+@imgsz_option(help_text="Input size: height width (default: the target's).")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
+@click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
+@click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
+@click.option("--head", type=click.Choice(("argmax", "chain")), help="Default: the target's.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
+@click.option("--golden", type=click.IntRange(min=1), default=4, show_default=True,
+              help="Images kept in the bundle, to verify it anywhere.")  # fmt: skip
+@click.option("--calibration", type=click.IntRange(min=1), default=64, show_default=True,
+              help="Training images that calibrate int8.")  # fmt: skip
+@click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
+              help="Pairs of latency blocks, at least.")  # fmt: skip
+@click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
+              help="Seconds for all latency blocks.")  # fmt: skip
+@out_option(help_text="Folder of the bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
+def command(
+    *,
+    checkpoint: Path | None,
+    baseline: Path | None,
+    untrained: str | None,
+    num_classes: int | None,
+    layout: str | None,
+    dataset: str | None,
+    data_root: Path | None,
+    classes: Path | None,
+    split: str,
+    target_name: str,
+    golden: int,
+    calibration: int,
+    blocks: int,
+    budget_s: float,
+    out: Path,
+    overwrite: bool,
+    **changes: Any,
+) -> None:
+    """Export CHECKPOINT to a bundle; with --baseline, prove that it costs the same and is as good.
+
+    The bundle holds the graph (uint8 images in, uint8 labels out), golden images and the manifest
+    that seals them, and with --baseline the baseline's bundle and the evidence. Exit code with
+    --baseline: 0 every required check passed, 1 one failed, 3 undecided.
+    """
+    from artoolkit.cli.progress import progress_bar
+    from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.optional import require
+    from artoolkit.targets import find_target
+
+    require("torch", "exporting a network")
+    require("onnx", "exporting a network")
+    data = None if dataset is None else open_data(dataset, data_root, classes)
+    candidate, reference = _checkpoints(checkpoint, baseline, untrained, num_classes, layout)
+    job = Job(
+        checkpoint=candidate,
+        baseline=reference,
+        target=find_target(target_name, **changes),
+        dataset=data,
+        split=split,
+        golden=golden,
+        calibration=calibration,
+    )
+    with progress_bar() as report:
+        report("exporting", 0.0)
+        bundle = write(job, out, overwrite=overwrite)
+        if reference is None:
+            click.echo(f"{out}  sha256 {bundle.manifest.sha256}")
+            return
+        verdict = judge(job, bundle, report, pairs=blocks, budget_s=budget_s)
+    title = f"{out} against {baseline}"
+    show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
+    click.echo(f"evidence: {bundle.evidence}")
+    sys.exit(verdict.exit_code)
+
+
+def _checkpoints(
+    checkpoint: Path | None, baseline: Path | None, untrained: str | None,
+    num_classes: int | None, layout: str | None,
+) -> tuple[Checkpoint, Checkpoint | None]:  # fmt: skip
+    from artoolkit.networks.checkpoint import read_checkpoint
+
+    if (checkpoint is None) == (untrained is None):
+        raise UsageError("give either a checkpoint or --untrained NETWORK")
+    if checkpoint is not None:
+        if num_classes is not None or layout is not None:
+            raise UsageError("--num-classes and --layout go with --untrained")
+        candidate = read_checkpoint(checkpoint)
+        if baseline is None:
+            return candidate, None
+        reference = read_checkpoint(baseline)
+        check_pair(candidate, reference)
+        return candidate, reference
+    if num_classes is None or baseline is not None:
+        raise UsageError("--untrained needs --num-classes, and takes no --baseline")
+    from artoolkit.deploy.untrained import untrained_checkpoint
+
+    assert untrained is not None, "checked above"
+    return untrained_checkpoint(untrained, num_classes, layout=layout), None

@@ -1,0 +1,73 @@
+"""The exported network against the trained one: what the `outputs` check is made of.
+
+The reference is the checkpoint itself in torch, in float32, wrapped as it is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.torch import TorchRunner, open_torch
+from artoolkit.deploy.graph import LabelsAndScores, deployed_module
+from artoolkit.deploy.parity import Parity, compare_outputs
+from artoolkit.labels import VOID
+from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.preprocess import fit_image, fit_labels
+from artoolkit.spec import Target
+
+BOTH = ("labels", "scores")
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A uint8 RGB image H x W x 3 and its train ids H x W, None where it has no label."""
+
+    image: Pixels
+    labels: Pixels | None = None
+
+
+def open_trained(
+    checkpoint: Checkpoint, target: Target, *, outputs: tuple[str, ...] = ("labels",)
+) -> TorchRunner:
+    """The trained network in torch, float32, taking what the target's graph takes."""
+    exact = target.model_copy(update={"precision": "fp32", "head": "argmax"})
+    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, exact)
+    module = LabelsAndScores(deployed) if "scores" in outputs else deployed
+    return open_torch(module, (target.batch, *target.imgsz, 3), outputs=outputs)
+
+
+def parity_of_export(
+    checkpoint: Checkpoint, model: Path, target: Target, pictures: Sequence[Picture]
+) -> Parity:
+    """Scores and labels of the exported `model` in ONNX Runtime against the trained network's."""
+    with (
+        open_trained(checkpoint, target, outputs=BOTH) as trained,
+        open_onnxruntime(model, outputs=BOTH, threads=target.threads) as exported,
+    ):
+        return compare_outputs(trained, exported, _batches(pictures, target))
+
+
+def _batches(pictures: Sequence[Picture], target: Target) -> Iterator[tuple[Pixels, Pixels]]:
+    """Full batches at the target's size; what fills the last one up is void, so not counted."""
+    for start in range(0, len(pictures), target.batch):
+        part = pictures[start : start + target.batch]
+        images = [fit_image(picture.image, target.imgsz) for picture in part]
+        labels = [_labels(picture, target) for picture in part]
+        missing = target.batch - len(part)
+        images += images[-1:] * missing
+        labels += [np.full(target.labels_hw, VOID, np.uint8)] * missing
+        yield np.stack(images), np.stack(labels)
+
+
+def _labels(picture: Picture, target: Target) -> Pixels:
+    """Where a picture has no labels every pixel counts."""
+    if picture.labels is None:
+        return np.zeros(target.labels_hw, np.uint8)
+    return fit_labels(picture.labels, target.labels_hw)
