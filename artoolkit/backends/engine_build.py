@@ -15,14 +15,13 @@ from typing import Any
 from pydantic import Field
 
 from artoolkit.backends.engine_library import Library, open_library
+from artoolkit.backends.engine_log import log_collector, without_source_place
 from artoolkit.backends.engine_options import BuildOptions
 from artoolkit.errors import EngineError
 from artoolkit.spec import Frozen
 
 Progress = Callable[[str, float], bool]
 _MEMORY_LINE = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
-# Where in NVIDIA's own source a message was made helps nobody who reads one line.
-_SOURCE_PLACE = re.compile(r"[. ]*\bIn [\w:]+ at \S+?:\d+")
 _LOG_LINES_KEPT = 200
 
 
@@ -37,25 +36,6 @@ class BuiltPlan(Frozen):
     flags: tuple[str, ...]
     timing_cache_hits_only: bool = False
     log: tuple[str, ...] = Field(default=(), repr=False)
-
-
-def _log_collector(trt: Any) -> Any:
-    """A logger that keeps the lines; its base class exists only once a library is imported."""
-
-    class LogCollector(trt.ILogger):  # type: ignore[misc]  # the base class is known at run time
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity == trt.ILogger.VERBOSE:
-                return
-            self.lines.append(f"[{severity.name}] {message}")
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-
-    return LogCollector()
 
 
 def _progress_monitor(trt: Any, progress: Progress) -> Any:
@@ -93,7 +73,7 @@ def parse_onnx(trt: Any, network: Any, logger: Any, onnx: Path) -> None:
 
 
 def _cause(parser_error: Any) -> str:
-    text = _SOURCE_PLACE.sub("", parser_error.desc()).strip()
+    text = without_source_place(parser_error.desc())
     operator = parser_error.node_operator()
     name = parser_error.node_name() or f"number {parser_error.node()}"
     return f"node {name} ({operator}): {text}" if operator else text
@@ -169,8 +149,7 @@ def _flags_in_effect(trt: Any, config: Any) -> tuple[str, ...]:
 
 def _failure(logger: Any, options: BuildOptions) -> EngineError:
     """What the log says of a build that gave no plan, with the step that usually helps."""
-    last = logger.errors[-1] if logger.errors else "the builder gave no reason"
-    reason = _SOURCE_PLACE.sub("", last)
+    reason = logger.errors[-1] if logger.errors else "the builder gave no reason"
     text = " ".join(logger.errors).lower()
     if "timing cache" in text and options.error_on_timing_cache_miss:
         hint = "The network needs a tactic that the timing cache does not hold: it is another one."
@@ -196,7 +175,7 @@ def build_plan(
         cancelled = cancelled or (progress is not None and not progress(phase, share))
         return not cancelled
 
-    logger = _log_collector(library.module)
+    logger = log_collector(library.module)
     serialized, flags = _serialized(library, logger, onnx, options, report)
     if cancelled:
         raise KeyboardInterrupt

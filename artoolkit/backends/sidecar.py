@@ -23,6 +23,7 @@ from artoolkit.spec import Frozen, problems
 SCHEMA_VERSION: Literal["1"] = "1"
 PLAN, SIDECAR = ".plan", ".json"
 _AMPERE = 80
+_REBUILD = "Rebuild it here: artoolkit build BUNDLE"
 
 
 class Sidecar(Frozen):
@@ -83,14 +84,16 @@ def read_sidecar(plan: Path) -> Sidecar:
     if not path.is_file():
         raise EngineError(
             f"{plan} has no sidecar {path.name}, so nobody knows what it was built for",
-            hint="Rebuild it here: artoolkit build BUNDLE",
+            hint=_REBUILD,
         )
     try:
         return Sidecar.model_validate(read_sealed(path))
     except BundleError as error:
-        raise EngineError(str(error), hint="Rebuild it here: artoolkit build BUNDLE") from error
+        raise EngineError(str(error), hint=_REBUILD) from error
     except ValidationError as error:
-        raise EngineError(f"sidecar {path} is not valid: {problems(error)}") from error
+        raise EngineError(
+            f"sidecar {path} is not valid: {problems(error)}", hint=_REBUILD
+        ) from error
 
 
 def check_bytes(plan: Path, sidecar: Sidecar) -> str | None:
