@@ -76,11 +76,9 @@ class FakeDriver(ModuleType):
 
     def pagelocked_empty(self, shape: tuple[int], dtype: type) -> np.ndarray:
         self.pinned += 1
-        allocation = np.zeros(shape, dtype).view(PageLocked)
-        array = allocation.view(np.ndarray)
-        assert array.base is allocation
+        allocation = PageLocked(shape, dtype)
         allocation.owner = self
-        return array
+        return allocation.view(np.ndarray)
 
     def Stream(self, flags: int) -> Any:
         assert flags == 1, "a stream that waits for the default stream is no stream of our own"
