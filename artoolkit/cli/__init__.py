@@ -66,9 +66,12 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of `artoolkit ARGUMENTS` in this process; for quickstart and tests."""
+    """The exit code of `artoolkit ARGUMENTS`, run in this process; for quickstart and tests."""
     try:
-        main.main(args=list(arguments), standalone_mode=False)
+        code = main.main(args=list(arguments), standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
     except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+        code = stop.code
+    return code if isinstance(code, int) else 0
