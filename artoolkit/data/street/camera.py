@@ -6,6 +6,7 @@ Street coordinates in metres: x to the right of the lane, y up from the ground, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,31 +80,40 @@ def upright_face(
     top_m: float,
 ) -> Face | None:
     """What the camera sees of an upright rectangle over a ground line, if anything."""
-    height, width = camera.size_hw
-    ends = np.array([start_xz, end_xz], np.float64)
-    ends[:, 0] += camera.bend * ends[:, 1] ** 2
-    length = float(np.hypot(*(ends[1] - ends[0])))
-    if ends[:, 1].max() <= NEAR_M:
+    # Plain floats up to the pixels: scenes have a hundred faces, and most are small.
+    (x0, z0), (x1, z1) = start_xz, end_xz
+    x0, x1 = x0 + camera.bend * z0 * z0, x1 + camera.bend * z1 * z1
+    if max(z0, z1) <= NEAR_M:
         return None
-    (x0, z0), (x1, z1) = ends
     # Where the line passes the camera, only the part in front of it counts.
-    cut = 0.0 if z0 >= NEAR_M else (NEAR_M - z0) / (z1 - z0)
-    end = 1.0 if z1 >= NEAR_M else (NEAR_M - z0) / (z1 - z0)
-    xs, zs = x0 + np.array([cut, end]) * (x1 - x0), z0 + np.array([cut, end]) * (z1 - z0)
-    u = camera.center_u + camera.focal * xs / zs
-    v = camera.horizon_v + camera.focal * (camera.height_m - np.array([[bottom_m], [top_m]])) / zs
-    left, right = max(0, int(np.floor(u.min()))), min(width, int(np.ceil(u.max())))
-    top, bottom = max(0, int(np.floor(v.min()))), min(height, int(np.ceil(v.max())))
-    if left >= right or top >= bottom:
+    first = 0.0 if z0 >= NEAR_M else (NEAR_M - z0) / (z1 - z0)
+    last = 1.0 if z1 >= NEAR_M else (NEAR_M - z0) / (z1 - z0)
+    ends = [(x0 + share * (x1 - x0), z0 + share * (z1 - z0)) for share in (first, last)]
+    box = _box(camera, ends, bottom_m, top_m)
+    if box is None:
         return None
-    ray = (np.arange(left, right) + 0.5 - camera.center_u) / camera.focal
+    left, top, right, bottom = box
+    ray = (np.arange(left, right) + (0.5 - camera.center_u)) / camera.focal
     slope = (x1 - x0) - ray * (z1 - z0)
-    share = np.clip((ray * z0 - x0) / np.where(np.abs(slope) < 1e-9, 1e-9, slope), cut, end)
-    z = z0 + share * (z1 - z0)
-    drop = (
-        np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - camera.horizon_v
-    ) / camera.focal
-    up = camera.height_m - drop.astype(np.float32) * z.astype(np.float32)
-    along = np.broadcast_to((share * length).astype(np.float32), up.shape)
+    slope[np.abs(slope) < 1e-9] = 1e-9
+    share = np.clip((ray * z0 - x0) / slope, first, last)
+    z = (z0 + share * (z1 - z0)).astype(np.float32)
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None]
+    up = np.float32(camera.height_m) - (rows + np.float32(0.5 - camera.horizon_v)) * (
+        z / np.float32(camera.focal)
+    )
+    along = np.broadcast_to((share * math.hypot(x1 - x0, z1 - z0)).astype(np.float32), up.shape)
     inside = (up >= bottom_m) & (up <= top_m)
-    return Face(left, top, along, up, inside, float(zs.mean()))
+    return Face(left, top, along, up, inside, (ends[0][1] + ends[1][1]) / 2)
+
+
+def _box(
+    camera: Camera, ends: list[tuple[float, float]], bottom_m: float, top_m: float
+) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the pixels that a face may fill, None if there are none."""
+    height, width = camera.size_hw
+    us = [camera.center_u + camera.focal * x / z for x, z in ends]
+    vs = [camera.v(y, z) for _, z in ends for y in (bottom_m, top_m)]
+    left, right = max(0, math.floor(min(us))), min(width, math.ceil(max(us)))
+    top, bottom = max(0, math.floor(min(vs))), min(height, math.ceil(max(vs)))
+    return (left, top, right, bottom) if left < right and top < bottom else None

@@ -5,6 +5,7 @@ Label ids are Cityscapes' (see `Id`), because the files are written in that layo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -56,17 +57,16 @@ class Canvas:
         self.camera = camera
         self.image = Image.new("RGB", (width, height))
         self.labels = Image.new("L", (width, height), int(Id.SKY))
-        self._haze, self._visibility_m = np.asarray(haze, np.float32), visibility_m
+        self._haze, self._visibility_m = haze, visibility_m
         self._paint, self._label = ImageDraw.Draw(self.image), ImageDraw.Draw(self.labels)
 
     def hazed(self, color: Rgb, z: float) -> tuple[int, int, int]:
         """The colour as it looks from `z` metres away."""
-        share = float(np.exp(-z / self._visibility_m))
+        share = math.exp(-z / self._visibility_m)
         red, green, blue = (
-            int(min(255.0, max(0.0, c * share + h * (1 - share))))
-            for c, h in zip(color, self._haze.tolist(), strict=True)
+            c * share + h * (1 - share) for c, h in zip(color, self._haze, strict=True)
         )
-        return red, green, blue
+        return _byte(red), _byte(green), _byte(blue)
 
     def face(
         self,
@@ -83,9 +83,9 @@ class Canvas:
         is behind (a fence's bars), all of it by default.
         """
         shape = face.inside if shape is None else shape & face.inside
-        share = np.float32(np.exp(-face.distance_m / self._visibility_m))
-        colors *= share
-        colors += self._haze * (1 - share)
+        share = math.exp(-face.distance_m / self._visibility_m)
+        colors *= np.float32(share)
+        colors += np.array(self._haze, np.float32) * np.float32(1 - share)
         pixels = np.clip(colors, 0, 255, out=colors).astype(np.uint8)
         box = (face.left, face.top, face.left + shape.shape[1], face.top + shape.shape[0])
         mask = _mask(shape)
@@ -122,3 +122,7 @@ class Canvas:
 
 def _mask(inside: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(inside.view(np.uint8) * np.uint8(255))
+
+
+def _byte(value: float) -> int:
+    return min(255, max(0, int(value)))

@@ -49,7 +49,7 @@ _BODIES: dict[str, tuple[Body, ...]] = {
     "truck": (Body(Id.TRUCK, 3.5, ((0, 1.0), (0.74, 1.0), (0.745, 0.72), (0.77, 0.8), (0.96, 0.8),
                                    (1, 0.5)), 1.7, 0.5),),
     "bus": (Body(Id.BUS, 3.1, ((0, 1.0), (0.985, 1.0), (1, 0.93)), 1.25, 0.48),),
-    "train": (Body(Id.TRAIN, 3.5, ((0, 0.95), (0.01, 1.0), (0.97, 1.0), (1, 0.75)), 1.35, 0.3),),
+    "train": (Body(Id.TRAIN, 3.5, ((0, 1.0), (0.98, 1.0), (1, 0.96)), 1.35, 0.3),),
 }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _end(
         return
     off, up, half = np.abs(face.along - thing.width_m / 2), face.up, thing.width_m / 2
     tall = body.label != Id.CAR
-    lean = 0.12 if tall else 0.36
+    lean = 0.05 if tall else 0.36
     narrow = half - lean * np.clip(up - body.belt_m, 0, None)
     corner = np.clip(up - body.height_m + 0.14, 0, None)
     wheels = (up < 0.34) & (off > half - 0.24) & (off < half - 0.02)
