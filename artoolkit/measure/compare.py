@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from artoolkit.backends import open_runner
 from artoolkit.bundle import Bundle
 from artoolkit.errors import BackendError, BundleError, MissingLibraryError
 from artoolkit.measure.accelerator import device_identity, gpu_reader
@@ -31,6 +32,7 @@ from artoolkit.measure.quality import (
 )
 from artoolkit.measure.records import Record, header
 from artoolkit.measure.verdict import Check, Subject, Verdict, decide
+from artoolkit.measure.verify import check_golden
 from artoolkit.measure.worker import process_memory
 from artoolkit.spec import Target
 
@@ -91,8 +93,6 @@ class _Pair:
         return self.settings.device or self.target.device
 
     def open(self, bundle: Bundle) -> Runner:
-        from artoolkit.backends import open_runner
-
         threads = self.settings.threads or self.target.threads
         return open_runner(bundle, backend=self.backend, device=self.device, threads=threads)
 
@@ -200,8 +200,6 @@ def _accuracy(pair: _Pair, required: bool) -> Check:
 def _outputs(pair: _Pair, required: bool) -> Check:
     if pair.settings.outputs is not None:
         return pair.settings.outputs.model_copy(update={"required": required})
-    from artoolkit.measure.verify import check_golden
-
     check = check_golden(
         pair.candidate,
         backend=pair.backend,

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.backends import open_runner
+from artoolkit.backends.feeds import open_feeds
 from artoolkit.bundle import open_bundle
 from artoolkit.errors import DataError
 from artoolkit.measure.latency import Timed
@@ -60,11 +62,7 @@ def open_any(
 ) -> Timed[Any]:
     """A bundle folder on `backend`, or an .onnx file on ONNX Runtime."""
     if path.suffix == ".onnx":
-        from artoolkit.backends.feeds import open_feeds
-
         return open_feeds(path, device=device, threads=threads)
-    from artoolkit.backends import open_runner
-
     bundle = open_bundle(path, check_hashes=False)
     return open_runner(bundle, backend=backend, device=device, threads=threads)
 

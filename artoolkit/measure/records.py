@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from datetime import datetime, timezone
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -64,6 +65,7 @@ class Record(Frozen):
         return str(seal(self.model_dump(mode="json"))["sha256"])
 
 
+@lru_cache
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -82,6 +84,7 @@ def _governor() -> str | None:
         return None
 
 
+@lru_cache
 def _installed(name: str) -> str | None:
     try:
         return metadata.version(name)

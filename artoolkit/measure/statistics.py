@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -62,24 +63,27 @@ def student_cdf(t: float, degrees: float) -> float:
     return 1.0 - tail if t > 0 else tail
 
 
+def _student_density(t: float, degrees: float) -> float:
+    log = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)
+    log -= 0.5 * math.log(degrees * math.pi) + (degrees + 1) / 2 * math.log1p(t * t / degrees)
+    return math.exp(log)
+
+
+@lru_cache(maxsize=4096)
 def student_quantile(probability: float, degrees: float) -> float:
     """The t with P(T <= t) = `probability` (in (0, 1)), to about 1e-8 relative."""
     if not 0 < probability < 1:
         raise ValueError(f"a quantile needs a probability in (0, 1), got {probability}")
     if probability < 0.5:
         return -student_quantile(1 - probability, degrees)
-    low, high = 0.0, 1.0
-    while student_cdf(high, degrees) < probability:
-        low, high = high, 2 * high
+    t = 0.0
+    # The distribution function is concave on this side, so Newton's steps never overshoot.
     for _ in range(200):
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
+        step = (probability - student_cdf(t, degrees)) / _student_density(t, degrees)
+        t += step
+        if abs(step) <= 1e-12 * (1 + t):
             break
-        if student_cdf(middle, degrees) < probability:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    return t
 
 
 def normal_cdf(z: float) -> float:

@@ -1,0 +1,67 @@
+"""JSON schemas of everything that artoolkit writes as evidence, one file a kind and version.
+
+`python -m artoolkit.measure.schema` writes them again after a model changed; a test compares. A
+changed meaning needs a new version: files of another version are refused by name.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from artoolkit.bundle import Manifest
+from artoolkit.measure.benchmark import BenchmarkMeasurement
+from artoolkit.measure.latency import LatencyMeasurement
+from artoolkit.measure.memory import MemoryMeasurement
+from artoolkit.measure.quality import QualityMeasurement
+from artoolkit.measure.verdict import Verdict
+from artoolkit.seal import canonical
+from artoolkit.spec import Frozen
+
+SCHEMAS: dict[str, type[Frozen]] = {
+    "manifest-1": Manifest,
+    "verdict-1": Verdict,
+    "latency-1": LatencyMeasurement,
+    "memory-1": MemoryMeasurement,
+    "quality-1": QualityMeasurement,
+    "benchmark-1": BenchmarkMeasurement,
+}
+_SHA256 = {
+    "type": "string",
+    "pattern": "^[0-9a-f]{64}$",
+    "description": "sha256 of this file in canonical form (sorted keys, two spaces) without "
+    "this key.",
+}
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of `verdict-1` and its like, made from the model."""
+    schema = SCHEMAS[name].model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"artoolkit {name}"
+    schema["properties"]["sha256"] = _SHA256
+    schema["required"] = sorted({*schema["required"], "sha256"})
+    return schema
+
+
+def schema_bytes(name: str) -> bytes:
+    """The schema as its file holds it."""
+    return canonical(schema_of(name))
+
+
+def packaged_schema(name: str) -> bytes:
+    """The schema file that came with artoolkit."""
+    return (resources.files("artoolkit.measure") / "schemas" / f"{name}.json").read_bytes()
+
+
+def main() -> None:
+    folder = Path(__file__).parent / "schemas"
+    folder.mkdir(exist_ok=True)
+    for name in SCHEMAS:
+        (folder / f"{name}.json").write_bytes(schema_bytes(name))
+        print(f"schemas/{name}.json")
+
+
+if __name__ == "__main__":
+    main()
