@@ -16,6 +16,7 @@ from torch import nn
 
 from artoolkit.errors import UsageError
 from artoolkit.networks.blocks import BasicBlock, Bottleneck
+from artoolkit.networks.custom import build_custom, is_custom, trust
 from artoolkit.networks.icnet import ICNet
 from artoolkit.networks.icnet_resnet import ICNetResidual
 from artoolkit.networks.mobilenet import InvertedStage, InvertedTrunk
@@ -235,12 +236,31 @@ NETWORKS: Mapping[str, Entry] = {
 def build(name: str, *, num_classes: int, layout: str | None = None, **options: Any) -> Network:
     """The network `name`, freshly initialised, in training mode.
 
-    `UsageError` for an unknown name, layout or option, naming the known ones.
+    A name `package.module:factory` is the user's own (see `custom.py`); asking for it here is
+    trusting it. `UsageError` for an unknown name, layout or option, naming the known ones.
     """
     if num_classes < 2:
         raise UsageError("too few classes", got=num_classes, expected="at least 2")
+    if is_custom(name) and layout is None:
+        trust(name)
+        network: Network = build_custom(name, num_classes, options)
+    else:
+        network = _built_in(name, num_classes, layout, options)
+    network.name, network.layout, network.options = name, layout, dict(options)
+    return network
+
+
+def _built_in(
+    name: str, num_classes: int, layout: str | None, options: Mapping[str, Any]
+) -> Network:
+    if is_custom(name):
+        raise UsageError(f"network {name} has no layouts", got=layout)
     if name not in NETWORKS:
-        raise UsageError("unknown network", got=name, expected=f"one of {', '.join(NETWORKS)}")
+        raise UsageError(
+            "unknown network",
+            got=name,
+            expected=f"one of {', '.join(NETWORKS)}, or package.module:factory",
+        )
     entry = NETWORKS[name]
     if layout is not None and layout not in entry.layouts:
         raise UsageError(
@@ -251,6 +271,4 @@ def build(name: str, *, num_classes: int, layout: str | None = None, **options: 
         raise UsageError(
             f"{name} has no option {', '.join(unknown)}", expected=", ".join(entry.options)
         )
-    network = entry.make(num_classes, layout=layout, **entry.fixed, **options)
-    network.name, network.layout, network.options = name, layout, dict(options)
-    return network
+    return entry.make(num_classes, layout=layout, **entry.fixed, **options)

@@ -19,6 +19,7 @@ from torch import Tensor
 from artoolkit.errors import CheckpointError
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
+from artoolkit.networks.custom import check_trusted, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.optional import require
 from artoolkit.preprocess import Preprocess
@@ -102,7 +103,8 @@ def load_strictly(network: Network, state: Mapping[str, Tensor], source: str) ->
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in `path`, tensors on the CPU.
 
-    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's.
+    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, and where
+    its network is code that the user never named (`custom.trust`).
     """
     file = Path(path)
     metadata, state = read_safetensors(file)
@@ -115,6 +117,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         meta = CheckpointMeta.model_validate_json(metadata[HEADER_KEY])
     except ValidationError as error:
         raise CheckpointError(f"the header of {file} is not valid: {problems(error)}") from error
+    if is_custom(meta.network):
+        check_trusted(meta.network, str(file))
     return Checkpoint(meta, state, file)
 
 

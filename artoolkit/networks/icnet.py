@@ -7,8 +7,7 @@ first block of its second stage. Legend: B batch, C classes, H W pixels of the i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -48,7 +47,7 @@ class ICNet(Network):
     resize's weights sum to 1. It is done in training too, so that there is one function.
     """
 
-    aux_weights: ClassVar[Mapping[str, float]] = {"aux_16": 0.16, "aux_8": 0.4}
+    aux_weights = MappingProxyType({"aux_16": 0.16, "aux_8": 0.4})
     training_only = ("aux_16.", "aux_8.")
     align_corners = True
     output_stride = 4

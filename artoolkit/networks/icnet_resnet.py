@@ -6,8 +6,7 @@ pyramid concatenates, and every head has a 3x3 convolution of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from types import MappingProxyType
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,7 +44,7 @@ class ICNetResidual(Network):
     In training also "aux_16" and "aux_8": scores of the projected coarser features.
     """
 
-    aux_weights: ClassVar[Mapping[str, float]] = {"aux_16": 0.4, "aux_8": 0.4}
+    aux_weights = MappingProxyType({"aux_16": 0.4, "aux_8": 0.4})
     training_only = ("aux_16.", "aux_8.")
     align_corners = False
     output_stride = 8

@@ -7,7 +7,8 @@ H W pixels of the image, h w positions of the score map.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ class Network(nn.Module):
 
     align_corners: bool = True
     output_stride: int = 4
-    aux_weights: ClassVar[Mapping[str, float]] = {}
+    aux_weights: Mapping[str, float] = MappingProxyType({})
     training_only: tuple[str, ...] = ()
     encoder: tuple[str, ...] = ("trunk.",)
     minimum_hw: tuple[int, int] = (32, 32)

@@ -6,8 +6,7 @@ stem, in the dilation of a stage's first block and in `align_corners`: the build
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -24,7 +23,7 @@ class PSPNet(Network):
     8 k + 1 pixels puts every score exactly on a pixel.
     """
 
-    aux_weights: ClassVar[Mapping[str, float]] = {"aux_8": 0.4}
+    aux_weights = MappingProxyType({"aux_8": 0.4})
     training_only = ("aux_8.",)
     output_stride = 8
 

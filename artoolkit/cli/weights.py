@@ -1,0 +1,204 @@
+"""`artoolkit weights`: list, fetch and import published weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from artoolkit.cli.options import out_option
+from artoolkit.errors import DownloadError, UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.labels import LabelTable
+
+LAYOUTS = ("auto", "mmseg", "drsleep", "semseg", "caffe", "torchvision")
+LABELS = ("cityscapes", "camvid", "nyuv2")
+
+
+@click.group(name="weights")
+def command() -> None:
+    """List, fetch and import published checkpoints."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+@click.option("--network", help="Only for this network.")
+def list_(*, as_json: bool, network: str | None) -> None:
+    """Known public weights, with their hash where the publisher states one."""
+    from artoolkit.networks.sources import sources
+
+    chosen = [
+        source for source in sources() if network is None or network in source.network.split(", ")
+    ]
+    if as_json:
+        click.echo(json.dumps([source.model_dump() for source in chosen], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Published weights")
+    for column in ("name", "network", "layout", "mIoU", "hash", "fetch"):
+        table.add_column(column, no_wrap=column == "name")
+    how = {"direct": "yes", "browser": "by hand", "dead": "dead"}
+    for source in chosen:
+        table.add_row(
+            source.name,
+            source.network,
+            source.layout,
+            f"{source.miou:.2f}" if source.miou is not None else "",
+            f"{source.hash_kind} {source.hash[:8]}" if source.hash else "none stated",
+            how[source.access],
+        )
+    Console().print(table)
+    for note in dict.fromkeys(s.note for s in chosen if s.access == "dead"):
+        click.echo(f"dead: {note}")
+    click.echo("Addresses, whole hashes and where they are stated: artoolkit weights list --json")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Bytes, speed and remaining time on standard error, so that stdout holds the result only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="here",
+    help="Folder for the file.",
+)
+def fetch(name: str, out: Path) -> None:
+    """Download the weights NAME (see `weights list`), resumed and verified."""
+    from artoolkit.networks.download import fetch as download
+    from artoolkit.networks.sources import source_named
+
+    source = source_named(name)
+    if source.access == "dead":
+        raise DownloadError(f"{name} is gone from {source.address}", hint=source.note)
+    if source.access == "browser" or source.file is None:
+        raise DownloadError(
+            f"{name} can only be fetched by hand",
+            hint=f"Open {source.address} in a browser, then artoolkit weights import FILE; "
+            "the hash is checked there.",
+        )
+    path = out / source.file
+    if not path.is_file():
+        with _bar(source.file) as progress:
+            download(source.address, path, progress=progress)
+    source.verify(path)
+    stated = f"{source.hash_kind} {source.hash}" if source.hash else "no hash is stated"
+    click.echo(f"{path} ({stated})")
+    click.echo(
+        f"next: artoolkit weights import {path} --layout {source.layout} "
+        f"--network {source.network.split(',')[0]} --num-classes {source.classes or 'K'} "
+        "--out model.safetensors"
+    )
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """`name=value` with a JSON value, or a word."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError("--option is not NAME=VALUE", got=repr(text))
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _labels(choice: str | None) -> LabelTable | None:
+    if choice is None:
+        return None
+    if choice in LABELS:
+        from artoolkit.data import camvid, cityscapes, nyuv2
+
+        tables = {
+            "cityscapes": cityscapes.LABELS,
+            "camvid": camvid.label_table(),
+            "nyuv2": nyuv2.LABELS,
+        }
+        return tables[choice]
+    from artoolkit.data.folder import folder_from_toml
+
+    path = Path(choice)
+    return folder_from_toml(path.parent, path).labels
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--network", required=True, help="The network, or package.module:factory.")
+@click.option("--num-classes", required=True, type=click.IntRange(min=2), help="Classes.")
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="auto",
+    show_default=True,
+    help="Whose keys the file has.",
+)
+@click.option(
+    "--labels",
+    metavar="NAME|PATH",
+    help=f"Label order: {', '.join(LABELS)} or a classes.toml; by default the file's own.",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the network."
+)
+@out_option(help_text="The checkpoint (.safetensors).")
+def import_(
+    file: Path,
+    *,
+    network: str,
+    num_classes: int,
+    layout: str,
+    labels: str | None,
+    options: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Turn published weights (FILE) into a checkpoint; no code in the file is run."""
+    from artoolkit.networks.checkpoint import write_checkpoint
+    from artoolkit.networks.importing import checkpoint_from_published
+
+    checkpoint = checkpoint_from_published(
+        file,
+        network=network,
+        num_classes=num_classes,
+        layout=layout,
+        labels=_labels(labels),
+        options=dict(map(_option, options)),
+    )
+    write_checkpoint(out, checkpoint)
+    meta = checkpoint.meta
+    click.echo(
+        f"{out}: {meta.network}, {num_classes} classes of {meta.labels.name}, "
+        f"layout {meta.provenance['layout']}, {meta.preprocess.channel_order.upper()} "
+        f"mean {meta.preprocess.mean} std {meta.preprocess.std}"
+    )
+    if untrained := meta.provenance.get("untrained"):
+        click.echo(f"untrained: {untrained}")

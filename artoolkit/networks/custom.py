@@ -1,0 +1,218 @@
+"""Bring your own network: `package.module:factory` becomes a `Network` like the built-in ones.
+
+The factory, a function or an `nn.Module` class, returns a module from B x 3 x H x W images to
+scores B x C x h x w: a tensor, a tuple whose first item is the main output, or a dict with "out".
+Building it runs its code, so a name that comes from a file and not from the user is refused until
+the user names it too (`trust`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.networks.network import Network, Outputs
+from artoolkit.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from artoolkit.spec import Frozen, problems
+
+PREFIX = "module."
+PROBE_HW = (256, 320)
+TRUSTED_VARIABLE = "ARTOOLKIT_TRUSTED_NETWORKS"
+
+
+class CustomOptions(Frozen):
+    """What artoolkit cannot see in a module, with the defaults of most.
+
+    `mean` and `std` in units of 0-255, in the order of `channel_order`. `align_corners` is that of
+    the resize which brings the scores to the label's size; it does not matter where they have that
+    size already. `aux_weights` names further outputs (keys of the dict; "1", "2" in a tuple) with
+    their loss weights. `encoder` and `training_only` are prefixes of the module's own keys.
+    `arguments` go to the factory.
+    """
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    align_corners: bool = False
+    aux_weights: dict[str, float] = Field(default_factory=dict)
+    encoder: tuple[str, ...] = ()
+    training_only: tuple[str, ...] = ()
+    minimum_hw: tuple[int, int] = (32, 32)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class CustomNetwork(Network):
+    """A user's module with what artoolkit needs to know about it. Its keys start with "module."."""
+
+    def __init__(self, module: nn.Module, num_classes: int, options: CustomOptions) -> None:
+        super().__init__(num_classes)
+        self.module = module
+        self.align_corners = options.align_corners
+        self.aux_weights = MappingProxyType(dict(options.aux_weights))
+        self.encoder = tuple(PREFIX + prefix for prefix in options.encoder)
+        self.training_only = tuple(PREFIX + prefix for prefix in options.training_only)
+        self.minimum_hw = options.minimum_hw
+        self.preprocess = Preprocess(
+            mean=options.mean, std=options.std, channel_order=options.channel_order
+        )
+
+    def forward(self, images_B3HW: Tensor) -> Tensor | Outputs:
+        self.check_size(images_B3HW)
+        returned = self.module(images_B3HW)
+        scores = _output(returned, "main")
+        if not self.training:
+            return scores
+        return {"main": scores, **{name: _output(returned, name) for name in self.aux_weights}}
+
+
+def _output(returned: object, name: str) -> Tensor:
+    """The named output of what the module returned; `UsageError` where there is none."""
+    found: object = None
+    if isinstance(returned, Mapping):
+        found = returned.get("out" if name == "main" else name)
+    elif isinstance(returned, (tuple, list)):
+        index = 0 if name == "main" else int(name) if name.isdecimal() else len(returned)
+        found = returned[index] if index < len(returned) else None
+    elif name == "main":
+        found = returned
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        shape = f" of shape {tuple(found.shape)}" if isinstance(found, Tensor) else ""
+        inside = f" with {', '.join(map(str, returned))}" if isinstance(returned, Mapping) else ""
+        raise UsageError(
+            f"the network does not return its {name} scores",
+            got=f"{type(returned).__name__}{shape}{inside}",
+            expected='a tensor B x C x h x w, a tuple that starts with it, or a dict with "out"',
+        )
+    return found
+
+
+def is_custom(name: str) -> bool:
+    """Whether `name` has the form `package.module:factory`."""
+    return ":" in name
+
+
+def trust(name: str) -> None:
+    """Says that the user named this network: checkpoints may build it, child processes too."""
+    names = _trusted()
+    if name not in names:
+        os.environ[TRUSTED_VARIABLE] = ",".join((*names, name))
+
+
+def _trusted() -> tuple[str, ...]:
+    return tuple(filter(None, os.environ.get(TRUSTED_VARIABLE, "").split(",")))
+
+
+def check_trusted(name: str, source: str) -> None:
+    """`CheckpointError` if `name`, found in the file `source`, was never named by the user."""
+    if name not in _trusted():
+        raise CheckpointError(
+            f"{source} is of the network {name}, which is code outside artoolkit",
+            hint=f"Where you trust it, give --network {name}, or set {TRUSTED_VARIABLE}={name}.",
+        )
+
+
+def find_factory(name: str) -> Callable[..., object]:
+    """What `package.module:factory` names; the working directory is searched as well."""
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(
+            f"network {name}: the module {module_name} cannot be imported ({error})",
+            hint="Install it, or run from the folder that holds it.",
+        ) from error
+    except ValueError as error:
+        raise UsageError("not a network", got=name, expected="package.module:factory") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise UsageError(
+            f"network {name}: {module_name} has no function or class {attribute!r}",
+            expected="package.module:factory",
+        )
+    found: Callable[..., object] = factory
+    return found
+
+
+def _make(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    factory = find_factory(name)
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        parameters = MappingProxyType({})
+    given = dict(arguments)
+    if "num_classes" in parameters:
+        given.setdefault("num_classes", num_classes)
+    try:
+        module = factory(**given)
+    except Exception as error:  # a user's code may raise anything; it is passed on in one line
+        raise UsageError(
+            f"network {name} cannot be made: {type(error).__name__}: {error}",
+            got=", ".join(f"{key}={value!r}" for key, value in given.items()) or "no arguments",
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"network {name} makes no network", got=type(module).__name__, expected="nn.Module"
+        )
+    return module
+
+
+def _probed_stride(network: CustomNetwork, name: str) -> int:
+    """Image pixels per score, from one image of zeros in evaluation mode.
+
+    `UsageError` where the module does not run, or returns another number of classes.
+    """
+    height, width = (max(pair) for pair in zip(PROBE_HW, network.minimum_hw, strict=True))
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    network.eval()
+    try:
+        with torch.no_grad():
+            scores: Tensor = network(torch.zeros(1, 3, height, width, device=device))
+    except UsageError:
+        raise
+    except Exception as error:  # a user's code may raise anything; it is passed on in one line
+        raise UsageError(
+            f"network {name} fails on an image of {height} x {width}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        network.train()
+    _, classes, rows, columns = scores.shape
+    if classes != network.num_classes:
+        raise UsageError(
+            f"network {name} returns other classes", got=classes, expected=network.num_classes
+        )
+    strides = round(height / rows), round(width / columns)
+    if strides[0] != strides[1] or strides[0] < 1:
+        raise UsageError(
+            f"network {name} scales height and width differently",
+            got=f"scores of {rows} x {columns} for an image of {height} x {width}",
+        )
+    return strides[0]
+
+
+def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> CustomNetwork:
+    """The user's network in training mode; `options` are those of `CustomOptions`.
+
+    `UsageError` where the options, the factory or what it makes do not fit, with the reason.
+    """
+    try:
+        checked = CustomOptions.model_validate(dict(options))
+    except ValidationError as error:
+        raise UsageError(f"options of network {name} are not valid: {problems(error)}") from error
+    network = CustomNetwork(_make(name, num_classes, checked.arguments), num_classes, checked)
+    network.output_stride = _probed_stride(network, name)
+    return network

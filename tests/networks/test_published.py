@@ -1,0 +1,205 @@
+"""Importing weights: layouts, wrappers, prefixes, and everything that can be wrong with a file."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from public_reference import reference
+
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.networks import build
+from artoolkit.networks.checkpoint import load_strictly, state_differences
+from artoolkit.networks.published import (
+    convert,
+    detect,
+    load_trunk,
+    read_published,
+    trunk_state,
+    unwrap,
+)
+
+LAYOUT_FILES = {
+    "mmseg_pspnet_r50": ("pspnet50", "mmseg"),
+    "mmseg_icnet_r18": ("icnet_r18", "mmseg"),
+    "semseg_pspnet50": ("pspnet50", "semseg"),
+    "drsleep_rf_lw50": ("refinenet_lw50", "drsleep"),
+    "drsleep_rf_lwmbv2": ("refinenet_lw_mbv2", "drsleep"),
+    "caffe_icnet": ("icnet", "caffe"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUT_FILES)
+def test_every_layout_is_recognised_and_fits_its_network(name: str) -> None:
+    network_name, layout = LAYOUT_FILES[name]
+    stored = reference(name)
+    state = stored.hollow_state()
+    assert detect(state) == layout
+    with torch.device("meta"):
+        network = build(network_name, num_classes=stored.classes, layout=layout)
+    assert state_differences(network.state_dict(), convert(state)) == []
+
+
+def test_wrappers_prefixes_and_missing_counters() -> None:
+    state = {"a.running_mean": torch.ones(2), "a.weight": torch.ones(2)}
+    wrapped = {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}
+    for content in (state, wrapped, {"model": wrapped, "optimizer": {"lr": 1}}):
+        unwrapped = unwrap(content)
+        assert set(unwrapped) == {*state, "a.num_batches_tracked"}
+        assert torch.equal(unwrapped["a.weight"], state["a.weight"])
+        assert unwrapped["a.num_batches_tracked"].dtype is torch.int64
+    mixed = {"module.a": torch.ones(1), "b": torch.ones(1)}
+    assert set(unwrap(mixed)) == set(mixed)
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1], {"meta": 1}, None])
+def test_no_weights_is_said(content: object) -> None:
+    with pytest.raises(CheckpointError, match="no weights found"):
+        unwrap(content)
+
+
+def test_another_layout_than_stated_and_an_unknown_one() -> None:
+    state = reference("drsleep_rf_lwmbv2").hollow_state()
+    with pytest.raises(CheckpointError, match="another layout than stated; got drsleep; expected"):
+        convert(state, "mmseg")
+    with pytest.raises(UsageError, match="unknown layout; got 'keras'; expected mmseg, drsleep"):
+        convert(state, "keras")
+    with pytest.raises(CheckpointError, match="no layout that artoolkit knows; got keys such as x"):
+        convert({"x": torch.zeros(1)})
+
+
+def test_what_does_not_fit_is_named_once_each() -> None:
+    state = reference("drsleep_rf_lwmbv2").hollow_state()
+    del state["layer3.0.output.1.0.weight"]
+    state["layer9.0.weight"] = torch.empty(1, device="meta")
+    with torch.device("meta"):
+        network = build("refinenet_lw_mbv2", num_classes=21, layout="drsleep")
+    with pytest.raises(CheckpointError) as raised:
+        load_strictly(network, convert(state, "drsleep"), "weights.pth")
+    message = str(raised.value)
+    assert "1 missing: trunk.layers.1.0.depthwise.conv.weight" in message
+    assert "1 left over: layer9.0.weight" in message
+    assert "classifier.weight (40, 256, 3, 3) instead of (21, 256, 3, 3)" in message
+    assert "with 21 classes" in message
+
+
+def test_files_torch_wrote_old_and_new_and_safetensors(tmp_path: Path) -> None:
+    state = {"weight": torch.arange(3.0)}
+    meta = {"CLASSES": ("road", "sky"), "PALETTE": [[1, 2, 3], [4, 5, 6]]}
+    for new in (True, False):
+        path = tmp_path / f"{new}.pth"
+        torch.save({"meta": meta, "state_dict": state}, path, _use_new_zipfile_serialization=new)
+        published = read_published(path)
+        assert torch.equal(published.state["weight"], state["weight"])
+        assert published.classes == ("road", "sky")
+        assert published.palette == ((1, 2, 3), (4, 5, 6))
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(safetensors.torch.save(state))
+    published = read_published(path)
+    assert torch.equal(published.state["weight"], state["weight"])
+    assert published.classes is None
+
+
+class Ran:
+    """Unpickling this would be running code."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return pytest.fail, ("code of the file was run",)
+
+
+def test_files_that_would_run_code_or_are_cut_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    for new in (True, False):
+        torch.save({"state_dict": {}, "extra": Ran()}, path, _use_new_zipfile_serialization=new)
+        with pytest.raises(CheckpointError, match="holds more than weights") as raised:
+            read_published(path)
+        assert "\n" not in str(raised.value)
+    torch.save({"weight": torch.zeros(100)}, path)
+    whole = path.read_bytes()
+    for content in (whole[:-200], whole[:300]):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="cannot be read as a torch file"):
+            read_published(path)
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        read_published(path)
+    with pytest.raises(CheckpointError, match="no weights at"):
+        read_published(tmp_path / "absent.pth")
+
+
+def torchvision_resnet() -> dict[str, torch.Tensor]:
+    """torchvision's ResNet-50 by its keys: those of Light-Weight RefineNet's trunk, and fc."""
+    stored = reference("drsleep_rf_lw50")
+    trunk = {
+        key: torch.full(shape, 0.5) if shape else torch.zeros((), dtype=torch.int64)
+        for key, shape in stored.shapes.items()
+        if key.startswith(("conv1.", "bn1.", "layer"))
+    }
+    return {**trunk, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+
+
+def test_imagenet_trunk_fills_the_trunk_and_nothing_else() -> None:
+    network = build("refinenet_lw50", num_classes=3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    load_trunk(network, {"state_dict": torchvision_resnet()})
+    for key, value in network.state_dict().items():
+        if key.startswith("trunk.") and value.is_floating_point():
+            assert (value == 0.5).all(), key
+        else:
+            assert torch.equal(value, before[key]), key
+
+
+def test_v1c_trunk_fits_the_deep_stem_and_torchvisions_does_not() -> None:
+    with torch.device("meta"):
+        network = build("pspnet50", num_classes=3)
+    shapes = reference("mmseg_pspnet_r50").hollow_state()
+    trunk = {
+        key.removeprefix("backbone."): value
+        for key, value in shapes.items()
+        if key.startswith("backbone.")
+    }
+    expected = {k: v for k, v in network.state_dict().items() if k.startswith("trunk.")}
+    assert state_differences(expected, trunk_state(trunk)) == []
+    assert state_differences(expected, convert(trunk, "torchvision")) == []
+    with pytest.raises(CheckpointError, match=r"not of the trunk of pspnet50.*trunk\.stem\.0"):
+        load_trunk(network, torchvision_resnet())
+
+
+def torchvision_mobilenet() -> dict[str, torch.Tensor]:
+    """torchvision's MobileNet-v2 by its published structure: no expansion in the first block."""
+    state: dict[str, torch.Tensor] = {}
+
+    def conv_norm(conv: str, norm: str, out: int, inner: int, kernel: int) -> None:
+        state[f"{conv}.weight"] = torch.randn(out, inner, kernel, kernel)
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{kind}"] = torch.rand(out) + 0.5
+        state[f"{norm}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+
+    conv_norm("features.0.0", "features.0.1", 32, 3, 3)
+    channels, index = 32, 1
+    for expansion, out, depth in (
+        (1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)
+    ):  # fmt: skip
+        for _ in range(depth):
+            wide, block, part = channels * expansion, f"features.{index}.conv", 0
+            if expansion > 1:
+                conv_norm(f"{block}.0.0", f"{block}.0.1", wide, channels, 1)
+                part = 1
+            conv_norm(f"{block}.{part}.0", f"{block}.{part}.1", wide, 1, 3)
+            conv_norm(f"{block}.{part + 1}", f"{block}.{part + 2}", out, wide, 1)
+            channels, index = out, index + 1
+    conv_norm("features.18.0", "features.18.1", 1280, 320, 1)
+    return {**state, "classifier.1.weight": torch.zeros(1000, 1280)}
+
+
+def test_mobilenet_trunk_gets_the_missing_expansion_as_identity() -> None:
+    network = build("refinenet_lw_mbv2", num_classes=3).eval()
+    state = torchvision_mobilenet()
+    load_trunk(network, state)
+    block = network.trunk.layers[0][0]
+    x = 6 * torch.rand(1, 32, 4, 4)
+    with torch.inference_mode():
+        torch.testing.assert_close(block.expand(x), x)
+    last = network.trunk.layers[6][0]
+    assert torch.equal(last.project.conv.weight, state["features.17.conv.2.weight"])
+    assert torch.equal(last.depthwise.norm.bias, state["features.17.conv.1.1.bias"])
