@@ -80,10 +80,8 @@ def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
             ),
             click.option(
                 "--data-root",
-                envvar=ROOT_VARIABLE,
-                show_envvar=True,
                 type=click.Path(path_type=Path, file_okay=False),
-                help="Folder that holds the data set.",
+                help=f"Folder that holds the data set; for Cityscapes also {ROOT_VARIABLE}.",
             ),
             click.option(
                 "--dataset",
@@ -98,13 +96,10 @@ def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
     return decorate
 
 
-def open_data(dataset: str, data_root: Path | None, classes: Path | None = None) -> DataSet:
-    """The data set that the options name; `UsageError` when no root was given."""
-    if data_root is None:
-        raise UsageError(
-            f"data set {dataset} needs its folder",
-            hint=f"Give --data-root DIR, or set {ROOT_VARIABLE}.",
-        )
+def open_data(dataset: str | None, data_root: Path | None, classes: Path | None = None) -> DataSet:
+    """The data set that the options name; `UsageError` when its name or root is not known."""
+    if dataset is None:
+        raise UsageError("no data set", expected="--dataset NAME")
     from artoolkit.data import open_dataset
 
     return open_dataset(dataset, data_root, classes=classes)

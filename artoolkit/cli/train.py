@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,28 @@ from artoolkit.cli.options import (
     open_data,
     out_option,
 )
-from artoolkit.errors import ArtoolkitError, UsageError
+from artoolkit.errors import DataError, StorageError, TrainingError, UsageError
 
 if TYPE_CHECKING:
-    from artoolkit.data import DataSet
     from artoolkit.training.run import Machine, Outcome, Watcher
+
+
+@dataclass(frozen=True)
+class DataPlaces:
+    """What `dataset_options` gave."""
+
+    dataset: str | None
+    root: Path | None
+    classes: Path | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options say about the recipe; values of None were not given."""
+
+    source: str | None
+    assignments: tuple[str, ...]
+    changes: dict[str, Any]
 
 
 def recipe_options(command: Command) -> Command:
@@ -72,7 +89,7 @@ def machine_of(device: str, workers: int | None) -> Machine:
     return Machine(device=device, workers=default if workers is None else workers)
 
 
-def carry_out(out: Path, work: Callable[[Watcher], Outcome]) -> None:
+def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -> None:
     """Runs with a progress bar, prints the result, and says how to go on where it stopped."""
     from rich.console import Console
 
@@ -80,21 +97,19 @@ def carry_out(out: Path, work: Callable[[Watcher], Outcome]) -> None:
     from artoolkit.training.progress import ProgressBar
     from artoolkit.training.state import STATE
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     if not has_tensorboard():
-        console.print("tensorboard is not installed: metrics.jsonl only", highlight=False)
+        console.print("tensorboard is not installed: the curves are in metrics.jsonl only")
     try:
-        with ProgressBar(console) as bar:
+        with ProgressBar(console, machine.device) as bar:
             outcome = work(bar)
-    except (ArtoolkitError, KeyboardInterrupt):
+    except (TrainingError, DataError, StorageError, KeyboardInterrupt):
         if (out / STATE).exists():
-            console.print(f"The run is kept. Go on with: {resume_command(out)}", highlight=False)
+            console.print(f"The run is kept. Go on with: {resume_command(out)}")
         raise
     if not outcome.finished:
         where = f"epoch {outcome.progress.epoch + 1}, step {outcome.progress.step}"
-        console.print(
-            f"Stopped and saved in {where}. Go on with: {resume_command(out)}", highlight=False
-        )
+        console.print(f"Stopped and saved in {where}. Go on with: {resume_command(out)}")
         raise click.exceptions.Exit(130)
     if "mIoU" in outcome.metrics:
         click.echo(f"mIoU {outcome.metrics['mIoU']:.2f} %")
@@ -102,18 +117,34 @@ def carry_out(out: Path, work: Callable[[Watcher], Outcome]) -> None:
 
 
 def resume_command(out: Path) -> str:
-    """The command that goes on with this one's run: the same, with --resume."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    if str(out) not in arguments:
-        return f"artoolkit train --resume --out {shlex.quote(str(out))} --dataset ... "
-    return shlex.join(["artoolkit", *arguments, "--resume"])
+    """The command that goes on with the run in `out`."""
+    context = click.get_current_context()
+    places = (("--dataset", "dataset"), ("--data-root", "data_root"), ("--classes", "classes"))
+    given = [(flag, context.params.get(name)) for flag, name in places]
+    places_given = [str(part) for pair in given if pair[1] is not None for part in pair]
+    return shlex.join(["artoolkit", "train", "--resume", "--out", str(out), *places_given])
 
 
-def resume_run(out: Path, dataset: DataSet, machine: Machine, *, ignored: dict[str, Any]) -> None:
-    """Goes on with the run in `out`, whose recipe is stored there."""
+def resume_run(out: Path, machine: Machine, *, places: DataPlaces, asked: Asked) -> None:
+    """Goes on with the run in `out`, or says which of the options ask for another one."""
+    from artoolkit.training.recipe import differences, load_recipe
     from artoolkit.training.run import resume
+    from artoolkit.training.state import require_state
 
-    carry_out(out, lambda watcher: resume(out, dataset, machine=machine, watcher=watcher))
+    require_state(out)
+    stored = load_recipe(str(out / "recipe.toml"))
+    wanted = load_recipe(
+        asked.source or str(out / "recipe.toml"),
+        assignments=asked.assignments,
+        changes={**asked.changes, "data.dataset": places.dataset or stored.data.dataset},
+    )
+    if unlike := differences(stored, wanted):
+        raise UsageError(
+            f"the run in {out} has another recipe: {'; '.join(unlike)}",
+            hint="Leave these options out, or start a new run in another --out.",
+        )
+    data = open_data(places.dataset or stored.data.dataset, places.root, places.classes)
+    carry_out(out, machine, lambda watcher: resume(out, data, machine=machine, watcher=watcher))
 
 
 @click.command("train", short_help="Train a network from a recipe.")
@@ -147,30 +178,25 @@ def command(
     from artoolkit.training.recipe import load_recipe, recipe_names
 
     machine = machine_of(device, workers)
+    places = DataPlaces(dataset, data_root, classes)
+    asked = Asked(recipe_source, assignments, changes_of(options))
     if resume:
-        from artoolkit.training.state import read_state
-
-        name = dataset or read_state(out).provenance["dataset"]
-        resume_run(out, open_data(name, data_root, classes), machine, ignored=options)
+        resume_run(out, machine, places=places, asked=asked)
         return
     if recipe_source is None:
         raise UsageError("no recipe", expected=f"--recipe {'|'.join(recipe_names())} or a path")
     recipe = load_recipe(
         recipe_source,
         assignments=assignments,
-        changes={"data.dataset": dataset, **changes_of(options)},
+        changes={**asked.changes, "data.dataset": dataset},
     )
-    if recipe.data.dataset is None:
-        raise UsageError("no data set", expected="--dataset NAME, or data.dataset in the recipe")
     data = open_data(recipe.data.dataset, data_root, classes)
-    encoder = None
-    if init is not None:
-        from artoolkit.networks.checkpoint import read_checkpoint
-
-        encoder = read_checkpoint(init)
+    from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.training.run import train
 
+    encoder = read_checkpoint(init) if init is not None else None
     carry_out(
         out,
+        machine,
         lambda watcher: train(recipe, data, out, encoder=encoder, machine=machine, watcher=watcher),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,6 +17,7 @@ from rich.progress import (
 )
 
 from artoolkit.training import state
+from artoolkit.training.build import native_precision
 from artoolkit.training.engine import Row
 from artoolkit.training.recipe import Recipe
 
@@ -23,8 +25,8 @@ from artoolkit.training.recipe import Recipe
 class ProgressBar:
     """A `run.Watcher` for a terminal; where there is none, only the epochs' lines are printed."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, device: str = "cpu") -> None:
+        self.console, self.device = console, device
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,12 +59,20 @@ class ProgressBar:
         total = self._epochs * iterations_per_epoch
         self._task = self._bar.add_task(recipe.name, total=total, completed=done, numbers="")
         where = f" from epoch {progress.epoch + 1}, step {progress.step + 1}" if done else ""
+        precision = recipe.execution.precision
         self.console.print(
             f"{recipe.name}: {recipe.network.name}, {self._epochs} epochs of "
             f"{iterations_per_epoch} steps{where}, batch {recipe.schedule.batch_size}, "
-            f"seed {recipe.seed}, AR weight {recipe.loss.ar_weight:g}",
+            f"seed {recipe.seed}, AR weight {recipe.loss.ar_weight:g}, "
+            f"{precision} on {self.device}",
             highlight=False,
         )
+        if precision == "bf16" and native_precision(torch.device(self.device)) != "bf16":
+            self.console.print(
+                f"{self.device} has no instructions for bf16, which is emulated and slow: "
+                "--set execution.precision=fp32 is faster",
+                highlight=False,
+            )
 
     def stepped(self, row: Row) -> None:
         self._losses.append(row["loss"])

@@ -268,6 +268,30 @@ def _put(values: dict[str, Any], path: str, value: Any, mistakes: list[str]) -> 
     values[key] = value
 
 
+def differences(stored: Recipe, asked: Recipe) -> list[str]:
+    """What `asked` has otherwise than `stored`, one phrase a value; `auto` asks for nothing."""
+    have, want = (_flat(recipe.model_dump(mode="json"), "") for recipe in (stored, asked))
+    return [
+        f"{path} {_said(have.get(path))} instead of {_said(want.get(path))}"
+        for path in sorted(have | want)
+        if have.get(path) != want.get(path) and want.get(path) != "auto"
+    ]
+
+
+def _flat(table: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is None else _toml_value(value)
+
+
 def toml_from_recipe(recipe: Recipe) -> str:
     """The recipe as TOML text that `load_recipe` reads back to an equal recipe."""
     return "\n".join(_toml_lines(recipe.model_dump(mode="json", exclude_none=True), "")) + "\n"

@@ -79,8 +79,8 @@ def save_state(out: Path, learner: Learner, progress: Progress, provenance: dict
     write_atomically(out / STATE, content.getvalue())
 
 
-def read_state(out: Path) -> SavedRun:
-    """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
+def require_state(out: Path) -> Path:
+    """The file of the saved state in `out`; `TrainingError` where there is none."""
     path = out / STATE
     if not path.is_file():
         raise TrainingError(
@@ -88,6 +88,12 @@ def read_state(out: Path) -> SavedRun:
             expected=f"the file {STATE}",
             hint="Check --out, or start without --resume.",
         )
+    return path
+
+
+def read_state(out: Path) -> SavedRun:
+    """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
+    path = require_state(out)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["format"] != FORMAT:
