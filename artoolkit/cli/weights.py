@@ -38,12 +38,13 @@ def list_(*, as_json: bool, network: str | None) -> None:
     if as_json:
         click.echo(json.dumps([source.model_dump() for source in chosen], indent=2))
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Published weights")
+    table = Table(title="Published weights", box=box.SIMPLE_HEAD)
     for column in ("name", "network", "layout", "mIoU", "hash", "fetch"):
-        table.add_column(column, no_wrap=column == "name")
+        table.add_column(column, no_wrap=column in ("name", "hash"))
     how = {"direct": "yes", "browser": "by hand", "dead": "dead"}
     for source in chosen:
         table.add_row(
@@ -51,7 +52,7 @@ def list_(*, as_json: bool, network: str | None) -> None:
             source.network,
             source.layout,
             f"{source.miou:.2f}" if source.miou is not None else "",
-            f"{source.hash_kind} {source.hash[:8]}" if source.hash else "none stated",
+            f"{source.hash_kind} {source.hash[:8]}" if source.hash else "not stated",
             how[source.access],
         )
     Console().print(table)

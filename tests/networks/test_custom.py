@@ -1,0 +1,133 @@
+"""Bring your own network: forms of output, options, trust, and what is said where it fails."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.labels import LabelTable
+from artoolkit.networks import build
+from artoolkit.networks.checkpoint import (
+    Checkpoint,
+    CheckpointMeta,
+    read_checkpoint,
+    write_checkpoint,
+)
+from artoolkit.networks.complexity import parameter_count
+from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.preprocess import Preprocess
+
+LABELS = LabelTable(name="l", names=tuple("abc"), colors=((0, 0, 0),) * 3, file_ids=(0, 1, 2))
+
+
+@pytest.fixture(autouse=True)
+def nothing_trusted_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUSTED_VARIABLE, "")
+
+
+def test_a_plain_module_becomes_a_network() -> None:
+    network = build("own_network:Plain", num_classes=3, arguments={"channels": 4})
+    assert network.training
+    assert (network.name, network.output_stride) == ("own_network:Plain", 4)
+    assert (network.align_corners, network.aux_weights) == (False, {})
+    assert network.preprocess == Preprocess()
+    image = torch.randn(2, 3, 64, 96)
+    scores = network(image)
+    assert set(scores) == {"main"}
+    assert torch.equal(scores["main"], network.module(image))
+    assert network.eval()(image).shape == (2, 3, 16, 24)
+
+
+@pytest.mark.parametrize(("form", "aux"), [("dict", "aux"), ("tuple", "1")])
+def test_tuple_and_dict_give_the_main_output_and_named_ones(form: str, aux: str) -> None:
+    options = {
+        "arguments": {"form": form}, "aux_weights": {aux: 0.4}, "training_only": ["aux."],
+        "encoder": ["inner.trunk."], "align_corners": True, "mean": [1, 2, 3], "std": [4, 5, 6],
+        "channel_order": "bgr",
+    }  # fmt: skip
+    network = build("own_network:Wrapped", num_classes=3, **options)
+    assert network.output_stride == 1
+    assert network.align_corners
+    assert network.preprocess == Preprocess(mean=(1, 2, 3), std=(4, 5, 6), channel_order="bgr")
+    outputs = network(torch.randn(1, 3, 64, 64))
+    assert {name: tuple(scores.shape) for name, scores in outputs.items()} == {
+        "main": (1, 3, 64, 64), aux: (1, 3, 16, 16)
+    }  # fmt: skip
+    assert dict(network.aux_weights) == {aux: 0.4}
+    assert network.eval()(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    keys = network.state_dict()
+    assert [key for key in keys if key.startswith(network.training_only)]
+    assert [key for key in keys if key.startswith(network.encoder)]
+    assert parameter_count(network) == sum(p.numel() for p in network.module.inner.parameters())
+
+
+def test_probing_leaves_random_state_and_statistics_alone() -> None:
+    torch.manual_seed(3)
+    build("own_network:Plain", num_classes=3)
+    after_building = torch.rand(1)
+    torch.manual_seed(3)
+    from own_network import Plain
+
+    Plain(3)
+    assert torch.equal(torch.rand(1), after_building)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("no_such_module:Net", {}, "no_such_module cannot be imported"),
+        ("own_network:Missing", {}, "has no function or class 'Missing'"),
+        (":Plain", {}, "expected package.module:factory"),
+        ("own_network:no_network", {}, "makes no network; got int; expected nn.Module"),
+        ("own_network:breaks", {}, "cannot be made: RuntimeError: no weights for 3 classes"),
+        ("own_network:Plain", {"arguments": {"depth": 1}}, "unexpected keyword argument 'depth'"),
+        ("own_network:plain_with_seven_classes", {}, "other classes; got 7; expected 3"),
+        ("own_network:Fails", {}, "fails on an image of 256 x 320: RuntimeError"),
+        ("own_network:Lopsided", {}, "scales height and width differently; got scores of 64 x 40"),
+        ("own_network:Plain", {"mean": 1, "colour": 2}, r"mean: .*; colour: "),
+        ("own_network:Plain", {"channel_order": "grb"}, "channel_order: .*'grb'"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        build(name, num_classes=3, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_outputs_that_are_not_there_are_named() -> None:
+    network = build(
+        "own_network:Wrapped",
+        num_classes=3,
+        arguments={"form": "dict"},
+        aux_weights={"deep": 1.0},
+    )
+    with pytest.raises(UsageError, match=r"its deep scores; got dict with out, aux; expected"):
+        network(torch.randn(1, 3, 64, 64))
+    with pytest.raises(UsageError, match="has no layouts; got mmseg"):
+        build("own_network:Plain", num_classes=3, layout="mmseg")
+
+
+def test_a_checkpoint_runs_code_only_where_the_user_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build("own_network:Plain", num_classes=3, arguments={"channels": 4})
+    meta = CheckpointMeta(
+        network=network.name,
+        num_classes=3,
+        options=network.options,
+        labels=LABELS,
+        preprocess=network.preprocess,
+    )
+    path = tmp_path / "own.safetensors"
+    write_checkpoint(path, Checkpoint(meta, network.state_dict()))
+    rebuilt = read_checkpoint(path).network()
+    image = torch.randn(1, 3, 64, 64)
+    assert torch.equal(rebuilt(image), network.eval()(image))
+    monkeypatch.setenv(TRUSTED_VARIABLE, "another:Net")
+    with pytest.raises(CheckpointError, match="give --network own_network:Plain, or set ARTOOL"):
+        read_checkpoint(path)
+    monkeypatch.setenv(TRUSTED_VARIABLE, "another:Net,own_network:Plain")
+    assert read_checkpoint(path).meta == meta

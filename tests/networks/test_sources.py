@@ -1,0 +1,64 @@
+"""The table of published weights: every hash is where the publisher says it."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from artoolkit.errors import DownloadError, UsageError
+from artoolkit.networks import NETWORKS
+from artoolkit.networks.layouts import LAYOUTS
+from artoolkit.networks.sources import Source, source_named, source_of_file, sources
+
+
+def test_table_is_consistent() -> None:
+    table = sources()
+    assert len({source.name for source in table}) == len(table)
+    files = [source.file for source in table if source.file]
+    assert len(set(files)) == len(files)
+    for source in table:
+        assert set(source.network.split(", ")) <= set(NETWORKS)
+        assert source.layout in LAYOUTS
+        assert source.stated.startswith("https://")
+        assert source.address.startswith("https://")
+
+
+def test_fetched_files_carry_their_hash_in_their_name() -> None:
+    direct = [source for source in sources() if source.access == "direct"]
+    assert direct
+    for source in direct:
+        assert source.file is not None
+        assert source.address.endswith(f"/{source.file}")
+        assert source.file.endswith(f"-{source.hash}.pth")
+        assert source.hash_kind == "sha256"
+
+
+def test_dead_sources_are_listed_as_dead_without_a_hash() -> None:
+    dead = [source for source in sources() if source.access == "dead"]
+    assert {source.layout for source in dead} == {"drsleep"}
+    assert all(source.hash is None and "shut down" in source.note for source in dead)
+
+
+def test_lookups() -> None:
+    source = source_named("icnet_r50-in1k-160k-cityscapes")
+    assert (source.network, source.layout, source.miou) == ("icnet_r50", "mmseg", 76.29)
+    assert source.file is not None
+    assert source_of_file(source.file) == source
+    assert source_of_file("mine.pth") is None
+    with pytest.raises(UsageError, match="got mine; expected one of icnet_r18-80k"):
+        source_named("mine")
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5"])
+def test_verify(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"weights")
+    digest = hashlib.new(kind, b"weights").hexdigest()
+    values = source_named("icnet_r18-80k-cityscapes").model_dump() | {"hash_kind": kind}
+    for stated in (digest, digest[:8], None):
+        Source(**(values | {"hash": stated})).verify(path)
+    with pytest.raises(DownloadError, match=f"not the file that was published.*got {kind}"):
+        Source(**(values | {"hash": "0" * 8})).verify(path)
+    with pytest.raises(ValidationError, match="'xyz' is no hash"):
+        Source(**(values | {"hash": "xyz"}))
