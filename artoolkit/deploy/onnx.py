@@ -18,11 +18,12 @@ from pathlib import Path
 import onnx
 import torch
 from onnx import helper
-from torch import Tensor, nn
+from torch import nn
 
 from artoolkit import __version__
 from artoolkit.deploy.fold import fold_batch_norm
-from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, Deployed, deployed_module
+from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
+from artoolkit.deploy.head import channels_last_head
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
 from artoolkit.errors import ExportError
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
@@ -41,17 +42,6 @@ class OnnxInfo:
     sha256: str
     trained: tuple[str, ...]
     census: Mapping[str, int]
-
-
-class _BothOutputs(nn.Module):
-    """Makes the score map an output, so that the exporter gives it its name and keeps it whole."""
-
-    def __init__(self, deployed: Deployed) -> None:
-        super().__init__()
-        self.deployed = deployed
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.deployed.labels_and_scores(image)
 
 
 @contextmanager
@@ -79,7 +69,7 @@ def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
-                module.eval(),
+                module,
                 (images,),
                 dynamo=True,
                 optimize=False,
@@ -162,7 +152,7 @@ def graph_from_checkpoint(
     network = checkpoint.network()
     training_only, stride = network.training_only, network.output_stride
     model = _exported(
-        _BothOutputs(deployed_module(network, checkpoint.meta.preprocess, target)), target
+        LabelsAndScores(deployed_module(network, checkpoint.meta.preprocess, target)), target
     )
     _strip(model)
     _rename(model)
@@ -172,6 +162,8 @@ def graph_from_checkpoint(
     fold_batch_norm(model, state)
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
+    if on_cpu(target):
+        channels_last_head(model)
     remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)
     if leaked := sorted(n for n in trained if n.startswith(training_only)):

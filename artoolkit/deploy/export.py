@@ -1,0 +1,143 @@
+"""A checkpoint, and its baseline, as the bundle that a device gets.
+
+Either the whole bundle appears at its place or nothing does. What depends on the weights is decided
+once, on the baseline, and reused for the candidate: otherwise the two graphs could not be equal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artoolkit.bundle import Bundle, write_bundle
+from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
+from artoolkit.deploy.quantize import Calibration, calibrate, quantized
+from artoolkit.deploy.trained import open_trained
+from artoolkit.errors import ExportError, StorageError
+from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.preprocess import fit_image
+from artoolkit.spec import Target
+
+Images = Sequence[NDArray[np.uint8]]
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    target: Target,
+    out: Path,
+    *,
+    images: Images,
+    baseline: Checkpoint | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    calibration_images: Images = (),
+    overwrite: bool = False,
+) -> Bundle:
+    """Export `checkpoint` for `target` to the folder `out`, with `baseline` as a bundle inside.
+
+    `images`: uint8 RGB H x W x 3 of any size; fitted to the target's size they are the golden
+    inputs, with the labels that the trained network itself gives them in float32. int8 is
+    calibrated on `calibration_images` (the golden ones where there are none). Raises
+    `ExportError`, `BundleError` where `out` is taken, `StorageError` where it cannot be written.
+    """
+    if not images:
+        raise ExportError("a bundle needs at least one golden image", hint="Give a data set.")
+    golden = _fitted(images, target)
+    calibration = None
+    if target.precision == "int8":
+        calibration_set = _fitted(calibration_images, target) if calibration_images else golden
+        calibration = calibrate(baseline or checkpoint, target, calibration_set)
+    job = _Job(target, golden, calibration, dict(provenance or {}))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".artoolkit-", dir=_parent(out)) as scratch:
+            inner = None
+            if baseline is not None:
+                inner = Path(scratch) / "baseline"
+                job.write(baseline, inner, scratch=Path(scratch))
+            return job.write(
+                checkpoint, out, scratch=Path(scratch), baseline=inner, overwrite=overwrite
+            )
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What baseline and candidate have in common."""
+
+    target: Target
+    golden: NDArray[np.uint8]
+    calibration: Calibration | None
+    provenance: dict[str, Any]
+
+    def write(
+        self,
+        checkpoint: Checkpoint,
+        out: Path,
+        *,
+        scratch: Path,
+        baseline: Path | None = None,
+        overwrite: bool = False,
+    ) -> Bundle:
+        info = self._model(checkpoint, scratch / "model.onnx")
+        meta = checkpoint.meta
+        return write_bundle(
+            out,
+            model=info.path,
+            golden_images=self.golden,
+            golden_labels=trained_labels(checkpoint, self.target, self.golden),
+            network=meta.network,
+            labels=meta.labels,
+            preprocess=meta.preprocess,
+            target=self.target,
+            trained=info.trained,
+            provenance=self._provenance(checkpoint, info),
+            baseline=baseline,
+            overwrite=overwrite,
+        )
+
+    def _model(self, checkpoint: Checkpoint, path: Path) -> OnnxInfo:
+        model, trained = graph_from_checkpoint(checkpoint, self.target)
+        if self.calibration is not None:
+            model, trained = quantized(model, trained, self.target, self.calibration)
+        return write_onnx(model, trained, path)
+
+    def _provenance(self, checkpoint: Checkpoint, info: OnnxInfo) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "training": checkpoint.meta.provenance,
+            "recipe": checkpoint.meta.recipe,
+            "census": dict(info.census),
+            "torch": torch.__version__,
+        }
+        if self.calibration is not None:
+            found["calibration"] = self.calibration.model_dump(mode="json")
+        return found | self.provenance
+
+
+def trained_labels(
+    checkpoint: Checkpoint, target: Target, images: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """uint8 N x H x W x 3 -> uint8 N x H x W: what the trained network says, in float32."""
+    one = target.model_copy(update={"batch": 1})
+    with open_trained(checkpoint, one) as runner:
+        return np.concatenate([runner.infer(image[None])["labels"] for image in images])
+
+
+def _fitted(images: Images, target: Target) -> NDArray[np.uint8]:
+    return np.stack([fit_image(image, target.imgsz) for image in images])
+
+
+def _parent(out: Path) -> Path:
+    """The folder of `out`, made: what is written beside it can be renamed to it in one step."""
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror}") from error
+    return parent
