@@ -113,6 +113,8 @@ def _configure_tensorrt(trt: Any, config: Any, options: BuildOptions) -> Any:
         config.builder_optimization_level = options.opt_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
     if options.hardware_compatibility == "ampere+":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     elif options.hardware_compatibility == "same-compute-capability":

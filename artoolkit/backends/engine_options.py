@@ -30,7 +30,7 @@ class BuildOptions(Frozen):
     above). `workspace_gib`: the most scratch memory a tactic may take, GiB, unlimited by default.
     The rest is for `tensorrt` only: `opt_level` 0 to 5, `timing_cache` a file that is read and
     extended, `error_on_timing_cache_miss` fails instead of timing a tactic. Both compatibilities
-    can slow the engine down.
+    and `refittable` can slow the engine down.
     """
 
     library: LibraryName
@@ -43,6 +43,7 @@ class BuildOptions(Frozen):
     error_on_timing_cache_miss: bool = False
     hardware_compatibility: HardwareCompatibility = "none"
     version_compatible: bool = False
+    refittable: bool = False
 
     @model_validator(mode="after")
     def _fits_the_library(self) -> BuildOptions:
@@ -69,7 +70,7 @@ class BuildOptions(Frozen):
 
 _TENSORRT_ONLY = (
     "opt_level", "timing_cache", "error_on_timing_cache_miss", "hardware_compatibility",
-    "version_compatible",
+    "version_compatible", "refittable",
 )  # fmt: skip
 _UNSET = (None, False, "none")
 
@@ -115,4 +116,6 @@ def _tensorrt_words(options: BuildOptions) -> list[str]:
         words.append(f"--hardwareCompatibilityLevel={level}")
     if options.version_compatible:
         words.append("--versionCompatible")
+    if options.refittable:
+        words.append("--refit")
     return words
