@@ -129,7 +129,11 @@ def _memory(pair: _Pair, required: bool) -> Check:
         process = None
         if pair.settings.process_memory:
             process = process_memory(
-                bundle.path, backend=pair.backend, device=pair.device, runs=PROCESS_RUNS
+                bundle.path,
+                backend=pair.backend,
+                device=pair.device,
+                threads=pair.settings.threads or pair.target.threads,
+                runs=PROCESS_RUNS,
             )
         record = MemoryMeasurement(
             **header(MemoryMeasurement),

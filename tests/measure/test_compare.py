@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LABELS, tiny_bundle
-from tiny_onnx import HEIGHT, WIDTH
 
 from artoolkit.bundle import Bundle, file_problems, open_bundle
 from artoolkit.data import Sample
@@ -18,6 +16,7 @@ from artoolkit.measure.latency import LatencyMeasurement, LatencyPlan
 from artoolkit.measure.quality import QualityMeasurement
 from artoolkit.measure.records import read_record
 from artoolkit.measure.verdict import Check, Verdict
+from measure.tiny import HEIGHT, LABELS, WIDTH, tiny_bundle
 
 # As quick as it goes: what the latency check says is tested elsewhere.
 QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)

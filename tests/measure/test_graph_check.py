@@ -7,10 +7,10 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_onnx import write_tiny
 
 from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.measure.graph_check import check_graph, check_optimised, check_parts, load_onnx
+from measure.tiny import write_tiny
 
 WEIGHTS = (("conv.weight",), ("conv.weight",))
 

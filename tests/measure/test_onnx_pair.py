@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_onnx import HEIGHT, WIDTH, write_tiny
 
 from artoolkit.errors import DataError
 from artoolkit.measure.compare import Settings
 from artoolkit.measure.latency import LatencyPlan
 from artoolkit.measure.onnx_pair import check_outputs, compare_onnx
 from artoolkit.seal import file_sha256
+from measure.tiny import HEIGHT, WIDTH, write_tiny
 
 SETTINGS = Settings(
     plan=LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1),

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_onnx import HEIGHT, WIDTH, write_tiny
 
 from artoolkit.backends.feeds import open_feeds
 from artoolkit.bundle import Bundle
 from artoolkit.errors import BackendError, DataError
 from artoolkit.measure.opening import feeds_for, open_any, read_feeds, seeded_feeds
+from measure.tiny import HEIGHT, WIDTH, write_tiny
 
 
 def write_foreign(path: Path, batch: int | str = 2) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_onnx import write_tiny
 
 from artoolkit.bundle import Bundle
 from artoolkit.errors import BackendError
 from artoolkit.measure.worker import process_memory, resident_bytes, run_alone
+from measure.tiny import write_tiny
 
 
 def test_a_bundle_runs_alone_without_torch(baseline: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""A tiny network as an ONNX file: uint8 NHWC in, labels out; written with onnx alone."""
+"""A tiny network as ONNX file and as bundle: uint8 NHWC in, labels out; made with onnx alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.bundle import Bundle, write_bundle
+from artoolkit.labels import LabelTable
+from artoolkit.preprocess import Preprocess
+from artoolkit.spec import Target
+
 HEIGHT, WIDTH, CLASSES = 16, 24, 3
+LABELS = LabelTable(
+    name="tiny",
+    names=tuple("abc"[:CLASSES]),
+    colors=((0, 0, 0), (1, 1, 1), (2, 2, 2)),
+    file_ids=(0, 1, 2),
+)
 
 
 def write_tiny(
@@ -39,3 +51,24 @@ def write_tiny(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return path
+
+
+def tiny_bundle(out: Path, *, seed: int = 0, extra_node: bool = False, **target: object) -> Bundle:
+    """A bundle of the tiny network whose golden labels are its own."""
+    model = write_tiny(out.with_suffix(".onnx"), seed=seed, extra_node=extra_node)
+    images = np.random.default_rng(0).integers(0, 256, (4, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    with open_onnxruntime(model, threads=1) as runner:
+        labels = np.concatenate([runner.infer(image[None])["labels"] for image in images])
+    values = {"name": "cpu", "imgsz": (HEIGHT, WIDTH), "threads": 1} | target
+    return write_bundle(
+        out,
+        model=model,
+        golden_images=images,
+        golden_labels=labels,
+        network="tiny",
+        labels=LABELS,
+        preprocess=Preprocess(),
+        target=Target.model_validate(values),
+        trained=("conv.weight",),
+        provenance={},
+    )

@@ -1,0 +1,91 @@
+"""`artoolkit compare` from the command line: bundles, files, exit codes, wrong usage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from measure.tiny import tiny_bundle, write_tiny
+
+from artoolkit.bundle import write_bundle
+from artoolkit.cli import main, run
+from artoolkit.measure.records import read_record
+from artoolkit.measure.verdict import Verdict
+
+QUICK = ("--blocks", "4", "--budget-s", "1", "--warmup-ms", "1", "--threads", "1")
+
+
+def test_two_files_give_a_table_and_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = write_tiny(tmp_path / "a.onnx"), write_tiny(tmp_path / "b.onnx", seed=1)
+    out = tmp_path / "out"
+    code = run(["compare", str(a), str(b), *QUICK, "--out", str(out)])
+    shown = capsys.readouterr().out
+    assert "b.onnx against a.onnx" in shown
+    assert "identical: 6 nodes" in shown
+    verdict = read_record(out / "verdict.json", Verdict)
+    assert verdict.exit_code == code
+    assert {p.name for p in out.iterdir()} == {*verdict.measurements, "verdict.json"}
+    assert verdict.measurements.keys() >= {"latency.json", "memory-candidate.json"}
+
+
+def test_a_broken_candidate_fails_with_code_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_tiny(tmp_path / "a.onnx")
+    b = write_tiny(tmp_path / "b.onnx", extra_node=True)
+    assert run(["compare", str(a), str(b), *QUICK, "--json"]) == 1
+    values = json.loads(capsys.readouterr().out)
+    assert (values["kind"], values["result"]) == ("verdict", "FAIL")
+    assert values["meaning"].startswith("The candidate is not an equal replacement: graph")
+
+
+def test_one_bundle_is_compared_with_the_baseline_it_carries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = tiny_bundle(tmp_path / "baseline")
+    manifest, golden = baseline.manifest, baseline.golden()
+    candidate = write_bundle(
+        tmp_path / "candidate",
+        model=baseline.model,
+        golden_images=golden["images"],
+        golden_labels=golden["labels"],
+        network=manifest.network,
+        labels=manifest.labels,
+        preprocess=manifest.preprocess,
+        target=manifest.target,
+        trained=manifest.trained,
+        provenance={},
+        baseline=baseline.path,
+    )
+    assert run(["compare", str(candidate.path), *QUICK]) == 3
+    assert "accuracy could not be decided here" in " ".join(capsys.readouterr().out.split())
+    assert (candidate.evidence / "verdict.json").is_file()
+    assert run(["compare", str(baseline.path), *QUICK]) == 2
+    assert "carries no baseline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.onnx"], "an .onnx file is compared with another .onnx file"),
+        (["bundle", "--inputs", "a.onnx"], "--inputs is for two .onnx files"),
+        (["a.onnx", "missing.onnx"], "does not exist"),
+        (["bundle", "--dataset", "camvid"], "no data root for camvid"),
+        (["a.onnx", "a.onnx", "--margin", "0"], "--margin"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_two(
+    tmp_path: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CITYSCAPES_DATASET", raising=False)
+    write_tiny(Path("a.onnx"))
+    tiny_bundle(Path("bundle"))
+    result = CliRunner().invoke(main, ["compare", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output

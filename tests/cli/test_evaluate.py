@@ -1,0 +1,113 @@
+"""`artoolkit evaluate` of a checkpoint and of a bundle, on generated street scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from measure.tiny import tiny_bundle
+
+from artoolkit.cli import main, run
+from artoolkit.data import open_dataset
+from artoolkit.measure.checkpoint_predictor import checkpoint_predictor
+from artoolkit.measure.quality import QualityMeasurement
+from artoolkit.measure.records import read_record
+from artoolkit.networks import build
+from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, write_checkpoint
+from artoolkit.preprocess import normalise
+
+SIZE = ("64", "128")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("streets") / "set"
+    size = ("--train", "1", "--val", "2", "--imgsz", *SIZE, "--workers", "1")
+    assert run(["data", "synthesize", str(folder), *size]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(root: Path) -> Checkpoint:
+    torch.manual_seed(0)
+    network = build("icnet", num_classes=19)
+    meta = CheckpointMeta(
+        network="icnet",
+        num_classes=19,
+        labels=open_dataset("cityscapes", root).labels,
+        preprocess=network.preprocess,
+    )
+    return Checkpoint(meta, network.state_dict())
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "model.safetensors"
+    write_checkpoint(path, checkpoint)
+    return path
+
+
+def evaluate(model: Path, root: Path, *more: str) -> Result:
+    arguments = ["evaluate", str(model), "--dataset", "cityscapes", "--data-root", str(root)]
+    return CliRunner().invoke(main, [*arguments, *more])
+
+
+def test_a_checkpoint_prints_mmsegmentations_keys(model: Path, root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.json"
+    result = evaluate(model, root, "--json", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)
+    assert {"mIoU", "aAcc", "IoU.road"} <= set(metrics)
+    record = read_record(out, QualityMeasurement)
+    assert record.metrics == metrics
+    assert record.predictor["backend"] == "torch"
+    assert len(record.images) == 2
+
+
+def test_the_table_names_the_network_and_the_split(model: Path, root: Path) -> None:
+    result = evaluate(model, root)
+    assert "model.safetensors on cityscapes val" in result.stdout
+    assert "IoU.road" in result.stdout
+    assert "2 images, one confusion matrix each" in result.stdout
+
+
+def test_one_scale_is_the_argmax_of_the_upsampled_scores(checkpoint: Checkpoint) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    network = checkpoint.network()
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(normalise(image[None], network.preprocess)))
+        full = torch.nn.functional.interpolate(
+            scores, (64, 96), mode="bilinear", align_corners=network.align_corners
+        )
+    predicted = checkpoint_predictor(checkpoint)([image])
+    assert np.array_equal(predicted[0], full.argmax(1)[0].numpy())
+
+
+def test_mirroring_makes_the_prediction_mirror(checkpoint: Checkpoint) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    predict = checkpoint_predictor(checkpoint, flip=True, scales=(0.75, 1.0))
+    labels, mirrored = predict([image, np.ascontiguousarray(image[:, ::-1])])
+    assert (labels == mirrored[:, ::-1]).mean() > 0.999
+
+
+def test_a_network_size_is_kept_and_labels_come_back_at_the_images(checkpoint: Checkpoint) -> None:
+    images = [np.zeros(shape, np.uint8) for shape in ((64, 96, 3), (50, 70, 3))]
+    labels = checkpoint_predictor(checkpoint, imgsz=(32, 64))(images)
+    assert [label.shape for label in labels] == [(64, 96), (50, 70)]
+    with pytest.raises(ValueError, match="scales must be positive"):
+        checkpoint_predictor(checkpoint, scales=(0.0,))
+
+
+def test_what_cannot_be_evaluated_is_one_line(model: Path, root: Path, tmp_path: Path) -> None:
+    assert evaluate(model, root, "--backend", "onnxruntime").exit_code == 2
+    bundle = tiny_bundle(tmp_path / "bundle")
+    other_classes = evaluate(bundle.path, root)
+    assert other_classes.exit_code == 4
+    assert "have different classes" in other_classes.stderr
+    assert evaluate(bundle.path, root, "--flip").exit_code == 2
+    assert evaluate(model, root, "--split", "nowhere").exit_code == 4
+    assert evaluate(model, tmp_path / "missing").exit_code == 4
