@@ -96,7 +96,7 @@ def command(
     loss = loss_changes(ar_weight, ar_grid, ar_stride, control)
     changes = {**changes_of(options), **loss}
     if resume:
-        resume_run(out, machine, places=places, asked=Asked(None, assignments, changes))
+        resume_run(out, machine, places=places, asked=Asked(recipe_source, assignments, changes))
         return
     if baseline is None:
         raise UsageError("no baseline to start from", expected="--baseline CKPT")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artoolkit.data import DataSet, Sample
-from artoolkit.errors import ArtoolkitError, DataError, RecipeError
+from artoolkit.errors import ArtoolkitError, DataError, RecipeError, TrainingError
 from artoolkit.training.recipe import Selection
 from artoolkit.training.transforms import Pixels, Transform
 
@@ -152,17 +153,23 @@ def evaluation_loader(images: EvaluationImages, *, workers: int) -> DataLoader[I
 
 
 def fetched(loader: DataLoader[Item]) -> Iterator[Batch]:
-    """The batches of a loader; what went wrong in a worker becomes one clear error."""
+    """The batches of a loader; the first image that cannot be used raises its `DataError`."""
+    for batch in loader:
+        if isinstance(batch, ArtoolkitError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def worker_deaths() -> Iterator[None]:
+    """Torch reports a dead worker from a signal handler, so anywhere: a `TrainingError` here."""
     try:
-        for batch in loader:
-            if isinstance(batch, ArtoolkitError):
-                raise batch
-            yield batch
+        yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker"):
             raise
-        raise DataError(
-            "a worker that loads images died",
+        raise TrainingError(
+            "a process that loads images died",
             got=str(error).splitlines()[0],
             hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
         ) from error

@@ -46,6 +46,7 @@ from artoolkit.training.loader import (
     selected,
     step_seed,
     training_loader,
+    worker_deaths,
 )
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
@@ -196,7 +197,7 @@ class _Run:
         done = progress.epoch * self.learner.iterations_per_epoch + progress.step
         metrics: Row = {}
         history = History(self.out, keep_bytes=progress.metrics_bytes, iteration=done)
-        with closing(history), stop_requests() as stop:
+        with closing(history), worker_deaths(), stop_requests() as stop:
             while progress.epoch < self.recipe.schedule.epochs:
                 progress = self._steps(progress, history, watcher, stop)
                 if stop.is_set():
@@ -209,7 +210,7 @@ class _Run:
     def _steps(
         self, progress: Progress, history: History, watcher: Watcher, stop: threading.Event
     ) -> Progress:
-        """The rest of an epoch's steps; saved where a stop is asked for or the data fails."""
+        """The rest of an epoch's steps; saved where a stop is asked for or an image fails."""
         epoch, step = progress.epoch, progress.step
         self.batches.epoch, self.batches.first_step = epoch, step
         try:
