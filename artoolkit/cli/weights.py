@@ -43,14 +43,12 @@ def list_(*, as_json: bool, network: str | None) -> None:
     from rich.table import Table
 
     table = Table(title="Published weights", box=box.SIMPLE_HEAD)
-    for column in ("name", "network", "layout", "mIoU", "hash", "fetch"):
+    for column in ("name", "mIoU", "hash", "fetch"):
         table.add_column(column, no_wrap=column in ("name", "hash"))
     how = {"direct": "yes", "browser": "by hand", "dead": "dead"}
     for source in chosen:
         table.add_row(
             source.name,
-            source.network,
-            source.layout,
             f"{source.miou:.2f}" if source.miou is not None else "",
             f"{source.hash_kind} {source.hash[:8]}" if source.hash else "not stated",
             how[source.access],
@@ -58,7 +56,7 @@ def list_(*, as_json: bool, network: str | None) -> None:
     Console().print(table)
     for note in dict.fromkeys(s.note for s in chosen if s.access == "dead"):
         click.echo(f"dead: {note}")
-    click.echo("Addresses, whole hashes and where they are stated: artoolkit weights list --json")
+    click.echo("Networks, addresses, and where each hash is stated: artoolkit weights list --json")
 
 
 @contextmanager

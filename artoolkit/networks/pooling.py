@@ -139,6 +139,8 @@ class PyramidConcat(nn.Module):
     """x beside its average-pooled maps, each projected and resized back (PSPNet's pyramid).
 
     B x C x h x w -> B x (C + levels * `branch_channels`) x h x w; `levels_first` puts x last.
+    `ValueError` for a training batch of one image: its coarsest level is a single value a channel,
+    which cannot be normalised.
     """
 
     def __init__(
@@ -156,9 +158,18 @@ class PyramidConcat(nn.Module):
         self.branches = nn.ModuleList(ConvNorm(channels, branch_channels) for _ in bins)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[0] == 1 and 1 in self.bins and self._is_normalising_by_batch():
+            raise ValueError("a training batch of 1 image; pooling to a single bin needs 2")
         size_hw = (x.shape[-2], x.shape[-1])
         levels = [
             resize(branch(level), size_hw, align_corners=self.align_corners)
             for branch, level in zip(self.branches, pooled_levels(x, self.bins), strict=True)
         ]
         return torch.cat([*levels, x] if self.levels_first else [x, *levels], dim=1)
+
+    def _is_normalising_by_batch(self) -> bool:
+        return any(
+            module.training
+            for module in self.branches.modules()
+            if isinstance(module, nn.BatchNorm2d)
+        )

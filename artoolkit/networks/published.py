@@ -74,9 +74,10 @@ def read_published(path: str | os.PathLike[str]) -> Published:
             hint="Where you trust it: torch.save(torch.load(FILE, weights_only=False)"
             "['state_dict'], NEW).",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # torch's reader fails on damaged files in a dozen ways
+        first_line = str(error).split("\n", maxsplit=1)[0]
         raise CheckpointError(
-            f"{file} cannot be read as a torch file: {str(error).splitlines()[0]}",
+            f"{file} cannot be read as a torch file ({type(error).__name__}: {first_line})",
             hint="Is the download complete?",
         ) from error
     classes, palette = _labels(content)

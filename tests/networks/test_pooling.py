@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from artoolkit.networks.pooling import (
     BINS,
+    PyramidConcat,
     PyramidSum,
     averaging_matrix,
     caffe_windows,
@@ -106,3 +107,37 @@ def test_gradient_is_the_transposed_map() -> None:
 def test_unknown_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="pooling 'max'"):
         PyramidSum(windows="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("levels_first", [False, True])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_concatenation_equals_pool_project_and_resize(
+    align_corners: bool, levels_first: bool
+) -> None:
+    pyramid = PyramidConcat(3, 2, align_corners=align_corners, levels_first=levels_first)
+    pyramid = pyramid.double().eval()
+    x = a_map((5, 7))
+    levels = [
+        functional.interpolate(
+            branch(functional.adaptive_avg_pool2d(x, bins)),
+            (5, 7),
+            mode="bilinear",
+            align_corners=align_corners,
+        )
+        for bins, branch in zip(BINS, pyramid.branches, strict=True)
+    ]
+    expected = torch.cat([*levels, x] if levels_first else [x, *levels], dim=1)
+    torch.testing.assert_close(pyramid(x), expected, rtol=0, atol=1e-14)
+    assert expected.shape[1] == pyramid.out_channels
+
+
+def test_one_image_cannot_train_a_single_bin() -> None:
+    pyramid = PyramidConcat(3, 2, align_corners=True)
+    one = torch.randn(1, 3, 6, 6)
+    with pytest.raises(ValueError, match="batch of 1 image; pooling to a single bin needs 2"):
+        pyramid(one)
+    assert pyramid(torch.randn(2, 3, 6, 6)).isfinite().all()
+    for module in pyramid.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    assert pyramid(one).isfinite().all()

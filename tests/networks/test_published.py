@@ -1,6 +1,7 @@
 """Importing weights: layouts, wrappers, prefixes, and everything that can be wrong with a file."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 import safetensors.torch
@@ -120,6 +121,19 @@ def test_files_that_would_run_code_or_are_cut_are_refused(tmp_path: Path) -> Non
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="cannot be read as a torch file"):
             read_published(path)
+    torch.save({"weight": torch.zeros(100)}, path, _use_new_zipfile_serialization=False)
+    damaged = bytearray(path.read_bytes())
+    random = Random(0)
+    refused = 0
+    for _ in range(100):
+        damaged[random.randrange(len(damaged) - 400)] = random.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_published(path)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         read_published(path)
