@@ -94,7 +94,7 @@ def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -
     from rich.console import Console
 
     from artoolkit.training.history import has_tensorboard
-    from artoolkit.training.progress import ProgressBar
+    from artoolkit.training.display import ProgressBar
     from artoolkit.training.state import STATE
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)

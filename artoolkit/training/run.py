@@ -24,7 +24,7 @@ from artoolkit.errors import DataError, TrainingError, UsageError
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
 from artoolkit.seal import write_atomically
-from artoolkit.training.build import (
+from artoolkit.training.assembly import (
     build_network,
     build_objective,
     check_baseline,
@@ -56,7 +56,7 @@ MODEL = "model.safetensors"
 
 
 class Watcher(Protocol):
-    """Is told what happens; `progress.ProgressBar` shows it."""
+    """Is told what happens; `display.ProgressBar` shows it."""
 
     def started(self, recipe: Recipe, iterations_per_epoch: int, progress: Progress) -> None: ...
     def stepped(self, row: Row) -> None: ...

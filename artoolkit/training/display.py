@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from artoolkit.training import state
-from artoolkit.training.build import native_precision
+from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row
 from artoolkit.training.recipe import Recipe
 

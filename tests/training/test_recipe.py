@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from artoolkit.errors import RecipeError
+from artoolkit.training.recipe import (
+    differences,
+    load_recipe,
+    recipe_from_values,
+    recipe_names,
+    toml_from_recipe,
+)
+
+RECIPES = Path(__file__).parents[2] / "artoolkit" / "training" / "recipes"
+
+
+def test_the_recipes_of_the_paper_and_of_the_quickstart_are_there() -> None:
+    assert {
+        "camvid",
+        "camvid-finetune",
+        "cityscapes-icnet",
+        "cityscapes-refinenet-lw50",
+        "nyuv2-refinenet-lw50",
+        "nyuv2-refinenet-lw152",
+        "nyuv2-pspnet101",
+        "quickstart",
+        "quickstart-finetune",
+    } <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_valid_under_its_own_name_and_survives_toml(
+    name: str, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    path = tmp_path / "recipe.toml"
+    path.write_text(toml_from_recipe(recipe), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_says_where_its_values_come_from(name: str) -> None:
+    text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+    assert "Source" in text or "our own choice" in text
+
+
+def test_odd_values_survive_toml(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "camvid",
+        changes={
+            "description": 'a "quoted" line\nand ünicode',
+            "loss.aux_weights": {"aux.8": 0.5, "aux_16": 1e-7},
+            "loss.ohem": {"threshold": 0.5},
+            "network.options": {"width": 0.25},
+        },
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(toml_from_recipe(recipe), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+
+
+def test_assignments_are_toml_or_bare_words_and_win_over_changes() -> None:
+    recipe = load_recipe(
+        "camvid",
+        assignments=["optimiser.lr=0.5", "schedule.policy=constant", "augmentation.scale=[1, 2]"],
+        changes={"optimiser.lr": 0.25, "schedule.epochs": 7, "seed": None},
+    )
+    assert recipe.optimiser.lr == 0.5
+    assert recipe.schedule.policy == "constant"
+    assert recipe.augmentation.scale == (1.0, 2.0)
+    assert recipe.schedule.epochs == 7
+    assert recipe.seed == 1
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(
+            "camvid",
+            assignments=["optimiser.lr=-1", "schedul.epochs=3", "nothing", "seed.x=1"],
+            changes={"augmentation.crop": [0, 32]},
+        )
+    line = str(caught.value)
+    for part in ("optimiser.lr", "-1", "schedul", "'nothing' is not path=value", "crop (0, 32)"):
+        assert part in line
+    assert "seed is a value, not a table" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("augmentation.scale", [2.0, 1.0], "ascending"),
+        ("schedule.milestones", [5, 3], "ascend"),
+        ("schedule.policy", "steps", "belong together"),
+        ("optimiser.momentum", 0, "nesterov needs a momentum"),
+        ("loss.ar_weight", -0.1, "greater than or equal to 0"),
+        ("loss.ar_stride", 4, "belongs to the grid 'all'"),
+        ("loss.ar_grid", "corner", "'center', 'paper', 'jitter' or 'all'"),
+        ("schedule.batch_size", 0, "greater than or equal to 1"),
+    ],
+)
+def test_contradictions_are_named(path: str, value: object, message: str) -> None:
+    with pytest.raises(RecipeError, match="recipe camvid is not valid") as caught:
+        load_recipe("camvid", changes={path: value})
+    assert message in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="got 'camvidd'; expected camvid, "):
+        load_recipe("camvidd")
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at"):
+        load_recipe(str(tmp_path / "no.toml"))
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(RecipeError, match=r"bad\.toml cannot be read"):
+        load_recipe(str(tmp_path / "bad.toml"))
+
+
+def test_what_differs_is_said_with_both_values() -> None:
+    stored = load_recipe("camvid", changes={"execution.precision": "fp32"})
+    asked = load_recipe("camvid", changes={"schedule.epochs": 50})
+    # The asked precision is auto, which asks for nothing.
+    assert differences(stored, asked) == ["schedule.epochs 40 instead of 50"]
+    assert differences(stored, stored) == []
+    no_ohem = recipe_from_values(stored.model_dump(mode="json", exclude_none=True), "x")
+    with_ohem = load_recipe("camvid", changes={"loss.ohem": {"threshold": 0.5}})
+    assert "loss.ohem.threshold nothing instead of 0.5" in differences(no_ohem, with_ohem)
