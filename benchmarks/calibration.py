@@ -1,0 +1,306 @@
+"""How often is a verdict wrong? Counted on simulated machines and data, where the truth is known.
+
+    python benchmarks/calibration.py latency  --runs 1000
+    python benchmarks/calibration.py accuracy --runs 1000
+    python benchmarks/calibration.py timings  --model MODEL.onnx --runs 100
+    python benchmarks/calibration.py page
+
+The first three write `results/calibration-*.json` with every single run in it; the last renders
+`calibration.md` from those files. `timings` measures a real file against itself, and against
+itself with a known delay that is waited out after each inference.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from result_file import RESULTS, write_result
+
+from artoolkit.backends.feeds import Feeds, open_feeds
+from artoolkit.measure.bootstrap import read_non_inferiority
+from artoolkit.measure.latency import LatencyPlan, measure_latency
+from artoolkit.measure.latency_check import check_latency, read_latency
+from artoolkit.measure.opening import seeded_feeds
+from artoolkit.measure.simulation import (
+    NOISES,
+    Noise,
+    SimulatedMachine,
+    SimulatedRunner,
+    simulated_accuracy,
+)
+from artoolkit.spec import RunnerSpec
+
+FOLDER = Path(__file__).parent
+DELAYS = (0.0, 1.0, 2.0, 5.0)
+DIFFERENCES = (0.0, -0.25, -0.5, -1.0)
+IMAGES = (30, 100, 500)
+LATENCY_MS = 10.0
+CLASSES = 11
+RESAMPLES = 2000
+
+
+def latency_run(noise: Noise, delay_percent: float, seed: int) -> dict[str, Any]:
+    """One simulated comparison with the default plan: its answer and the interval it rests on."""
+    machine = SimulatedMachine(noise, seed)
+    slow_ms = LATENCY_MS * (1 + delay_percent / 100)
+    record = measure_latency(
+        lambda: SimulatedRunner(machine, LATENCY_MS),
+        lambda: SimulatedRunner(machine, slow_ms),
+        images=[np.zeros((1, 1, 1, 3), np.uint8)],
+        machine=machine,
+        clock=machine.clock,
+    )
+    return _latency_row(record, noise=noise, delay_percent=delay_percent, seed=seed)
+
+
+def _latency_row(record: Any, **known: Any) -> dict[str, Any]:
+    reading, check = read_latency(record), check_latency(record)
+    d = reading.median.difference_percent
+    return known | {
+        "result": check.result,
+        "control": reading.control.reading,
+        "reading": reading.median.reading,
+        "tail": reading.tail.reading if reading.tail else None,
+        "difference_percent": [round(value, 4) for value in (d.low, d.estimate, d.high)],
+        "pairs": [reading.control.pairs, reading.median.pairs],
+        "disturbed_blocks": [reading.disturbed_blocks, reading.blocks],
+    }
+
+
+def accuracy_run(images: int, difference_points: float, seed: int) -> dict[str, Any]:
+    """One simulated data set, two networks whose mIoU truly differs by `difference_points`."""
+    baseline, candidate = simulated_accuracy(images, difference_points, classes=CLASSES, seed=seed)
+    found = read_non_inferiority(
+        baseline,
+        candidate,
+        names=[f"class {index}" for index in range(CLASSES)],
+        margin_points=0.5,
+        resamples=RESAMPLES,
+        seed=seed,
+    )
+    d = found.difference_points
+    return {
+        "images": images,
+        "true_difference_points": difference_points,
+        "seed": seed,
+        "reading": found.reading,
+        "difference_points": [round(value, 4) for value in (d.low, d.estimate, d.high)],
+    }
+
+
+class DelayedRunner:
+    """A real runner that takes a given share longer, by waiting after each inference."""
+
+    def __init__(self, inner: Any, delay_percent: float) -> None:
+        self.inner, self.share = inner, delay_percent / 100
+        self.spec: RunnerSpec = inner.spec
+
+    def infer(self, batch: Feeds, /) -> dict[str, NDArray[Any]]:
+        start = time.perf_counter()
+        outputs: dict[str, NDArray[Any]] = self.inner.infer(batch)
+        now = time.perf_counter()
+        until = now + self.share * (now - start)
+        while time.perf_counter() < until:
+            pass
+        return outputs
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def timing_run(
+    model: Path, delay_percent: float, seed: int, threads: int, budget_s: float
+) -> dict[str, Any]:
+    """One real comparison of a file with itself, delayed."""
+
+    def opener() -> Any:
+        return open_feeds(model, threads=threads)
+
+    probe = opener()
+    feeds = [seeded_feeds(probe.spec, np.random.default_rng(seed)) for _ in range(4)]
+    probe.close()
+    start = time.perf_counter()
+    record = measure_latency(
+        opener,
+        lambda: DelayedRunner(opener(), delay_percent),
+        images=feeds,
+        plan=LatencyPlan(budget_s=budget_s),
+    )
+    wall_s = time.perf_counter() - start
+    row = _latency_row(record, delay_percent=delay_percent, seed=seed)
+    reading = read_latency(record)
+    return row | {"wall_s": round(wall_s, 2), "median_ms": round(reading.baseline_ms, 4)}
+
+
+def save(
+    suite: str, runs: Sequence[dict[str, Any]], *, machine: str, device: str,
+    settings: dict[str, Any],
+) -> Path:  # fmt: skip
+    """Write every run as one line of comma-separated JSON values, in the order of `columns`."""
+    rows = [json.dumps(list(run.values()))[1:-1] for run in runs]
+    raw = {"columns": list(runs[0]), "rows": rows}
+    return write_result(suite, machine=machine, device=device, settings=settings, raw=raw)
+
+
+def load(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The file's values and its runs."""
+    result = json.loads(path.read_text())
+    raw = result["raw"]
+    rows = (json.loads(f"[{row}]") for row in raw["rows"])
+    return result, [dict(zip(raw["columns"], row, strict=True)) for row in rows]
+
+
+def _groups(
+    runs: Sequence[dict[str, Any]], *keys: str
+) -> Iterator[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
+    places = dict.fromkeys(tuple(run[key] for key in keys) for run in runs)
+    for place in places:
+        yield place, [run for run in runs if tuple(run[key] for key in keys) == place]
+
+
+def _rate(count: int, total: int) -> str:
+    """`4.1 % (3.0 to 5.5)`: the share with its 95 % Wilson interval."""
+    z, share = 1.96, count / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def latency_table(runs: Sequence[dict[str, Any]], first: str = "noise") -> str:
+    """Rates of the answers for each noise and true delay."""
+    rows = []
+    for (group, delay), found in _groups(runs, first, "delay_percent"):
+        count = Counter(run["result"] for run in found)
+        rates = [_rate(count[result], len(found)) for result in ("PASS", "FAIL", "UNDECIDED")]
+        pairs = np.median([run["pairs"][1] for run in found])
+        rows.append([group, f"{delay:g} %", len(found), *rates, f"{pairs:.0f}"])
+    head = [first, "true delay", "runs", "PASS", "FAIL", "UNDECIDED", "median pairs"]
+    return _table(head, rows)
+
+
+def accuracy_table(runs: Sequence[dict[str, Any]]) -> str:
+    """Rates of the readings for each number of images and true difference."""
+    rows = []
+    for (images, true), found in _groups(runs, "images", "true_difference_points"):
+        count = Counter(run["reading"] for run in found)
+        passed = count["better"] + count["not worse"]
+        rates = [_rate(n, len(found)) for n in (passed, count["worse"], count["undecided"])]
+        covered = sum(
+            run["difference_points"][0] <= true <= run["difference_points"][2] for run in found
+        )
+        rows.append([images, f"{true:+g}", len(found), *rates, _rate(covered, len(found))])
+    head = ["images", "true difference", "runs", "PASS", "FAIL", "UNDECIDED", "interval covers"]
+    return _table(head, rows)
+
+
+def page() -> str:
+    """The calibration page, from the committed results and `calibration.in.md`."""
+    text = (FOLDER / "calibration.in.md").read_text()
+    for name, table in (("latency", latency_table), ("accuracy", accuracy_table)):
+        (path,) = RESULTS.glob(f"calibration-{name}--*.json")
+        text = text.replace(f"{{{{{name}}}}}", table(load(path)[1]))
+    sections = [_timings(*load(path)) for path in sorted(RESULTS.glob("calibration-timings--*"))]
+    return text.replace("{{timings}}", "\n\n".join(sections))
+
+
+def _timings(result: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    settings, environment = result["settings"], result["environment"]
+    walls = [run["wall_s"] for run in runs]
+    words = (
+        f"{settings['network']}, {settings['threads']} thread(s), {environment['processor']}, "
+        f"{environment['cores']} cores: median {np.median([r['median_ms'] for r in runs]):.1f} ms, "
+        f"{np.median(walls):.0f} s a run, at most {max(walls):.0f} s. {settings['load']}"
+    )
+    named = [run | {"network": settings["network"]} for run in runs]
+    return f"{words}\n\n{latency_table(named, 'network')}"
+
+
+@click.group()
+def main() -> None:
+    """Calibrate the verdicts."""
+
+
+@main.command()
+@click.option("--runs", default=1000, show_default=True, help="At the margin; a fifth elsewhere.")
+def latency(runs: int) -> None:
+    """Simulated machines: normal, heavy-tailed and bursty noise."""
+    found = [
+        latency_run(noise, delay, seed)
+        for noise in NOISES
+        for delay in DELAYS
+        for seed in range(runs if delay == LatencyPlan().margin_percent else max(1, runs // 5))
+    ]
+    settings = {"latency_ms": LATENCY_MS, "plan": LatencyPlan().model_dump(mode="json")}
+    save("calibration-latency", found, machine="simulated", device="clock", settings=settings)
+    click.echo(latency_table(found))
+
+
+@main.command()
+@click.option("--runs", default=1000, show_default=True)
+def accuracy(runs: int) -> None:
+    """Simulated data sets: 30, 100 and 500 images."""
+    found = [
+        accuracy_run(images, difference, seed)
+        for images in IMAGES
+        for difference in DIFFERENCES
+        for seed in range(runs if difference == -0.5 else max(1, runs // 5))
+    ]
+    settings = {"classes": CLASSES, "margin_points": 0.5, "resamples": RESAMPLES}
+    save("calibration-accuracy", found, machine="simulated", device="counts", settings=settings)
+    click.echo(accuracy_table(found))
+
+
+@main.command()
+@click.option("--model", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--network", required=True, help="What the model is, for the page.")
+@click.option("--machine", required=True, help="Short name of the machine, for the file.")
+@click.option("--runs", default=100, show_default=True)
+@click.option("--delays", default="0,5", show_default=True)
+@click.option("--threads", default=1, show_default=True)
+@click.option("--budget-s", default=45.0, show_default=True)
+@click.option("--load", default="", help="What else the machine did, for the page.")
+def timings(
+    model: Path,
+    network: str,
+    machine: str,
+    runs: int,
+    delays: str,
+    threads: int,
+    budget_s: float,
+    load: str,
+) -> None:
+    """A real file against itself and against itself delayed; written after every run."""
+    where = {"machine": machine, "device": "onnxruntime-cpu"}
+    settings = {"network": network, "threads": threads, "budget_s": budget_s, "load": load}
+    found: list[dict[str, Any]] = []
+    for seed in range(runs):
+        for delay in map(float, delays.split(",")):
+            found.append(timing_run(model, delay, seed, threads, budget_s))
+            save("calibration-timings", found, settings=settings, **where)
+            click.echo(json.dumps(found[-1]))
+    click.echo(latency_table([run | {"network": network} for run in found], "network"))
+
+
+@main.command(name="page")
+def write_page() -> None:
+    """Render calibration.md."""
+    (FOLDER / "calibration.md").write_text(page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""CamVid from scratch to a verdict: baseline, AR and control, export, and what came of it.
+
+    python benchmarks/camvid.py --data-root CAMVID
+
+Hours on a CPU. Every finished step is kept under --runs, and the same command goes on from there.
+Validation shares its drive with the training images: this says nothing about unseen streets.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from result_file import write_result
+
+from artoolkit.cli.quickstart import VERDICTS, Step, carry_out
+
+IMGSZ = ("360", "480")
+AR = ("--ar-weight", "20", "--ar-grid", "all")
+EVIDENCE = ("verdict", "latency", "memory-baseline", "memory-candidate",
+            "quality-baseline", "quality-candidate")  # fmt: skip
+
+
+def steps(runs: Path, data_root: str) -> list[Step]:
+    """The commands, in order."""
+    data = ("--dataset", "camvid", "--data-root", data_root)
+    folders = {arm: runs / arm for arm in ("baseline", "ar", "control")}
+    checkpoints = {arm: str(folder / "model.safetensors") for arm, folder in folders.items()}
+    finetune = ("finetune", "--baseline", checkpoints["baseline"], *data)
+
+    def training(arm: str, why: str, *arguments: str) -> Step:
+        return Step(arm, why, (*arguments, "--out", str(folders[arm])), run=folders[arm])
+
+    export = ("export", checkpoints["ar"], "--baseline", checkpoints["baseline"], *data)
+    evaluate = ("evaluate", checkpoints["control"], *data)
+    return [
+        training("baseline", "Train the baseline", "train", "--recipe", "camvid", *data),
+        training("control", "Fine-tune without the loss", *finetune, "--control"),
+        training("ar", "Fine-tune with affinity regression", *finetune, *AR),
+        Step("evaluate", "Control", (*evaluate, "--out", str(runs / "quality-control.json"))),
+        Step(
+            "export",
+            "Export and judge",
+            (*export, "--imgsz", *IMGSZ, "--out", str(runs / "bundle"), "--overwrite"),
+            good=VERDICTS,
+        ),
+    ]
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl, without the lines that only say where it ran."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] in ("iteration", "epoch")]
+
+
+def collected(runs: Path) -> dict[str, Any]:
+    """Training rows of every arm, the evidence of the bundle, and the control's matrices."""
+    evidence = runs / "bundle" / "evidence"
+    return {
+        "training": {arm: rows_of(runs / arm) for arm in ("baseline", "control", "ar")},
+        "evidence": {n: json.loads((evidence / f"{n}.json").read_text()) for n in EVIDENCE},
+        "quality-control": json.loads((runs / "quality-control.json").read_text()),
+    }
+
+
+@click.command()
+@click.option("--data-root", required=True, help="Folder of CamVid.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/camvid"))
+@click.option("--machine", default="x86-2core", show_default=True, help="Kind of machine.")
+def main(*, data_root: str, runs: Path, machine: str) -> None:
+    """Train, fine-tune, export and judge on CamVid, and write the result file."""
+    for step in steps(runs, data_root):
+        carry_out(step, runs / ".finished" / step.name)
+    recipes = {arm: (runs / arm / "recipe.toml").read_text() for arm in ("baseline", "ar")}
+    settings = {"recipes": recipes, "imgsz": IMGSZ, "ar": AR}
+    click.echo(write_result("camvid", machine=machine, device="cpu", settings=settings,
+                            raw=collected(runs)))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The one form of a result file: a sealed record with its suite, settings and raw values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from artoolkit.measure.records import Record, header
+from artoolkit.seal import write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class ResultFile(Record):
+    """What a benchmark leaves: `raw` values, from which every printed number can be made again."""
+
+    KIND: ClassVar[str] = "benchmark"
+
+    kind: Literal["benchmark"]
+    schema_version: Literal["1"]
+    suite: str
+    machine: str
+    device: str
+    settings: dict[str, Any]
+    raw: dict[str, Any]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.suite}--{self.machine}--{self.device}.json"
+
+
+def write_result(
+    suite: str, *, machine: str, device: str, settings: dict[str, Any], raw: dict[str, Any]
+) -> Path:
+    """Write `results/<suite>--<machine>--<device>.json`; `machine` is a kind, never a host name."""
+    result = ResultFile(
+        **header(ResultFile),
+        suite=suite,
+        machine=machine,
+        device=device,
+        settings=settings,
+        raw=raw,
+    )
+    path = RESULTS / result.file_name
+    write_atomically(path, result.to_bytes())
+    return path

@@ -1,0 +1,78 @@
+"""The group: instant help, aliases, one line and an exit code for every failure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from artoolkit.cli import ALIASES, VERBS, main, run
+from artoolkit.errors import ArtoolkitError, DataError
+
+HEAVY = ("torch", "numpy", "pydantic", "onnx", "rich")
+
+
+def test_help_lists_every_verb_without_importing_anything_heavy() -> None:
+    code = (
+        "import sys; from artoolkit.cli import run; assert run(['--help']) == 0; "
+        f"sys.exit(' '.join(m for m in {HEAVY} if m in sys.modules))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert shown.stderr.strip() == ""
+    for verb, (_, summary) in VERBS.items():
+        assert verb in shown.stdout
+        assert summary.split(".")[0][:30] in shown.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    answer = CliRunner().invoke(main, [verb, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert len(answer.output.splitlines()) > 5
+
+
+@pytest.mark.parametrize(("alias", "verb"), ALIASES.items())
+def test_an_alias_is_its_verb(alias: str, verb: str) -> None:
+    ours, theirs = (CliRunner().invoke(main, [name, "--help"]).output for name in (alias, verb))
+    assert ours.splitlines()[1:] == theirs.splitlines()[1:]
+
+
+def test_an_unknown_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fly"]) == 2
+    assert "No such command 'fly'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (DataError("no data", got="nothing", expected="a folder", hint="Look."), 4,
+         "error: no data; got nothing; expected a folder. Look."),
+        (ArtoolkitError("two\nlines"), 10, "error: two lines"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)  # fmt: skip
+def test_failures_end_in_one_line_and_their_code(
+    raised: BaseException, code: int, line: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    @click.command()
+    def failing() -> None:
+        raise raised
+
+    monkeypatch.setattr(type(main), "get_command", lambda *_: failing)
+    assert run(["doctor"]) == code
+    assert capsys.readouterr().err.strip() == line
+
+
+def test_no_two_classes_of_error_share_an_exit_code_by_accident() -> None:
+    classes = [ArtoolkitError]
+    for parent in classes:
+        classes += parent.__subclasses__()
+    own = {c.__name__: c.exit_code for c in classes if "exit_code" in vars(c)}
+    assert len(set(own.values())) == len(own)
+    assert not set(own.values()) & {0, 1, 3, 130}
