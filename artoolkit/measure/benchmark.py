@@ -33,11 +33,11 @@ class BenchmarkPlan(Frozen):
 
 
 class BenchmarkMeasurement(Record):
-    """Raw samples of one runner; each holds trexec's keys as far as the backend knows them."""
+    """Raw samples of one runner; each holds trtexec's keys as far as the backend knows them."""
 
-    KIND: ClassVar[str] = "benchmark"
+    KIND: ClassVar[str] = "performance"
 
-    kind: Literal["benchmark"]
+    kind: Literal["performance"]
     schema_version: Literal["1"]
     subject: Subject
     runner: RunnerSpec

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from artoolkit.measure.machine import BlockState, Machine, heaviest, process_times
 from artoolkit.measure.records import Record, header
-from artoolkit.measure.statistics import pairs_to_show, read_equivalence
+from artoolkit.measure.statistics import pairs_to_show, percentile, read_equivalence
 from artoolkit.spec import Frozen, RunnerSpec
 
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
@@ -81,11 +81,11 @@ class Block(Frozen):
 
     @property
     def median_ms(self) -> float:
-        return float(np.median(self.samples_ms))
+        return percentile(self.samples_ms, 50)
 
     @property
     def p95_ms(self) -> float:
-        return float(np.percentile(self.samples_ms, 95))
+        return percentile(self.samples_ms, 95)
 
 
 class LatencyMeasurement(Record):
@@ -258,7 +258,7 @@ def measure_latency(
         raise ValueError("latency needs at least one batch of images")
     plan = plan or LatencyPlan()
     programs = process_times()
-    with closing(open_baseline()) as first:
+    with quiet_collector(), closing(open_baseline()) as first:
         with closing(open_baseline()) as second:
             latency_ms = warm_up([first, second], images, duration_ms=plan.warmup_ms, clock=clock)
             if plan.soak_s:
@@ -267,12 +267,10 @@ def measure_latency(
             session = _Session(
                 images, count=count, machine=machine or Machine(), clock=clock, progress=progress
             )
-            with quiet_collector():
-                start = clock()
-                until = start + 0.4 * plan.budget_s
-                ratios = _control(session, first, second, plan=plan, until=until)
-                seconds = (clock() - start) / len(ratios)
-        with closing(open_candidate()) as other, quiet_collector():
+            start = clock()
+            ratios = _control(session, first, second, plan=plan, until=start + 0.4 * plan.budget_s)
+            seconds = (clock() - start) / len(ratios)
+        with closing(open_candidate()) as other:
             slower_ms = warm_up([first, other], images, duration_ms=plan.warmup_ms, clock=clock)
             seconds *= max(1.0, (1 + slower_ms / latency_ms) / 2)
             pairs = _planned_pairs(ratios, plan=plan, seconds_a_pair=seconds)

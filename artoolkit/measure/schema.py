@@ -25,7 +25,7 @@ SCHEMAS: dict[str, type[Frozen]] = {
     "latency-1": LatencyMeasurement,
     "memory-1": MemoryMeasurement,
     "quality-1": QualityMeasurement,
-    "benchmark-1": BenchmarkMeasurement,
+    "performance-1": BenchmarkMeasurement,
 }
 _SHA256 = {
     "type": "string",

@@ -91,6 +91,15 @@ def normal_cdf(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The percentile by linear interpolation, as numpy's; quicker than it for a few values."""
+    ranked = sorted(values)
+    place = (len(ranked) - 1) * percent / 100
+    below = min(int(place), len(ranked) - 2) if len(ranked) > 1 else 0
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+
+
 class Interval(Frozen):
     """An estimate between its limits; `level` is the coverage in (0, 1), e.g. 0.90."""
 

@@ -121,4 +121,4 @@ def meaning(checks: Sequence[Check]) -> str:
     if not required:
         return "No check was required, so nothing is decided."
     left = [c.name for c in required if c.result in ("UNDECIDED", "UNAVAILABLE")]
-    return f"Nothing speaks against the candidate, but {', '.join(left)} could not be decided here."
+    return f"No required check failed, but {', '.join(left)} could not be decided here."

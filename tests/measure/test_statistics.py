@@ -14,6 +14,7 @@ from artoolkit.measure.statistics import (
     normal_cdf,
     pairs_to_decide,
     pairs_to_show,
+    percentile,
     read_equivalence,
     student_cdf,
     student_interval,
@@ -127,3 +128,10 @@ def test_planned_pairs_give_the_power_that_was_asked_for() -> None:
 def test_a_margin_must_be_positive() -> None:
     with pytest.raises(ValueError, match="margin must be positive"):
         read_equivalence([0.0, 0.1], margin_percent=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 20, 21])
+def test_percentiles_are_numpys(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).tolist()
+    for percent in (0, 50, 95, 100):
+        assert percentile(values, percent) == pytest.approx(np.percentile(values, percent))
