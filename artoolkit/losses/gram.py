@@ -37,7 +37,7 @@ def point_losses(
     # Masked before the softmax, not only after: whatever a void point's scores are, no gradient.
     roots = sqrt_probabilities(torch.where(valid, scores, 0), dim=1) * valid
     ids = torch.arange(scores.shape[1], device=labels.device)
-    one_hot = (labels.unsqueeze(1) == ids.unsqueeze(1)).double()
+    one_hot = ((labels.unsqueeze(1) == ids.unsqueeze(1)) & valid).double()
     # float64 costs nothing on so few points, and autocast and TF32 leave it alone.
     wide = roots.double()
     losses, counted = _losses(
@@ -97,7 +97,7 @@ def _sums(
         for b, image in enumerate(scores):
             opened, label = read.open(image), read.labels(labels[b])
             for i, block in enumerate(read.blocks):
-                void, own = own_class(label[block], ignore_index)
+                void, own = own_class(label[block], scores.shape[1], ignore_index)
                 roots = _roots(read.read(opened, i), void)
                 one_hot = _one_hot(own, void, roots)
                 overlap[b] += roots @ roots.T
@@ -132,7 +132,7 @@ def _sums_backward(
             opened, sink = read.open(image), read.open_gradient(out)
             label = read.labels(labels[b])
             for i, block in enumerate(read.blocks):
-                void, own = own_class(label[block], ignore_index)
+                void, own = own_class(label[block], scores.shape[1], ignore_index)
                 values = read.read(opened, i)
                 roots = _roots(values, void)
                 slope = from_overlap[b] @ roots

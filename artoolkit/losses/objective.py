@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from artoolkit.losses.affinity import check_inputs, check_label_range, check_options, image_losses
+from artoolkit.losses.affinity import check_inputs, check_options, image_losses
 from artoolkit.losses.gram import point_losses
 from artoolkit.losses.pixelwise import pixel_losses
 from artoolkit.losses.sampling import Points, grid_points, read_labels
-from artoolkit.losses.weighting import HardExamples, pixel_weights
+from artoolkit.losses.weighting import HardExamples, total_and_count
 
 MAIN = "main"
 CROSS_ENTROPY = "cross_entropy"
@@ -119,7 +119,6 @@ class Objective(nn.Module):
         self, scores: Tensor, labels: Tensor, points: Points | None
     ) -> tuple[Tensor, Tensor]:
         """The term, and the scores at the points."""
-        check_label_range(labels, scores.shape[1], self.ignore_index)
         losses, values = pixel_losses(
             scores,
             labels,
@@ -127,14 +126,14 @@ class Objective(nn.Module):
             ignore_index=self.ignore_index,
             points=points,
         )
-        weights = pixel_weights(
+        total, count = total_and_count(
             losses,
             labels,
             ignore_index=self.ignore_index,
             class_weights=self.class_weights,
             hard_examples=self.ohem,
         )
-        return self._mean((losses * weights).sum(), weights.sum()), values
+        return self._mean(total, count), values
 
     def _affinity(
         self, scores: Tensor, values: Tensor, labels: Tensor, points: Points | None

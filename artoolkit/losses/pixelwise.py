@@ -12,6 +12,7 @@ B batch, C classes, h w score pixels, H W label pixels, N points.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -72,10 +73,9 @@ def _forward(
             opened = read.open(image)
             for i, block in enumerate(read.blocks):
                 values = read.read(opened, i)
-                void, own = own_class(label[block], ignore_index)
-                chosen = values.gather(0, own)[0]
-                total[block] = _log_sum_exp_(values)
-                loss[block] = (total[block] - chosen).masked_fill_(void, 0)
+                void, own = own_class(label[block], scores.shape[1], ignore_index)
+                total[block] = _log_sum_exp(values)
+                loss[block] = (total[block] - values.gather(0, own)[0]).masked_fill_(void, 0)
         at_points = read_points(
             scores, Points(rows, cols), label_hw=label_hw, align_corners=align_corners
         )
@@ -110,10 +110,10 @@ def _backward(
             for image, label, total, weight, out in per_image:
                 opened, sink = read.open(image), read.open_gradient(out)
                 for i, block in enumerate(read.blocks):
-                    void, own = own_class(label[block], ignore_index)
+                    void, own = own_class(label[block], scores.shape[1], ignore_index)
                     share = weight[block].masked_fill(void, 0)
-                    values = read.read(opened, i).sub_(total[block]).exp_().mul_(share)
-                    read.add(sink, i, values.scatter_add_(0, own, -share[None]))
+                    shares = _scaled_probabilities(read.read(opened, i), total[block], share)
+                    read.add(sink, i, shares.scatter_add_(0, own, -share[None]))
                 read.close_gradient(sink, out)
         if grad_points is not None:
             points = Points(rows, cols)
@@ -123,10 +123,33 @@ def _backward(
     return gradient
 
 
-def _log_sum_exp_(values: Tensor) -> Tensor:
-    """Over the classes C x R x W -> R x W; overwrites its argument."""
+def _log_sum_exp(values: Tensor) -> Tensor:
+    """Over the classes: C x R x W -> R x W."""
+    total = values.exp().sum(0).log_()
+    if _is_safe(total):
+        return total
     largest = values.amax(0)
-    return values.sub_(largest).exp_().sum(0).log_().add_(largest)
+    return (values - largest).exp_().sum(0).log_().add_(largest)
+
+
+def _scaled_probabilities(values: Tensor, normaliser: Tensor, scale: Tensor) -> Tensor:
+    """exp(values - normaliser) * scale, C x R x W."""
+    if _is_safe(normaliser):
+        return values.exp().mul_(normaliser.neg().exp_().mul_(scale))
+    return (values - normaliser).exp_().mul_(scale)
+
+
+def _is_safe(normaliser: Tensor) -> bool:
+    """Whether exp may be taken of the scores as they are, which saves a pass over them.
+
+    So where no sum of exponentials overflows, and none is so small that what underflowed to 0
+    would have mattered in it. On the CPU only: elsewhere, looking would wait for the device.
+    """
+    if normaliser.device.type != "cpu":
+        return False
+    low, high = normaliser.aminmax()
+    limits = torch.finfo(normaliser.dtype)
+    return math.log(limits.tiny / limits.eps) < low.item() and high.item() < math.log(limits.max)
 
 
 @_forward.register_fake

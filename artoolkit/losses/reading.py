@@ -61,7 +61,7 @@ class Reading(ABC):
 
     @abstractmethod
     def read(self, opened: Tensor, index: int) -> Tensor:
-        """A new, contiguous tensor that the caller may overwrite."""
+        """Possibly a view: not to be overwritten."""
 
     @abstractmethod
     def open_gradient(self, out: Tensor) -> Tensor: ...
@@ -82,10 +82,25 @@ def reading(
     return _Bilinear(scores, label_hw, stride=stride, align_corners=align_corners)
 
 
-def own_class(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+def own_class(labels: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Where labels are void, and their classes as an index into 1 x (their shape) (void: 0)."""
     void = labels == ignore_index
-    return void, labels.masked_fill(void, 0).long()[None]
+    own = labels.masked_fill(void, 0)
+    check_label_range(own, classes, ignore_index)
+    return void, own.long()[None]
+
+
+def check_label_range(labels: Tensor, classes: int, ignore_index: int) -> None:
+    """ValueError for labels outside [0, classes); on the CPU only, elsewhere it would wait."""
+    if labels.device.type != "cpu" or labels.numel() == 0:
+        return
+    low, high = labels.aminmax()
+    if low < 0 or high >= classes:
+        outside = sorted({n for n in labels.flatten().tolist() if not 0 <= n < classes})
+        raise ValueError(
+            f"labels: got {', '.join(map(str, outside[:8]))}; expected 0 to {classes - 1}, "
+            f"or {ignore_index} for void"
+        )
 
 
 class _Direct(Reading):
@@ -95,10 +110,7 @@ class _Direct(Reading):
         return scores[(slice(None), *self.lattice)]
 
     def read(self, opened: Tensor, index: int) -> Tensor:
-        # A copy although the map could be read in place: its classes lie a power of two apart in
-        # memory and would evict each other from the cache.
-        block = opened[:, self.blocks[index]]
-        return block.to(self.dtype, copy=True, memory_format=torch.contiguous_format)
+        return opened[:, self.blocks[index]].to(self.dtype)
 
     def open_gradient(self, out: Tensor) -> Tensor:
         if self.labels(out[0]).numel() < out[0].numel():

@@ -27,22 +27,28 @@ class HardExamples:
             raise ValueError(f"{self}: expected 0 < threshold <= 1 and min_kept of at least 1")
 
 
-def pixel_weights(
+def total_and_count(
     losses: Tensor,
     labels: Tensor,
     *,
     ignore_index: int,
     class_weights: Tensor | None = None,
     hard_examples: HardExamples | None = None,
-) -> Tensor:
-    """What each pixel counts in the mean of its losses, B x H x W: 0 where void or left out."""
+) -> tuple[Tensor, Tensor]:
+    """The sum of the losses of pixels, and what to divide it by for their (weighted) mean.
+
+    Losses and labels are B x H x W; void pixels have a loss of 0. A pixel counts 1, or the weight
+    of its class, and 0 where `hard_examples` leaves it out.
+    """
     labelled = labels != ignore_index
+    if class_weights is None and hard_examples is None:
+        return losses.sum(), labelled.sum().to(losses.dtype)
     weights = labelled.to(losses.dtype)
     if class_weights is not None:
-        weights = class_weights.to(losses.dtype)[labels.long().where(labelled, 0)] * weights
+        weights *= class_weights.to(losses.dtype)[labels.long().where(labelled, 0)]
     if hard_examples is not None:
-        weights = weights * _hard(losses.detach(), labelled, hard_examples)
-    return weights
+        weights *= _hard(losses.detach(), labelled, hard_examples)
+    return (losses * weights).sum(), weights.sum()
 
 
 def _hard(losses: Tensor, labelled: Tensor, chosen: HardExamples) -> Tensor:
