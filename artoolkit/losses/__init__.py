@@ -12,11 +12,13 @@ from artoolkit.losses.affinity import (
 )
 from artoolkit.losses.objective import Objective
 from artoolkit.losses.sampling import GRIDS, Grid
+from artoolkit.losses.weighting import HardExamples
 
 __all__ = [
     "GRIDS",
     "AffinityRegression",
     "Grid",
+    "HardExamples",
     "Objective",
     "affinity_regression",
     "label_affinity",

@@ -60,6 +60,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         check_options(grid, sizes, stride)
+        if ar_weight < 0:
+            raise ValueError(f"ar_weight: got {ar_weight}; expected 0 or more")
         auxiliary = dict(aux_weights or {})
         if reserved := {MAIN, CROSS_ENTROPY, AFFINITY} & set(auxiliary):
             raise ValueError(f"aux_weights: {', '.join(sorted(reserved))} is a name of this class")
@@ -119,6 +121,10 @@ class Objective(nn.Module):
         self, scores: Tensor, labels: Tensor, points: Points | None
     ) -> tuple[Tensor, Tensor]:
         """The term, and the scores at the points."""
+        if self.class_weights is not None and len(self.class_weights) != scores.shape[1]:
+            raise ValueError(
+                f"class_weights: got {len(self.class_weights)}; expected {scores.shape[1]}"
+            )
         losses, values = pixel_losses(
             scores,
             labels,
