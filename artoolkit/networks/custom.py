@@ -118,7 +118,7 @@ def check_trusted(name: str, source: str) -> None:
     if name not in _trusted():
         raise CheckpointError(
             f"{source} is of the network {name}, which is code outside artoolkit",
-            hint=f"Where you trust it, give --network {name}, or set {TRUSTED_VARIABLE}={name}.",
+            hint=f"Where you trust that code, set {TRUSTED_VARIABLE}={name} in the environment.",
         )
 
 

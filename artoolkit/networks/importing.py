@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from artoolkit.data import cityscapes, nyuv2
-from artoolkit.errors import UsageError
+from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
@@ -25,6 +26,7 @@ from artoolkit.networks.published import (
 )
 from artoolkit.networks.sources import source_of_file
 from artoolkit.seal import file_sha256
+from artoolkit.spec import problems
 
 # What the public code bases mean by a number of classes when their files do not say.
 KNOWN_TABLES: Mapping[tuple[str, int], LabelTable] = {
@@ -127,6 +129,12 @@ def _stated(names: tuple[str, ...], palette: tuple[tuple[int, int, int], ...] | 
     """The table of classes that a file names itself; grey where it has no colours."""
     count = len(names)
     greys = tuple((level, level, level) for level in (255 * (i + 1) // count for i in range(count)))
-    return LabelTable(
-        name="stated", names=names, colors=palette or greys, file_ids=tuple(range(count))
-    )
+    try:
+        return LabelTable(
+            name="stated", names=names, colors=palette or greys, file_ids=tuple(range(count))
+        )
+    except ValidationError as error:
+        raise CheckpointError(
+            f"the classes that the file names are no label table: {problems(error)}",
+            hint="Give --labels.",
+        ) from error

@@ -94,11 +94,13 @@ def _labels(
     nested = meta.get("dataset_meta")
     source = nested if isinstance(nested, Mapping) else meta
     classes = source.get("CLASSES") or source.get("classes")
-    palette = source.get("PALETTE") or source.get("palette")
+    palette = source.get("PALETTE") or source.get("palette") or ()
     names = tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else None
-    if not isinstance(palette, (list, tuple)) or not names or len(palette) != len(names):
+    try:
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    except (TypeError, ValueError):
         return names, None
-    return names, tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return names, colors if names and len(colors) == len(names) else None
 
 
 def unwrap(content: object) -> State:

@@ -127,7 +127,9 @@ def test_a_checkpoint_runs_code_only_where_the_user_named_it(
     image = torch.randn(1, 3, 64, 64)
     assert torch.equal(rebuilt(image), network.eval()(image))
     monkeypatch.setenv(TRUSTED_VARIABLE, "another:Net")
-    with pytest.raises(CheckpointError, match="give --network own_network:Plain, or set ARTOOL"):
+    with pytest.raises(
+        CheckpointError, match="set ARTOOLKIT_TRUSTED_NETWORKS=own_network:Plain in"
+    ):
         read_checkpoint(path)
     monkeypatch.setenv(TRUSTED_VARIABLE, "another:Net,own_network:Plain")
     assert read_checkpoint(path).meta == meta

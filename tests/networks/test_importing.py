@@ -119,5 +119,7 @@ def test_labels_come_from_the_user_the_file_or_the_code_base() -> None:
     assert (table.names, table.colors[2]) == (("x", "y", "z"), (3, 3, 3))
     assert labels_of(Published({}, ("x", "y", "z")), "mmseg", 3, None).num_classes == 3
     assert labels_of(Published({}, cityscapes.LABELS.names), "mmseg", 19, None).file_ids[0] == 7
+    with pytest.raises(CheckpointError, match=r"no label table: .*a value twice"):
+        labels_of(Published({}, ("x", "x", "z")), "mmseg", 3, None)
     with pytest.raises(UsageError, match="what the 21 classes of these weights are"):
         labels_of(hollow, "drsleep", 21, None)

@@ -94,6 +94,8 @@ def test_files_torch_wrote_old_and_new_and_safetensors(tmp_path: Path) -> None:
         assert torch.equal(published.state["weight"], state["weight"])
         assert published.classes == ("road", "sky")
         assert published.palette == ((1, 2, 3), (4, 5, 6))
+    torch.save({"meta": meta | {"PALETTE": [1, 2]}, "state_dict": state}, path)
+    assert read_published(path).palette is None
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors.torch.save(state))
     published = read_published(path)
