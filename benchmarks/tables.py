@@ -45,7 +45,23 @@ def raw_weight(result: dict[str, Any]) -> str:
     return f"{given['--ar-weight']} (grid {given['--ar-grid']})"
 
 
-TABLES: dict[str, Callable[[], list[str]]] = {"camvid": camvid}
+def networks() -> list[str]:
+    """Parameters, multiply-adds and the latency ratio of every built-in network."""
+    (result,) = read("networks")
+    height, width = result["settings"]["imgsz"]
+    macs_at = "{} x {}".format(*result["settings"]["macs_at"])
+    latency = f"latency / icnet, {height} x {width}"
+    lines = [
+        f"| network | parameters (M) | GMAC at {macs_at} | scores at | {latency} |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in result["raw"].items():
+        costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
+        lines.append(f"| `{name}` | {costs} | {row['ratio']:.1f} |")
+    return lines
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {"camvid": camvid, "networks": networks}
 
 
 def rendered(text: str) -> str:
