@@ -7,6 +7,7 @@ what it held when the state was saved, so that no row is there twice or of a ste
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ class History:
         """Keeps the first `keep_bytes` of the file, written up to `iteration`, and appends."""
         self.path = folder / METRICS
         with writing(self.path):
-            self._file = self.path.open("ab")
+            # Unbuffered: a row is on its way when `write` returns, and a full disk shows at once.
+            self._file = self.path.open("ab", buffering=0)
             if self._file.tell() < keep_bytes:
                 self._file.close()
                 raise TrainingError(
@@ -53,8 +55,9 @@ class History:
     def write(self, kind: str, row: dict[str, Any]) -> None:
         """One row; numbers also become curves (`iteration` on the horizontal axis)."""
         with writing(self.path):
-            line = json.dumps({"kind": kind, **row}, allow_nan=False)
-            self._file.write(line.encode() + b"\n")
+            line = json.dumps({"kind": kind, **row}, allow_nan=False).encode() + b"\n"
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind == "start" or not has_tensorboard():
             return
         self._board = self._board or _board(self.path.parent, self._iteration)
@@ -66,7 +69,6 @@ class History:
     def saved_bytes(self) -> int:
         """Length of the file once everything written so far is on the disk."""
         with writing(self.path):
-            self._file.flush()
             os.fsync(self._file.fileno())
             if self._board is not None:
                 self._board.flush()

@@ -20,7 +20,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., Recipe]:
     """The recipe with values replaced: tiny({"seed": 4})."""
 
@@ -30,6 +30,6 @@ def tiny() -> Callable[..., Recipe]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def streets() -> Streets:
     return Streets()
