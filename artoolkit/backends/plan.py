@@ -24,7 +24,7 @@ from artoolkit.backends.engine_options import PORTABLE, BuildOptions, build_opti
 from artoolkit.backends.engine_process import build_in_process
 from artoolkit.backends.plan_program import first_difference, program_operations
 from artoolkit.backends.plan_weights import TrainedWeights, trained_weights, write_flipped
-from artoolkit.errors import EngineError, ExportError, MissingLibraryError
+from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.optional import INSTALL, is_installed, require
 from artoolkit.spec import Frozen, Precision
 
@@ -36,13 +36,16 @@ class ProgramCheck(Frozen):
     """The comparison for one set of compute capabilities.
 
     `total_bytes` is the baseline's plan, of which `weight_bytes` are weights and `program_bytes`
-    the program; `differing_bytes` are the candidate's program bytes that are not the baseline's.
+    the program; `differing_bytes` are the candidate's program bytes that are not the baseline's,
+    None where `method` is "operations": scales of int8 graphs are merged and multiplied into each
+    other, so that only what the program does and where it keeps it can be compared.
     Memory is what the build log announces, (baseline, candidate).
     """
 
     compute_capability: str
     result: Result
     reason: str
+    method: Literal["bytes", "operations"]
     total_bytes: int
     weight_bytes: int
     program_bytes: int
@@ -115,16 +118,19 @@ def _worst(results: Any) -> Result:
 
 def _summary(result: Result, programs: list[ProgramCheck]) -> str:
     if result == "PASS":
-        return "the compiled program is identical: " + "; ".join(
-            f"{p.total_bytes:,} bytes, of which {p.weight_bytes:,} are weights"
-            + (f" ({p.reason})" if p.reason else "")
-            + f" [{p.compute_capability}]"
-            for p in programs
-        )
+        return "the compiled program is identical: " + "; ".join(map(_proof, programs))
     bad = [p for p in programs if p.result == result]
     what = "differs" if result == "FAIL" else "cannot be told from its weights"
     places = ", ".join(p.compute_capability for p in bad)
     return f"the compiled program {what} [{places}]: {bad[0].reason}"
+
+
+def _proof(program: ProgramCheck) -> str:
+    if program.method == "operations":
+        text = f"the same {program.operations} operations and memory plan (int8)"
+    else:
+        text = f"{program.total_bytes:,} bytes, of which {program.weight_bytes:,} are weights"
+    return f"{text} [{program.compute_capability}]"
 
 
 class _Comparison:
@@ -153,18 +159,21 @@ class _Comparison:
     ) -> ProgramCheck:
         built_a, plan_a = self._build(baseline, "baseline")
         built_b, plan_b = self._build(candidate, "candidate")
-        mask = self._weight_mask(baseline, trained, plan_a, weights)
-        found = int(mask.sum()) if mask is not None else None
         differing = None
-        if mask is None or found != weights.bytes:
-            result, reason = _undecidable(plan_a, plan_b, found, weights)
+        if weights.quantised:
+            result, reason = _by_operations(plan_a, plan_b)
         else:
-            differing = _differing(plan_a, plan_b, mask)
-            result, reason = _decided(plan_a, plan_b, differing, candidate, trained)
+            mask = self._weight_mask(baseline, trained, plan_a)
+            if reason := _no_proof(mask, weights):
+                result = "UNDECIDED"
+            else:
+                differing = _differing(plan_a, plan_b, mask)
+                result, reason = _decided(plan_a, plan_b, differing, candidate, trained)
         return ProgramCheck(
             compute_capability=self._options.capabilities_label,
             result=result,
             reason=reason,
+            method="operations" if weights.quantised else "bytes",
             total_bytes=len(plan_a),
             weight_bytes=weights.bytes,
             program_bytes=len(plan_a) - weights.bytes,
@@ -175,19 +184,14 @@ class _Comparison:
         )
 
     def _weight_mask(
-        self, baseline: Path, trained: Collection[str], plan: bytes, weights: TrainedWeights
-    ) -> NDArray[np.bool_] | None:
-        """Which bytes of the baseline's plan are weights; None where flipping changed its form."""
+        self, baseline: Path, trained: Collection[str], plan: bytes
+    ) -> NDArray[np.bool_]:
+        """Which bytes of the baseline's plan are weights; empty where flipping changed its size."""
         flipped = self._folder / "flipped.onnx"
         write_flipped(baseline, trained, flipped)
-        try:
-            _, other = self._build(flipped, "flipped")
-        except EngineError:
-            if not weights.quantised:  # a flipped scale may be refused, a flipped weight never
-                raise
-            return None
+        _, other = self._build(flipped, "flipped")
         if len(other) != len(plan):
-            return None
+            return np.zeros(0, np.bool_)
         mask: NDArray[np.bool_] = np.frombuffer(plan, np.uint8) != np.frombuffer(other, np.uint8)
         return mask
 
@@ -210,7 +214,7 @@ def _decided(
 ) -> tuple[Result, str]:
     if differing == 0:
         return "PASS", ""
-    where = first_difference(program_operations(plan_a), program_operations(plan_b))
+    where = first_difference(plan_a, plan_b)
     reason = f"{differing:,} program bytes differ"
     if len(plan_a) != len(plan_b):
         reason = f"{len(plan_a):,} against {len(plan_b):,} bytes"
@@ -222,22 +226,19 @@ def _decided(
     return "FAIL", f"{reason}; in the candidate {merging[0]}" if merging else reason
 
 
-def _undecidable(
-    plan_a: bytes, plan_b: bytes, found: int | None, weights: TrainedWeights
-) -> tuple[Result, str]:
-    """Weights that cannot be located: int8 falls back to the operations, floats stay open."""
-    if weights.quantised:
-        operations = program_operations(plan_a)
-        where = first_difference(operations, program_operations(plan_b))
-        if where:
-            return "FAIL", where
-        if operations:
-            return "PASS", f"int8: {len(operations)} operations compared, equal scales are merged"
-    what = (
-        "flipping the weights changed the program"
-        if found is None
-        else (
-            f"{found:,} bytes of the plan are weights where the ONNX file holds {weights.bytes:,}"
-        )
-    )
-    return "UNDECIDED", f"{what}; {weights.merging[0]}" if weights.merging else what
+def _by_operations(plan_a: bytes, plan_b: bytes) -> tuple[Result, str]:
+    if not program_operations(plan_a):
+        return "UNDECIDED", "this version's plans do not tell their operations"
+    where = first_difference(plan_a, plan_b)
+    return ("FAIL", where) if where else ("PASS", "")
+
+
+def _no_proof(mask: NDArray[np.bool_], weights: TrainedWeights) -> str:
+    """Why the mask does not separate weights from program; empty where it does, exactly."""
+    found = int(mask.sum())
+    if found == weights.bytes:
+        return ""
+    what = f"{found:,} bytes of the plan are weights where the ONNX file holds {weights.bytes:,}"
+    if not mask.size:
+        what = "flipping the weights changed the size of the plan"
+    return f"{what}; {weights.merging[0]}" if weights.merging else what

@@ -47,8 +47,28 @@ def program_operations(plan: bytes) -> tuple[Operation, ...]:
     return tuple(found)
 
 
-def first_difference(a: tuple[Operation, ...], b: tuple[Operation, ...]) -> str | None:
-    """The first operation that only one program has or that differs, in words; None if equal."""
+def memory_plan(plan: bytes) -> tuple[str, ...]:
+    """Where each tensor lies and how large every region is, constants left out."""
+    text = plan[max(plan.find(b"header {"), 0) : max(plan.find(b"\nmain {"), 0)]
+    lines = text.decode(errors="replace").split("\n")
+    constant = ("const_payload_size=", "constant=true", "-consts")
+    return tuple(
+        _GENERATED_NAME.sub("generated", line)
+        for line in lines
+        if "={" in line.replace(" ", "") and not any(mark in line for mark in constant)
+    )
+
+
+def first_difference(plan_a: bytes, plan_b: bytes) -> str | None:
+    """The first operation, or else memory region, that differs, in words; None if none does."""
+    operation = _first_operation(program_operations(plan_a), program_operations(plan_b))
+    if operation is not None:
+        return operation
+    pairs = zip_longest(memory_plan(plan_a), memory_plan(plan_b))
+    return next((f"memory: {a} against {b}" for a, b in pairs if a != b), None)
+
+
+def _first_operation(a: tuple[Operation, ...], b: tuple[Operation, ...]) -> str | None:
     for index, (left, right) in enumerate(zip_longest(a, b)):
         if left == right:
             continue

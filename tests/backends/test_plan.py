@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_networks import TRAINED, write_tiny
 
-from artoolkit.backends import plan
+from artoolkit.backends import plan, plan_program
 from artoolkit.backends.engine_build import BuiltPlan, build_plan
 from artoolkit.backends.plan import PlanCheck, plan_check
 from artoolkit.backends.plan_weights import flip, trained_weights
@@ -77,6 +77,42 @@ def test_another_attribute_head_class_count_or_size_fails(quick, baseline, tmp_p
     assert "the compiled program differs [portable]" in found.summary
     assert place in found.programs[0].reason
     assert found.programs[0].differing_bytes > 0
+
+
+@rtx
+def test_int8_programs_are_compared_by_their_operations_and_memory(quick, tmp_path):
+    a = write_tiny(tmp_path / "a.onnx", int8=True)
+    same = check(a, write_tiny(tmp_path / "b.onnx", int8=True, seed=1), precision="int8")
+    assert same.result == "PASS"
+    assert same.programs[0].method == "operations" and same.programs[0].differing_bytes is None
+    assert "operations and memory plan (int8) [portable]" in same.summary
+    other = check(a, write_tiny(tmp_path / "c.onnx", int8=True, pool=5), precision="int8")
+    assert other.result == "FAIL" and "sizes={ 3 3 }' against" in other.summary
+
+
+def test_plans_in_an_unknown_form_tell_no_operations_and_decide_nothing():
+    assert plan_program.program_operations(b"tvtrt" * 100) == ()
+    assert plan_program.memory_plan(b"tvtrt" * 100) == ()
+    assert plan._by_operations(b"1", b"1")[0] == "UNDECIDED"
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (("conv", "a", 16), None),
+        (("pool", "a", 16), "operation 0: conv a (no ONNX node) against pool a (no ONNX node)"),
+        (("conv", "a", 32), "size=16"),
+    ],
+)
+def test_a_difference_is_an_operation_or_else_memory(other, difference):
+    def plan_of(kind: str, name: str, size: int) -> bytes:
+        memory = f"header {{\n  region = {{ name=devmem size={size} }}\n"
+        constants = "  tensor={ const_payload_size=4 dims={ 1 } }\n"
+        program = f'main {{\n  {kind}={{ name="{name}" stream=0 }}\nshape_main {{\n'
+        return (memory + constants + program).encode()
+
+    found = plan_program.first_difference(plan_of("conv", "a", 16), plan_of(*other))
+    assert found == difference or (difference and found and difference in found)
 
 
 @rtx

@@ -22,9 +22,13 @@ def write_tiny(
     pool: int = 3,
     head: str = "argmax",
     classes: int = 4,
+    int8: bool = False,
     change: Change | None = None,
 ) -> Path:
-    """Write the network with random weights; `change` maps a weight's name and values to others."""
+    """Write the network with random weights; `change` maps a weight's name and values to others.
+
+    `int8`: the middle convolution between Q/DQ nodes, its weights int8.
+    """
     dtype = np.float16 if half else np.float32
     rng = np.random.default_rng(seed)
     shapes = {
@@ -41,6 +45,8 @@ def write_tiny(
     }
     nodes = _body(TensorProto.FLOAT16 if half else TensorProto.FLOAT, pool)
     nodes += _argmax() if head == "argmax" else _chain(classes, constants, dtype)
+    if int8:
+        nodes = _quantised(nodes, constants)
     return _save(path, nodes, constants, size_hw)
 
 
@@ -64,6 +70,26 @@ def _body(kind: int, pool: int) -> list[onnx.NodeProto]:
         node("Resize", ["scores", "", "scales"], ["full"], name="resize", mode="linear",
              coordinate_transformation_mode="half_pixel"),
     ]  # fmt: skip
+
+
+def _quantised(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]
+) -> list[onnx.NodeProto]:
+    weights = constants["body.weight"]
+    scale = np.abs(weights).max((1, 2, 3)) / 127
+    constants["body.weight"] = np.round(weights / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
+    constants["body.scale"] = scale.astype(np.float32)
+    constants["body.zero"] = np.zeros(len(scale), np.int8)
+    constants["c.scale"], constants["c.zero"] = np.float32(0.05), np.int8(0)
+    node, place = helper.make_node, next(i for i, n in enumerate(nodes) if n.name == "body")
+    nodes[place].input[0], nodes[place].input[1] = "c.float", "body.float"
+    wrap = [
+        node("QuantizeLinear", ["c", "c.scale", "c.zero"], ["c.int8"], name="c.quantise"),
+        node("DequantizeLinear", ["c.int8", "c.scale", "c.zero"], ["c.float"], name="c.dequantise"),
+        node("DequantizeLinear", ["body.weight", "body.scale", "body.zero"], ["body.float"],
+             name="body.dequantise", axis=0),
+    ]  # fmt: skip
+    return [*nodes[:place], *wrap, *nodes[place:]]
 
 
 def _argmax() -> list[onnx.NodeProto]:
@@ -108,7 +134,7 @@ def _save(
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *size_hw, 3])],
         [helper.make_tensor_value_info("labels", TensorProto.UINT8, [1, *size_hw])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
