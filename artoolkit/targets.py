@@ -1,4 +1,4 @@
-"""Targets by name or path: the files of `export/targets`, in a checkout and in an installed wheel.
+"""Targets by name or path, and the folder `export/`, in a checkout and in an installed wheel.
 
 Read first: `artoolkit.spec.Target`, which says what a target declares.
 """
@@ -14,15 +14,15 @@ from artoolkit.spec import Target, target_from_toml
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _folder() -> Path:
-    """The wheel carries `export/` as `artoolkit/_export`; a checkout has it beside the package."""
-    installed = _PACKAGE / "_export" / "targets"
-    return installed if installed.is_dir() else _PACKAGE.parent / "export" / "targets"
+def export_folder(name: str) -> Path:
+    """`export/<name>`: in `artoolkit/_export` of a wheel, beside the package in a checkout."""
+    installed = _PACKAGE / "_export"
+    return (installed if installed.is_dir() else _PACKAGE.parent / "export") / name
 
 
 def list_targets() -> dict[str, Path]:
     """Name -> file of every target that comes with artoolkit, sorted by name."""
-    return {path.stem: path for path in sorted(_folder().glob("*.toml"))}
+    return {path.stem: path for path in sorted(export_folder("targets").glob("*.toml"))}
 
 
 def find_target(name_or_path: str | Path, **changes: Any) -> Target:
