@@ -49,18 +49,21 @@ def _quiet_exporter() -> Iterator[None]:
     """Silences what the exporter says of itself and no user can act on.
 
     torchvision is not used and need not be registered; torch.export still calls a part of pytree
-    that torch deprecates; opset 17 is reached from 18 by a conversion whose result is checked.
+    that torch deprecates; opset 17 is reached from 18 by a conversion whose result is checked. What
+    it logs before it fails is in its exception too.
     """
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:

@@ -1,0 +1,134 @@
+"""ONNX Runtime: inner tensors, settings, optimised graphs, and every way not to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from tiny_networks import write_tiny
+
+from artoolkit.backends.onnxruntime import open_onnxruntime, optimised_graph
+from artoolkit.deploy.identity import compare_graphs
+from artoolkit.errors import BackendError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With inferred shapes inside, as exported files have them."""
+    path = write_tiny(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    graph = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    onnx.save(graph, str(path))
+    return path
+
+
+def test_an_inner_tensor_can_be_asked_for_and_the_file_stays(model: Path) -> None:
+    before = model.read_bytes()
+    inner = next(n.output[0] for n in onnx.load(str(model)).graph.node if n.name == "stem")
+    with open_onnxruntime(model, outputs=("labels", inner), threads=1) as runner:
+        outputs = runner.infer(IMAGES)
+    assert list(outputs) == ["labels", inner]
+    assert outputs[inner].shape == (1, 8, 16, 32) == runner.spec.outputs[1].shape
+    with open_onnxruntime(model, threads=1) as plain:
+        np.testing.assert_array_equal(plain.infer(IMAGES)["labels"], outputs["labels"])
+    assert model.read_bytes() == before
+
+
+def test_the_settings_in_effect_are_recorded(model: Path) -> None:
+    with open_onnxruntime(model, threads=2) as runner:
+        settings = runner.spec.settings
+    assert settings["intra_op_threads"] == 2
+    assert settings["providers"] == ["CPUExecutionProvider"]
+    assert settings["version"] == onnxruntime.__version__
+    with open_onnxruntime(model) as runner:
+        assert runner.spec.settings["intra_op_threads"] >= 1
+
+
+def test_the_optimised_graph_is_the_same_each_time(model: Path, tmp_path: Path) -> None:
+    # Names and order of initialisers change from run to run; values and program do not.
+    first, second, wider = (
+        onnx.load(str(optimised_graph(source, tmp_path / f"{index}.onnx", threads=1)))
+        for index, source in enumerate((model, model, write_tiny(tmp_path / "pool.onnx", pool=5)))
+    )
+    assert compare_graphs(first, second, (), ()) == ()
+    assert "attribute kernel_shape" in {d.what for d in compare_graphs(first, wider, (), ())}
+    fused = {node.op_type for node in first.graph.node}
+    assert fused != {node.op_type for node in onnx.load(str(model)).graph.node}
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("gpu", "no such device; got gpu"),
+        ("cuda:x", "no such device; got cuda:x"),
+        pytest.param(
+            "0",
+            "cannot use 0.*expected CUDAExecutionProvider.*artoolkit\\[gpu\\]",
+            marks=pytest.mark.skipif(
+                "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+                reason="this build has CUDA",
+            ),
+        ),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(model: Path, device: str, message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        open_onnxruntime(model, device=device)
+
+
+def test_a_device_that_would_be_replaced_in_silence_is_refused(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnCpu(onnxruntime.InferenceSession):
+        def __init__(self, source: str, options: object, providers: list[str]) -> None:
+            super().__init__(source, options, providers=["CPUExecutionProvider"])
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OnCpu)
+    with pytest.raises(BackendError, match="cannot use cuda:0 here; got CPUExecutionProvider"):
+        open_onnxruntime(model, device="cuda:0")
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _not_onnx(path: Path) -> None:
+    path.write_text("no graph")
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("break_file", [_truncated, _not_onnx, _missing])
+@pytest.mark.parametrize("outputs", [("labels",), ("labels", "scores")])
+def test_a_broken_file_is_one_line_that_names_it(
+    model: Path, tmp_path: Path, break_file: object, outputs: tuple[str, ...]
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(model.read_bytes())
+    break_file(path)  # type: ignore[operator]
+    with pytest.raises(BackendError, match=r"broken\.onnx") as caught:
+        open_onnxruntime(path, outputs=outputs)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_is_not_there_is_named(model: Path) -> None:
+    with pytest.raises(BackendError, match="no tensor called depth"):
+        open_onnxruntime(model, outputs=("labels", "depth"))
+
+
+def test_a_graph_without_static_shapes_is_refused(model: Path, tmp_path: Path) -> None:
+    graph = onnx.load(str(model))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.graph.value_info[:]
+    path = tmp_path / "dynamic.onnx"
+    onnx.save(graph, str(path))
+    with pytest.raises(BackendError, match="image has no static shape"):
+        open_onnxruntime(path)

@@ -1,0 +1,83 @@
+"""Whole bundles: both precisions, baseline inside, and nothing left behind by a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.bundle import file_problems
+from artoolkit.deploy import export
+from artoolkit.deploy.export import export_bundle
+from artoolkit.deploy.graph import deployed_module
+from artoolkit.deploy.identity import compare_graphs
+from artoolkit.errors import BundleError, ExportError, StorageError
+from deploy.tiny_network import pictures, target, tiny_checkpoint
+
+IMAGES = list(pictures(2, (60, 60)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_bundle_with_its_baseline_holds_one_graph_twice(tmp_path: Path, precision: str) -> None:
+    bundle = export_bundle(
+        tiny_checkpoint(1),
+        target(precision=precision),
+        tmp_path / "deep" / "bundle",
+        images=IMAGES,
+        baseline=tiny_checkpoint(0),
+        provenance={"command": ["artoolkit", "export"]},
+    )
+    assert file_problems(bundle.path) == []
+    assert bundle.baseline is not None
+    a, b = bundle.baseline.manifest, bundle.manifest
+    models = [onnx.load(str(one.model)) for one in (bundle.baseline, bundle)]
+    assert compare_graphs(*models, a.trained, b.trained) == ()
+    assert b.provenance["command"] == ["artoolkit", "export"]
+    assert b.provenance["census"]["Conv"] == 4
+    assert b.provenance.get("calibration") == a.provenance.get("calibration")
+    assert ("calibration" in b.provenance) is (precision == "int8")
+    assert json.loads((bundle.path / "manifest.json").read_text())["num_classes"] == 5
+    assert [p.name for p in bundle.path.parent.iterdir()] == ["bundle"]
+
+
+def test_golden_labels_are_the_trained_networks(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    bundle = export_bundle(checkpoint, target(batch=2), tmp_path / "bundle", images=IMAGES)
+    golden = bundle.golden()
+    assert golden["images"].shape == (2, 40, 56, 3)
+    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target())
+    with torch.inference_mode():
+        expected = deployed(torch.from_numpy(golden["images"])).numpy()
+    np.testing.assert_array_equal(golden["labels"], expected)
+    with open_onnxruntime(bundle.model, threads=1) as runner:
+        same = runner.infer(golden["images"])["labels"] == golden["labels"]
+    assert same.mean() >= 0.9999
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ExportError("no")
+
+    monkeypatch.setattr(export, "graph_from_checkpoint", fail)
+    with pytest.raises(ExportError, match="no"):
+        export_bundle(tiny_checkpoint(), target(), tmp_path / "bundle", images=IMAGES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_taken_or_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
+        export_bundle(tiny_checkpoint(), target(), tmp_path / "taken", images=IMAGES)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        export_bundle(tiny_checkpoint(), target(), tmp_path / "file" / "bundle", images=IMAGES)
+
+
+def test_golden_images_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="at least one golden image"):
+        export_bundle(tiny_checkpoint(), target(), tmp_path / "bundle", images=[])

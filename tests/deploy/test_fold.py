@@ -1,0 +1,83 @@
+"""Folded batch normalisation against the formula, computed here by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from artoolkit.deploy.fold import fold_batch_norm
+
+RNG = np.random.default_rng(0)
+VALUES = {
+    "w": RNG.normal(size=(4, 2, 1, 1)).astype(np.float32),
+    "b": RNG.normal(size=4).astype(np.float32),
+    "gamma": RNG.normal(size=4).astype(np.float32),
+    "beta": RNG.normal(size=4).astype(np.float32),
+    "mean": RNG.normal(size=4).astype(np.float32),
+    "var": RNG.uniform(0.5, 2, size=4).astype(np.float32),
+}
+
+
+def model(
+    *, bias: bool = True, read_twice: bool = False, dtype: type = np.float32
+) -> onnx.ModelProto:
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w", "b"] if bias else ["x", "w"], ["c"], name="conv"),
+        node("BatchNormalization", ["c", "gamma", "beta", "mean", "var"], ["n"], epsilon=1e-3),
+        node("Add", ["n", "c" if read_twice else "n"], ["y"]),
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    value = [
+        helper.make_tensor_value_info(name, kind, [1, channels, 3, 3])
+        for name, channels in (("x", 2), ("y", 4))
+    ]
+    initialisers = [numpy_helper.from_array(v.astype(dtype), k) for k, v in VALUES.items()]
+    graph = helper.make_graph(nodes, "g", value[:1], value[1:], initialisers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_values_and_names(bias: bool) -> None:
+    folded = model(bias=bias)
+    fold_batch_norm(folded, {})
+    assert [n.op_type for n in folded.graph.node] == ["Conv", "Add"]
+    assert list(folded.graph.node[0].input) == ["x", "w", "beta"]
+    found = {i.name: numpy_helper.to_array(i) for i in folded.graph.initializer}
+    scale = VALUES["gamma"] / np.sqrt(VALUES["var"] + 1e-3)
+    start = VALUES["b"] if bias else 0
+    np.testing.assert_allclose(
+        found["w"][:, :, 0, 0], VALUES["w"][:, :, 0, 0] * scale[:, None], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        found["beta"], (start - VALUES["mean"]) * scale + VALUES["beta"], rtol=1e-5
+    )
+
+
+def test_half_weights_are_rounded_once_from_the_checkpoints_float32() -> None:
+    folded = model(dtype=np.float16)
+    fold_batch_norm(folded, VALUES)
+    found = {i.name: numpy_helper.to_array(i) for i in folded.graph.initializer}
+    scale = VALUES["gamma"].astype(np.float64) / np.sqrt(VALUES["var"] + np.float32(1e-3))
+    exact = VALUES["w"] * scale[:, None, None, None]
+    assert found["w"].dtype == np.float16
+    np.testing.assert_array_equal(found["w"], exact.astype(np.float16))
+
+
+def test_a_convolution_that_is_read_elsewhere_too_is_left_alone() -> None:
+    kept = model(read_twice=True)
+    before = kept.SerializeToString(deterministic=True)
+    fold_batch_norm(kept, {})
+    assert kept.SerializeToString(deterministic=True) == before
+
+
+def test_no_value_decides_whether_to_fold() -> None:
+    zero = model()
+    for initializer in zero.graph.initializer:
+        initializer.CopyFrom(
+            numpy_helper.from_array(np.zeros(initializer.dims, np.float32), initializer.name)
+        )
+    fold_batch_norm(zero, {})
+    assert list(zero.graph.node[0].input) == ["x", "w", "beta"]
