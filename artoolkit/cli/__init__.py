@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ VERBS = {
     "compare": ("compare", "The verdict: a candidate bundle against a baseline bundle."),
     "verify": ("verify", "Is the bundle whole, and does it compute here what it should?"),
     "predict": ("predict", "Label maps and overlays for an image or a folder."),
+    "report": ("report", "One HTML page of runs and bundles, to pass on."),
 }
 ALIASES = {"val": "evaluate", "checks": "doctor"}
 
@@ -66,7 +68,11 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of `artoolkit ARGUMENTS`, run in this process; for quickstart and tests."""
+    """The exit code of `artoolkit ARGUMENTS`, run in this process; for quickstart and tests.
+
+    Records say which command made them, so that the arguments stand in `sys.argv` meanwhile.
+    """
+    before, sys.argv = sys.argv, ["artoolkit", *arguments]
     try:
         code = main.main(args=list(arguments), standalone_mode=False)
     except click.UsageError as error:
@@ -74,4 +80,6 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except SystemExit as stop:
         code = stop.code
+    finally:
+        sys.argv = before
     return code if isinstance(code, int) else 0

@@ -1,0 +1,54 @@
+"""`artoolkit report`: runs and bundles as one HTML page that people can pass on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from artoolkit.cli.options import dataset_options, open_data, out_option
+
+
+@click.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False)
+)
+@dataset_options()
+@click.option("--split", default="val", show_default=True, help="Split that pictures are from.")
+@click.option(
+    "--images", type=click.IntRange(min=0), default=3, show_default=True, help="Pictured images."
+)
+@out_option(help_text="The HTML file.")
+@click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the content too.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), help="Write tables for a pull request too."
+)
+def command(
+    *,
+    paths: tuple[Path, ...],
+    dataset: str | None,
+    data_root: Path | None,
+    classes: Path | None,
+    split: str,
+    images: int,
+    out: Path,
+    json_out: Path | None,
+    markdown: Path | None,
+) -> None:
+    """One page of PATHS: bundles (verdict, measurements, pictures) and runs (training curves).
+
+    With a data set the pictures show ground truth and the affinity maps; without, the golden
+    images. The page holds everything it shows and loads nothing.
+    """
+    from artoolkit.report.page import as_html, as_markdown, gather
+    from artoolkit.seal import write_atomically
+
+    data = None if dataset is None else open_data(dataset, data_root, classes)
+    content = gather(paths, dataset=data, split=split, images=images)
+    html = as_html(content).encode()
+    write_atomically(out, html)
+    if json_out is not None:
+        write_atomically(json_out, content.to_bytes())
+    if markdown is not None:
+        write_atomically(markdown, as_markdown(content).encode())
+    click.echo(f"{out}  {len(html) / 1e6:.2f} MB")

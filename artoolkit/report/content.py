@@ -1,0 +1,99 @@
+"""What a report says, as JSON: the source that the page, the markdown and `--json` are made from.
+
+Read next: `evidence.py` and `curves.py`, which fill it from bundles and runs, and `page.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from artoolkit.measure.bootstrap import NonInferiority
+from artoolkit.measure.latency_check import LatencyReading
+from artoolkit.measure.records import Record
+from artoolkit.measure.verdict import Verdict
+from artoolkit.report.ar_curve import Trend
+from artoolkit.spec import Frozen
+
+
+class Picture(Frozen):
+    """An image as a data URI, with the words for those who do not see it."""
+
+    uri: str
+    alt: str
+
+
+class SampleRow(Frozen):
+    """One image as everybody sees it; `differ` marks where baseline and candidate disagree."""
+
+    name: str
+    pictures: dict[str, Picture]
+    agreement_percent: float
+
+
+class AffinityRow(Frozen):
+    """Figure 4 for one image, red 1 to blue 0; `losses` is the mean squared error to the labels."""
+
+    name: str
+    maps: dict[str, Picture]
+    losses: dict[str, float]
+
+
+class LatencyPart(Frozen):
+    """Block medians in ms in the order they were taken, and how they read."""
+
+    baseline_ms: tuple[float, ...]
+    candidate_ms: tuple[float, ...]
+    reading: LatencyReading
+    includes: str
+    notes: tuple[str, ...]
+
+
+class MemoryPart(Frozen):
+    """Bytes by component: (baseline, candidate)."""
+
+    source: str
+    components: dict[str, tuple[int, int]]
+
+
+class BundlePart(Frozen):
+    """The evidence of one bundle; None where it holds none."""
+
+    name: str
+    manifest: dict[str, Any]
+    verdict: Verdict | None
+    latency: LatencyPart | None
+    memory: MemoryPart | None
+    accuracy: NonInferiority | None
+    dataset: str | None
+    samples: tuple[SampleRow, ...] = ()
+    affinity: tuple[AffinityRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Curve(Frozen):
+    """One quantity over the iterations, thinned and smoothed for drawing."""
+
+    iterations: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+class RunPart(Frozen):
+    """One training run: its curves by name, its last mIoU in percent, the trend of the AR loss."""
+
+    name: str
+    start: dict[str, Any]
+    curves: dict[str, Curve]
+    last_miou: float | None
+    trend: Trend | None
+    recipe: str
+
+
+class ReportContent(Record):
+    """Everything on the page."""
+
+    KIND: ClassVar[str] = "report"
+
+    kind: Literal["report"]
+    schema_version: Literal["1"]
+    bundles: tuple[BundlePart, ...]
+    runs: tuple[RunPart, ...]

@@ -1,0 +1,76 @@
+"""A training run as a part of the report: its curves, thinned, and the trend of its AR loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from artoolkit.errors import DataError
+from artoolkit.report.ar_curve import smoothed, trend
+from artoolkit.report.content import Curve, RunPart
+
+METRICS, RECIPE = "metrics.jsonl", "recipe.toml"
+AR = "affinity_regression"
+# More points than this cannot be told apart on a page.
+MOST_POINTS = 300
+
+
+def is_run(path: Path) -> bool:
+    return (path / METRICS).is_file()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; `DataError` for a line that is no JSON (the last may be cut)."""
+    rows = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:  # noqa: PERF203 (a file is read once)
+            if number < len(lines):
+                raise DataError(f"{path}, line {number}, is not JSON") from error
+    return rows
+
+
+def thinned(iterations: Sequence[float], values: Sequence[float]) -> Curve:
+    """At most `MOST_POINTS` points of the curve, smoothed as wide as they lie apart."""
+    step = max(1, len(values) // MOST_POINTS)
+    places = range(0, len(values), step)
+    even = smoothed(values, 2 * step + 1 if step > 1 else 1)
+    return Curve(
+        iterations=tuple(float(iterations[place]) for place in places),
+        values=tuple(float(even[place]) for place in places),
+    )
+
+
+def run_part(path: Path) -> RunPart:
+    """The run in the folder `path`; `DataError` if its metrics cannot be read or are empty."""
+    rows = _rows(path / METRICS)
+    steps = [row for row in rows if row.get("kind") == "iteration"]
+    epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("mIoU") is not None]
+    if not steps:
+        raise DataError(f"{path / METRICS} holds no iteration", hint="Train first.")
+    times = [float(row["iteration"]) for row in steps]
+    curves = {
+        name: thinned(times, [float(row[name]) for row in steps])
+        for name in ("cross_entropy", AR)
+        if all(name in row for row in steps)
+    }
+    if epochs:
+        last = {int(row["epoch"]): float(row["iteration"]) for row in steps}
+        known = [row for row in epochs if int(row["epoch"]) in last]
+        curves["mIoU"] = Curve(
+            iterations=tuple(last[int(row["epoch"])] for row in known),
+            values=tuple(float(row["mIoU"]) for row in known),
+        )
+    recipe = path / RECIPE
+    return RunPart(
+        name=path.resolve().name,
+        start=next((row for row in rows if row.get("kind") == "start"), {}),
+        curves=curves,
+        last_miou=float(epochs[-1]["mIoU"]) if epochs else None,
+        trend=trend(times, [float(row[AR]) for row in steps]) if AR in curves else None,
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+    )

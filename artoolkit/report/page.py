@@ -1,0 +1,102 @@
+"""The report as one HTML file that needs no network, and as markdown for a pull request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artoolkit.measure.records import header
+from artoolkit.optional import require
+from artoolkit.report.content import BundlePart, ReportContent
+from artoolkit.report.curves import is_run, run_part
+from artoolkit.report.evidence import bundle_part
+from artoolkit.report.figures import (
+    Figure,
+    accuracy_figure,
+    curves_figure,
+    latency_figure,
+    memory_figure,
+)
+
+if TYPE_CHECKING:
+    from artoolkit.data import DataSet
+
+
+def gather(
+    paths: Sequence[Path], *, dataset: DataSet | None = None, split: str = "val", images: int = 3
+) -> ReportContent:
+    """The content for bundles and runs, told apart by their files.
+
+    Raises `BundleError` or `DataError` for a folder that is neither, or was changed.
+    """
+    bundles = [path for path in paths if not is_run(path)]
+    return ReportContent(
+        **header(ReportContent),
+        bundles=tuple(
+            bundle_part(path, dataset=dataset, split=split, images=images) for path in bundles
+        ),
+        runs=tuple(run_part(path) for path in paths if is_run(path)),
+    )
+
+
+def _figures(part: BundlePart) -> list[Figure]:
+    figures = []
+    if part.latency:
+        figures.append(latency_figure(part.latency, part.name))
+    if part.memory:
+        figures.append(memory_figure(part.memory, part.name))
+    if part.accuracy:
+        figures.append(accuracy_figure(part.accuracy, part.name))
+    return figures
+
+
+def as_html(content: ReportContent) -> str:
+    """One self-contained page: styles, figures and pictures inside, no script, no request."""
+    jinja2 = require("jinja2", "the HTML report")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    values: dict[str, Any] = {
+        "content": content,
+        "bundles": [(part, _figures(part)) for part in content.bundles],
+        "curves": curves_figure(content.runs) if content.runs else None,
+        "pretty": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
+    }
+    html: str = environment.get_template("report.html.j2").render(values)
+    return html
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def as_markdown(content: ReportContent) -> str:
+    """Verdicts, checks and last mIoU as GitHub tables; no picture."""
+    parts = []
+    note = {True: "", False: " (not required)"}
+    for part in content.bundles:
+        verdict = part.verdict
+        if verdict is None:
+            parts.append(f"### {part.name}\n\nNo verdict yet.")
+            continue
+        lines = [f"### {part.name}: {verdict.result}", "", verdict.meaning, ""]
+        lines += ["| check | answer | what was found |", "|---|---|---|"]
+        lines += [
+            f"| {c.name}{note[c.required]} | {c.result} | {_cell(c.summary)} |"
+            for c in verdict.checks
+        ]
+        parts.append("\n".join(lines))
+    if content.runs:
+        lines = ["### Training", "", "| run | last val mIoU, % |", "|---|---|"]
+        lines += [
+            f"| {run.name} | {'-' if run.last_miou is None else f'{run.last_miou:.2f}'} |"
+            for run in content.runs
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,175 @@
+"""Images as baseline and candidate see them, where they differ, and their affinity maps."""
+
+from __future__ import annotations
+
+import base64
+import io
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from artoolkit.backends import open_runner
+from artoolkit.bundle import Bundle
+from artoolkit.labels import VOID, LabelTable
+from artoolkit.measure.graph_check import load_onnx
+from artoolkit.preprocess import fit_image, fit_labels
+from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
+from artoolkit.report.content import AffinityRow, Picture, SampleRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from artoolkit.data import DataSet
+
+Pixels = NDArray[np.uint8]
+
+WIDTH = 360
+GAIN, LOSS, OTHER = (0, 158, 115), (213, 94, 0), (240, 228, 66)
+
+
+def picture(pixels: Pixels, alt: str, *, photograph: bool = False, width: int = WIDTH) -> Picture:
+    """A data URI no wider than `width` pixels: JPEG for photographs, PNG for label colours."""
+    height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
+    small = (height, width) if pixels.shape[1] > width else pixels.shape[:2]
+    shown = Image.fromarray(fit_image(pixels, (small[0], small[1])))
+    buffer = io.BytesIO()
+    kind = "jpeg" if photograph else "png"
+    if not photograph:
+        shown = shown.quantize(128)
+    shown.save(buffer, kind, **({"quality": 80} if photograph else {"optimize": True}))
+    return Picture(
+        uri=f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", alt=alt
+    )
+
+
+def difference(image: Pixels, before: Pixels, after: Pixels, truth: Pixels | None) -> Pixels:
+    """The image in grey; where the two disagree: green gained, red lost, yellow neither right."""
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    shown: Pixels = np.repeat((grey // 2 + 96)[..., None], 3, axis=2).astype(np.uint8)
+    apart = before != after
+    if truth is None:
+        shown[apart] = OTHER
+        return shown
+    apart &= truth != VOID
+    shown[apart] = OTHER
+    shown[apart & (after == truth)] = GAIN
+    shown[apart & (before == truth)] = LOSS
+    return shown
+
+
+def _share(names: tuple[str, ...], labels: Pixels) -> str:
+    """The three most frequent classes, for the words beside a picture."""
+    counts = np.bincount(labels.ravel(), minlength=256)[: len(names)]
+    total = max(1, int(counts.sum()))
+    first = [index for index in np.argsort(-counts)[:3] if counts[index]]
+    return ", ".join(f"{names[index]} {100 * counts[index] / total:.0f} %" for index in first)
+
+
+def _row(
+    name: str, image: Pixels, before: Pixels, after: Pixels, truth: Pixels | None, table: LabelTable
+) -> SampleRow:
+    maps = {"ground truth": truth, "baseline": before, "candidate": after}
+    pictures = {"image": picture(image, f"The image {name}.", photograph=True)}
+    for role, labels in maps.items():
+        if labels is not None:
+            alt = f"Segmentation by {role}: {_share(table.names, labels)}."
+            pictures[role] = picture(table.colorize(labels), alt)
+    agreement = 100 * float((before == after).mean())
+    words = f"Baseline and candidate agree on {agreement:.2f} % of the pixels."
+    pictures["where they differ"] = picture(difference(image, before, after, truth), words)
+    return SampleRow(name=name, pictures=pictures, agreement_percent=agreement)
+
+
+def _predicted(bundle: Bundle, images: list[Pixels]) -> list[Pixels]:
+    """uint8 labels of each image, at the image's size."""
+    target = bundle.manifest.target
+    labels = []
+    with closing(open_runner(bundle)) as runner:
+        for image in images:
+            batch = np.repeat(fit_image(image, target.imgsz)[None], target.batch, axis=0)
+            found = runner.infer(batch)["labels"][0]
+            labels.append(fit_labels(found, (image.shape[0], image.shape[1])))
+    return labels
+
+
+def sample_rows(
+    candidate: Bundle, baseline: Bundle, dataset: DataSet | None, split: str, count: int
+) -> tuple[SampleRow, ...]:
+    """`count` images spread over the split, or the golden ones without a data set."""
+    table = candidate.manifest.labels
+    if dataset is None:
+        images = list(candidate.golden()["images"][:count])
+        names = [f"golden image {index + 1}" for index in range(len(images))]
+        truths: list[Pixels | None] = [None] * len(images)
+    else:
+        samples = dataset.samples(split)
+        step = max(1, len(samples) // count)
+        chosen = samples[step // 2 :: step][:count]
+        names = [sample.name for sample in chosen]
+        images = [dataset.read_image(sample) for sample in chosen]
+        truths = [dataset.read_label(sample) for sample in chosen]
+    before, after = (_predicted(bundle, images) for bundle in (baseline, candidate))
+    return tuple(
+        _row(*values, table) for values in zip(names, images, before, after, truths, strict=True)
+    )
+
+
+def heat_map(affinity_NN: NDArray[np.float64], alt: str) -> Picture:
+    """Red 1 to blue 0, void grey, one pixel a pair, enlarged twice."""
+    value = np.nan_to_num(affinity_NN, nan=0.0)[..., None]
+    red, white, blue = (
+        np.array(c, np.float64) for c in ((178, 24, 43), (247,) * 3, (33, 102, 172))
+    )
+    warm = white + (red - white) * np.clip(2 * value - 1, 0, 1)
+    cold = blue + (white - blue) * np.clip(2 * value, 0, 1)
+    colors = np.where(value > 0.5, warm, cold)
+    colors[np.isnan(affinity_NN)] = (128, 128, 128)
+    enlarged = colors.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    return picture(enlarged, alt)
+
+
+def upsamples_with_corners(model: Path) -> bool:
+    """Whether the Resize that reads `scores` in an exported graph aligns the corners."""
+    for node in load_onnx(model, "the affinity maps").graph.node:
+        if node.op_type == "Resize" and "scores" in node.input[0]:
+            return any(a.s == b"align_corners" for a in node.attribute)
+    return False
+
+
+def affinity_rows(
+    candidate: Bundle, baseline: Bundle, dataset: DataSet, split: str, count: int
+) -> tuple[AffinityRow, ...]:
+    """Figure 4 on the first images of the split; needs ONNX Runtime and onnx."""
+    from artoolkit.backends.onnxruntime import open_onnxruntime
+
+    target = candidate.manifest.target
+    corners = upsamples_with_corners(candidate.model)
+    rows = []
+    for sample in dataset.samples(split)[:count]:
+        labels = dataset.read_label(sample)
+        points = grid_points((labels.shape[0], labels.shape[1]))
+        maps = {"labels": label_affinity(labels, points)}
+        image = fit_image(dataset.read_image(sample), target.imgsz)
+        for role, bundle in (("baseline", baseline), ("candidate", candidate)):
+            outputs = ("labels", "scores")
+            with closing(open_onnxruntime(bundle.model, outputs=outputs)) as runner:
+                scores = runner.infer(np.repeat(image[None], target.batch, axis=0))["scores"][0]
+            size = (labels.shape[0], labels.shape[1])
+            maps[role] = sqrt_affinity(scores_at(scores, points, size, align_corners=corners))
+        losses = {
+            role: float(np.nanmean((maps[role] - maps["labels"]) ** 2))
+            for role in ("baseline", "candidate")
+        }
+        words = {"labels": "Label affinity"} | {
+            role: f"Square-root affinity of the {role}, mean squared error {loss:.4f}"
+            for role, loss in losses.items()
+        }
+        pictures = {
+            role: heat_map(affinity, f"{words[role]}, of 180 points, red 1 to blue 0.")
+            for role, affinity in maps.items()
+        }
+        rows.append(AffinityRow(name=sample.name, maps=pictures, losses=losses))
+    return tuple(rows)
