@@ -26,6 +26,8 @@ Batch = tuple[Tensor, Tensor]
 Key = tuple[int, int]  # epoch, index
 Item = tuple[Pixels, Pixels] | ArtoolkitError
 
+GRACE_S = 60  # how long a worker that is asked to end goes on, so that a step can be finished
+
 # The first word of a generator's seed: no two kinds of draw may share a stream.
 ORDER, AUGMENT, STEP = 1, 2, 3
 
@@ -170,7 +172,7 @@ def worker_deaths() -> Iterator[None]:
             raise
         raise TrainingError(
             "a process that loads images died",
-            got=str(error).splitlines()[0],
+            got=str(error).splitlines()[0].rstrip(" ."),
             hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
         ) from error
 
@@ -186,9 +188,15 @@ def _collate(items: list[Item]) -> Batch | ArtoolkitError:
 
 
 def _start_worker(_worker: int) -> None:
-    """One thread a worker, and Ctrl-C is the main process's business."""
+    """One thread a worker; a stop is the main process's business, which needs batches until then.
+
+    Ctrl-C and `timeout` signal the whole group, and a worker that died at once would lose the
+    steps since the last epoch.
+    """
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: signal.alarm(GRACE_S))

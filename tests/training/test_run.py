@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -32,14 +33,16 @@ Make = Callable[..., Recipe]
 
 
 class Interrupts(Silent):
-    """Presses Ctrl-C after a step."""
+    """Signals this process and its workers, as Ctrl-C or `timeout` do, after a step."""
 
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
+    def __init__(self, iteration: int, number: int = signal.SIGINT) -> None:
+        self.iteration, self.number = iteration, number
 
     def stepped(self, row: dict) -> None:
         if row["iteration"] == self.iteration:
-            signal.raise_signal(signal.SIGINT)
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, self.number)
+            signal.raise_signal(self.number)
 
 
 def rows(out: Path) -> list[dict]:
@@ -98,6 +101,18 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_by_bit(
         (iteration - 1) % 3 + 1,
     )
     assert resume(out, streets).finished
+    assert same_run(whole, out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
+    number: int, whole: Path, tiny: Make, streets: Streets, tmp_path: Path
+) -> None:
+    out = tmp_path / "stopped"
+    watcher = Interrupts(2, number)
+    outcome = train(tiny(), streets, out, machine=Machine(workers=1), watcher=watcher)
+    assert (outcome.finished, outcome.progress.step) == (False, 2)
+    resume(out, streets)
     assert same_run(whole, out)
 
 

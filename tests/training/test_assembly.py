@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from streets import TABLE, Streets
+
+from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
+from artoolkit.training.assembly import (
+    build_network,
+    build_objective,
+    checkpoint_of,
+    load_baseline,
+    load_encoder,
+    native_precision,
+    provenance_of,
+    settled,
+)
+from artoolkit.training.recipe import Recipe
+
+Make = Callable[..., Recipe]
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("has_it", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_settled_by_what_the_cpu_computes_natively(
+    has_it: bool, expected: str, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_it, raising=False)
+    assert native_precision(CPU) == expected
+    asked = tiny({"execution.precision": "auto"})
+    assert settled(asked, CPU).execution.precision == expected
+    assert asked.execution.precision == "auto"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_is_asked_for_stays(precision: str, tiny: Make) -> None:
+    recipe = tiny({"execution.precision": precision})
+    assert settled(recipe, CPU) is recipe
+
+
+def test_first_weights_depend_on_the_seed(tiny: Make) -> None:
+    networks = [build_network(tiny(), TABLE, seed=seed) for seed in (1, 1, 2)]
+    weights = [network.trunk.stem[0].conv.weight for network in networks]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_objective_has_the_recipes_terms(tiny: Make) -> None:
+    network = build_network(tiny(), TABLE, seed=1)
+    own = build_objective(tiny({"loss.ar_weight": 0.1}), network)
+    assert own.weights == {
+        "cross_entropy": 1.0, "aux_16": 0.16, "aux_8": 0.4, "affinity_regression": 0.1
+    }  # fmt: skip
+    other = build_objective(tiny({"loss.aux_weights": {"aux_8": 1.0}}), network)
+    assert other.weights == {"cross_entropy": 1.0, "aux_8": 1.0}
+    assert other.align_corners == network.align_corners
+
+
+def test_weights_travel_by_a_file_with_their_normalisation(tiny: Make, tmp_path: Path) -> None:
+    network = build_network(tiny(), TABLE, seed=1)
+    network.preprocess = network.preprocess.model_copy(update={"channel_order": "bgr"})
+    write_checkpoint(tmp_path / "m.safetensors", checkpoint_of(network, tiny(), TABLE, {"x": 1}))
+    stored = read_checkpoint(tmp_path / "m.safetensors")
+    assert stored.meta.provenance == {"x": 1}
+    for load in (load_baseline, load_encoder):
+        other = build_network(tiny(), TABLE, seed=2)
+        load(other, stored)
+        assert other.preprocess.channel_order == "bgr"
+        key = "trunk.stem.0.conv.weight"
+        assert torch.equal(other.state_dict()[key], network.state_dict()[key])
+        same_classifier = torch.equal(other.classifier.weight, network.classifier.weight)
+        assert same_classifier == (load is load_baseline)
+
+
+def test_provenance_names_versions_seed_and_sources(tiny: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    network = build_network(tiny(), TABLE, seed=1)
+    write_checkpoint(path, checkpoint_of(network, tiny(), TABLE, {}))
+    record = provenance_of(tiny(), Streets(), CPU, {"baseline": read_checkpoint(path)})
+    assert record["torch"] == torch.__version__
+    assert (record["seed"], record["dataset"]) == (3, "streets")
+    assert record["device"] == "cpu, 1 threads"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record["baseline"] == {"sha256": digest, "recipe": "tiny"}
