@@ -1,0 +1,19 @@
+# Training, export and the plan check, without a GPU; add --gpus all and the tensorrt extra for one.
+#   docker build -f export/containers/workstation.Dockerfile -t artoolkit .
+#   docker run --rm -it -v "$PWD":/work artoolkit --help
+FROM python:3.11-slim-bookworm
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/artoolkit
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY artoolkit ./artoolkit
+COPY export ./export
+RUN pip install --no-cache-dir --constraint constraints.txt ".[train,cpu,rtx]"
+
+RUN useradd --create-home artoolkit
+USER artoolkit
+WORKDIR /work
+ENTRYPOINT ["artoolkit"]

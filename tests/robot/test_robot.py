@@ -1,0 +1,180 @@
+"""The robot's programs on a CPU: the camera loop on pictures, the ROS 2 node on faked messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artoolkit.backends import open_runner
+from artoolkit.bundle import open_bundle
+from artoolkit.errors import DataError
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "backends"))
+
+from engine_bundles import tiny_bundle, tiny_target  # noqa: E402  # beside the tests of backends
+
+
+def load(name: str) -> ModuleType:
+    path = ROOT / "export" / "robot" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    return tiny_bundle(tmp_path, tiny_target("cpu")).path
+
+
+def pictures(folder: Path, count: int = 3) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        pixels = rng.integers(0, 256, (48, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+def test_every_picture_of_a_folder_gets_a_label_map_of_its_size(bundle, tmp_path, capsys):
+    loop = load("camera_loop")
+    out = tmp_path / "labels"
+    times = loop.run(bundle, str(pictures(tmp_path / "in")), out=out)
+    assert len(times.latency_ms) == 3 and min(times.latency_ms) > 0
+    assert [p.name for p in sorted(out.iterdir())] == ["000000.png", "000001.png", "000002.png"]
+    with Image.open(out / "000001.png") as labels:
+        assert labels.size == (80, 48)
+    assert "3 frames, 0 dropped; frame to labels: median" in capsys.readouterr().out
+
+
+def test_it_stops_after_so_many_and_says_so_where_there_are_none(bundle, tmp_path, capsys):
+    loop = load("camera_loop")
+    assert len(loop.run(bundle, str(pictures(tmp_path / "in")), most=1).latency_ms) == 1
+    (tmp_path / "empty").mkdir()
+    loop.run(bundle, str(tmp_path / "empty"))
+    assert capsys.readouterr().out.endswith("no frame was seen\n")
+
+
+def test_a_slow_reader_of_a_camera_gets_the_newest_frame_and_the_rest_are_dropped():
+    loop = load("camera_loop")
+    read = threading.Event()
+
+    def camera():
+        for value in range(5):
+            yield np.full((1, 1, 3), value, np.uint8)
+        read.set()
+
+    newest = loop.Newest(camera(), drop=True)
+    assert read.wait(10)
+    values = [int(frame[0, 0, 0]) for _, frame in newest]
+    assert values == [4] and newest.dropped == 4
+
+
+def test_a_camera_that_fails_ends_the_loop_with_its_error():
+    loop = load("camera_loop")
+
+    def camera():
+        yield np.zeros((1, 1, 3), np.uint8)
+        raise DataError("the cable was pulled")
+
+    with pytest.raises(DataError, match="the cable was pulled"):
+        list(loop.Newest(camera(), drop=False))
+
+
+def test_a_camera_that_is_not_there_is_one_line(bundle):
+    pytest.importorskip("cv2")
+    with pytest.raises(DataError, match=r"nowhere\.mp4 cannot be opened"):
+        load("camera_loop").run(bundle, "nowhere.mp4")
+
+
+class FakeNode:
+    def __init__(self, name: str) -> None:
+        self.published, self.errors, self.values = [], [], dict(FakeNode.given)
+
+    def declare_parameter(self, name, default):
+        self.values.setdefault(name, default)
+
+    def get_parameter(self, name):
+        return SimpleNamespace(value=self.values[name])
+
+    def create_publisher(self, kind, topic, depth):
+        return SimpleNamespace(publish=self.published.append)
+
+    def create_subscription(self, kind, topic, callback, quality):
+        self.callback, self.quality = callback, quality
+
+    def get_logger(self):
+        return SimpleNamespace(info=lambda text: None, error=self.errors.append)
+
+    def destroy_node(self):
+        self.destroyed = True
+
+
+@pytest.fixture
+def ros(monkeypatch):
+    """A module of ROS 2 that is enough for the node."""
+
+    def module(name: str, **content) -> None:
+        made = ModuleType(name)
+        made.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, made)
+
+    module("rclpy")
+    module("rclpy.node", Node=FakeNode)
+    module("rclpy.qos", QoSProfile=SimpleNamespace,
+           ReliabilityPolicy=SimpleNamespace(BEST_EFFORT="best effort"))  # fmt: skip
+    module("sensor_msgs")
+    module("sensor_msgs.msg", Image=SimpleNamespace)
+    return load("ros2_node")
+
+
+def image_message(image: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:
+    height, width, _ = image.shape
+    rows = np.zeros((height, width * 3 + padding), np.uint8)
+    rows[:, : width * 3] = image.reshape(height, -1)
+    return SimpleNamespace(
+        header="stamp", height=height, width=width, encoding=encoding, step=rows.shape[1],
+        data=rows.tobytes(),
+    )  # fmt: skip
+
+
+def test_the_node_labels_an_image_of_the_networks_size_as_the_runner_does(ros, bundle):
+    FakeNode.given = {"bundle": str(bundle), "backend": "onnxruntime"}
+    node = ros.Segmenter()
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    node.callback(image_message(image, "rgb8"))
+    node.callback(image_message(image[..., ::-1], "bgr8", padding=5))
+    first, second = node.published
+    with open_runner(open_bundle(bundle)) as runner:
+        expected = runner.infer(image[None])["labels"][0]
+    assert (first.header, first.encoding, first.height, first.width) == ("stamp", "mono8", 32, 64)
+    assert np.array_equal(np.frombuffer(first.data, np.uint8).reshape(32, 64), expected)
+    assert second.data == first.data
+    assert node.quality.depth == 1
+    node.destroy_node()
+    assert node.destroyed
+
+
+def test_the_node_keeps_the_cameras_size_and_reports_an_unknown_encoding(ros, bundle):
+    FakeNode.given = {"bundle": str(bundle)}
+    node = ros.Segmenter()
+    node.callback(image_message(np.zeros((50, 70, 3), np.uint8), "rgb8"))
+    assert (node.published[0].height, node.published[0].width) == (50, 70)
+    node.callback(image_message(np.zeros((50, 70, 3), np.uint8), "yuv422"))
+    assert len(node.published) == 1 and "got yuv422" in node.errors[0]
+
+
+def test_the_node_without_a_bundle_says_how_to_give_one(ros):
+    FakeNode.given = {}
+    with pytest.raises(DataError, match="-p bundle:=BUNDLE"):
+        ros.Segmenter()
