@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from artoolkit.measure.compare import Settings
     from artoolkit.measure.verdict import Verdict
 
+# Of the root mean square of a layer's outputs; float32 against float32 stays far below.
+LAYER_ERROR = 1e-3
+
 
 @click.command()
 @click.argument("baseline", type=click.Path(path_type=Path, exists=True))
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
+@click.option("--layers", is_flag=True, help="Also name the layers whose outputs differ the most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(
     *,
@@ -49,6 +53,7 @@ def command(
     split: str,
     out: Path | None,
     inputs: Path | None,
+    layers: bool,
     as_json: bool,
     **measuring: Any,
 ) -> None:
@@ -72,6 +77,8 @@ def command(
     else:
         title = f"{verdict.candidate.name} against {verdict.baseline.name}"
         show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
+    if layers:
+        _show_layers(baseline, candidate, inputs)
     sys.exit(verdict.exit_code)
 
 
@@ -125,3 +132,31 @@ def _write(out: Path, verdict: Verdict, records: dict[str, Any]) -> None:
 
     for name, record in (*records.items(), ("verdict.json", verdict)):
         write_atomically(out / name, record.to_bytes())
+
+
+def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) -> None:
+    """Relative errors of the layers that both files name alike, on one batch of images."""
+    from contextlib import closing
+
+    from artoolkit.backends.feeds import open_feeds
+    from artoolkit.bundle import BASELINE, MODEL
+    from artoolkit.deploy.parity import first_difference, largest_errors, layer_errors
+    from artoolkit.measure.opening import feeds_for, read_feeds
+
+    newer = candidate or baseline
+    older = baseline if candidate else baseline / BASELINE
+    models = [path if path.suffix == ".onnx" else path / MODEL for path in (older, newer)]
+    with closing(open_feeds(models[0])) as runner:
+        if newer.suffix != ".onnx":
+            images = feeds_for(newer, runner.spec)
+        else:
+            feeds = read_feeds(inputs, runner.spec) if inputs else feeds_for(newer, runner.spec)
+            (images, *_) = feeds.values()
+    errors = layer_errors(models[0], models[1], images)
+    first = first_difference(errors, relative=LAYER_ERROR)
+    if first is None:
+        click.echo(f"no layer differs by more than {LAYER_ERROR:g} of its size", err=True)
+        return
+    click.echo(f"first layer that differs: {first.layer} ({first.operator})", err=True)
+    for error in largest_errors(errors):
+        click.echo(f"  {error.relative:.3g}  {error.layer} ({error.operator})", err=True)

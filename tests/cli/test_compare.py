@@ -43,6 +43,15 @@ def test_a_broken_candidate_fails_with_code_one(
     assert values["meaning"].startswith("The candidate is not an equal replacement: graph")
 
 
+def test_the_layers_that_differ_are_named(tmp_path: Path) -> None:
+    a, b = write_tiny(tmp_path / "a.onnx"), write_tiny(tmp_path / "b.onnx", seed=1)
+    result = CliRunner().invoke(main, ["compare", str(a), str(b), *QUICK, "--layers"])
+    assert "first layer that differs" in result.stderr
+    assert "(Conv)" in result.stderr
+    same = CliRunner().invoke(main, ["compare", str(a), str(a), *QUICK, "--layers"])
+    assert "no layer differs by more than 0.001" in same.stderr
+
+
 def test_one_bundle_is_compared_with_the_baseline_it_carries(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
