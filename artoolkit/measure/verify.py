@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artoolkit.backends import open_runner
 from artoolkit.backends.sidecar import engine_problems
@@ -33,7 +34,7 @@ def check_files(path: Path) -> Check:
     return Check(name="files", result="PASS", summary="every file has the hash it was sealed with")
 
 
-def agreement(predicted: np.ndarray, expected: np.ndarray) -> float:  # type: ignore[type-arg]
+def agreement(predicted: NDArray[np.uint8], expected: NDArray[np.uint8]) -> float:
     """Share of pixels with the same label in [0, 1], pixels that are expected void left out."""
     known = expected != VOID
     return float((predicted[known] == expected[known]).mean())
