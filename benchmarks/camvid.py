@@ -23,8 +23,8 @@ EVIDENCE = ("verdict", "latency", "memory-baseline", "memory-candidate",
             "quality-baseline", "quality-candidate")  # fmt: skip
 
 
-def steps(runs: Path, data_root: str) -> list[Step]:
-    """The commands, in order."""
+def steps(runs: Path, data_root: str, changes: tuple[str, ...]) -> list[Step]:
+    """The commands, in order; `changes` are put over the baseline's recipe."""
     data = ("--dataset", "camvid", "--data-root", data_root)
     folders = {arm: runs / arm for arm in ("baseline", "ar", "control")}
     checkpoints = {arm: str(folder / "model.safetensors") for arm, folder in folders.items()}
@@ -33,10 +33,12 @@ def steps(runs: Path, data_root: str) -> list[Step]:
     def training(arm: str, why: str, *arguments: str) -> Step:
         return Step(arm, why, (*arguments, "--out", str(folders[arm])), run=folders[arm])
 
+    overrides = [part for change in changes for part in ("--set", change)]
+    baseline = ("train", "--recipe", "camvid", *overrides)
     export = ("export", checkpoints["ar"], "--baseline", checkpoints["baseline"], *data)
     evaluate = ("evaluate", checkpoints["control"], *data)
     return [
-        training("baseline", "Train the baseline", "train", "--recipe", "camvid", *data),
+        training("baseline", "Train the baseline", *baseline, *data),
         training("control", "Fine-tune without the loss", *finetune, "--control"),
         training("ar", "Fine-tune with affinity regression", *finetune, *AR),
         Step("evaluate", "Control", (*evaluate, "--out", str(runs / "quality-control.json"))),
@@ -68,13 +70,14 @@ def collected(runs: Path) -> dict[str, Any]:
 @click.command()
 @click.option("--data-root", required=True, help="Folder of CamVid.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/camvid"))
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="As in train.")
 @click.option("--machine", default="x86-2core", show_default=True, help="Kind of machine.")
-def main(*, data_root: str, runs: Path, machine: str) -> None:
+def main(*, data_root: str, runs: Path, changes: tuple[str, ...], machine: str) -> None:
     """Train, fine-tune, export and judge on CamVid, and write the result file."""
-    for step in steps(runs, data_root):
+    for step in steps(runs, data_root, changes):
         carry_out(step, runs / ".finished" / step.name)
     recipes = {arm: (runs / arm / "recipe.toml").read_text() for arm in ("baseline", "ar")}
-    settings = {"recipes": recipes, "imgsz": IMGSZ, "ar": AR}
+    settings = {"recipes": recipes, "changes": changes, "imgsz": IMGSZ, "ar": AR}
     click.echo(write_result("camvid", machine=machine, device="cpu", settings=settings,
                             raw=collected(runs)))  # fmt: skip
 

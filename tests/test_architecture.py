@@ -16,7 +16,7 @@ LAYERS = (
     {"data"},
     {"networks", "losses", "backends"},
     {"training", "deploy", "measure"},
-    {"report", "cli"},
+    {"report", "cli", "__main__"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Vendor libraries, and the only modules that may name them.
