@@ -7,7 +7,7 @@ command that installs it. Raw measurements are written beside the verdict and na
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,26 +222,26 @@ def _plan(pair: _Pair, required: bool) -> Check:
                 *models, folder=Path(folder), device=pair.device, required=required
             )
     if pair.backend == "tensorrt-rtx":
-        return rtx_plan(pair.baseline, pair.candidate, required=required)
+        return rtx_plan("plan", pair, required)
     reason = f"{pair.backend} engines are not compared layer by layer yet"
     return unavailable("plan", reason, required=required)
 
 
-def rtx_plan(baseline: Bundle, candidate: Bundle, *, required: bool) -> Check:
+def rtx_plan(name: str, pair: _Pair, required: bool) -> Check:
     """The program bytes of TensorRT for RTX, compared ahead of time, without a GPU."""
     from artoolkit.backends.engine_options import PORTABLE
     from artoolkit.backends.plan import plan_check
 
-    target = candidate.manifest.target
+    pair.report("compiled programs (TensorRT-RTX)", 0.0)
     found = plan_check(
-        baseline.model,
-        candidate.model,
-        trained=baseline.manifest.trained,
-        compute_capabilities=target.compute_capabilities or (PORTABLE,),
-        precision=target.precision,
+        pair.baseline.model,
+        pair.candidate.model,
+        trained=pair.baseline.manifest.trained,
+        compute_capabilities=pair.target.compute_capabilities or (PORTABLE,),
+        precision=pair.target.precision,
     )
     return Check(
-        name="plan",
+        name=name,
         result=found.result,
         summary=found.summary,
         numbers=found.model_dump(mode="json"),
@@ -278,6 +278,18 @@ _CHECKS: dict[str, Callable[[_Pair, bool], Check]] = {
 }
 
 
+# What a GPU would run is a question of its own wherever the target runs something else.
+RTX_PLAN = "plan (TensorRT-RTX)"
+
+
+def _checks_for(pair: _Pair) -> Iterator[tuple[str, Callable[[_Pair, bool], Check]]]:
+    """The checks in order; on ONNX Runtime the engine that RTX would build is compared too."""
+    for name, check in _CHECKS.items():
+        yield name, check
+        if name == "plan" and pair.backend == "onnxruntime":
+            yield RTX_PLAN, lambda pair, required: rtx_plan(RTX_PLAN, pair, required)
+
+
 def compare_bundles(candidate: Bundle, baseline: Bundle, settings: Settings) -> Verdict:
     """Runs every check and writes verdict and raw measurements into the candidate's evidence.
 
@@ -298,7 +310,7 @@ def verdict_of(
     _same_kind(candidate, baseline)
     pair = _Pair(baseline, candidate, settings)
     checks = []
-    for index, (name, check) in enumerate(_CHECKS.items()):
+    for index, (name, check) in enumerate(_checks_for(pair)):
         pair.report(name, index / len(_CHECKS))
         required = name in pair.target.required
         checks.append(attempt(name, required, lambda c=check, r=required: c(pair, r)))  # type: ignore[misc]

@@ -19,6 +19,7 @@ from artoolkit.cli import run
 from artoolkit.data import open_dataset
 from artoolkit.measure.records import read_record
 from artoolkit.measure.verdict import Verdict
+from artoolkit.optional import is_installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("journey")]
 
@@ -39,9 +40,12 @@ def test_the_verdict_is_one_of_three_and_its_exit_code_fits(journey: Journey) ->
     assert verdict.exit_code == journey.exit_code
     answers = {check.name: check.result for check in verdict.checks}
     assert list(answers) == [
-        "graph", "training-only parts", "plan", "memory", "latency", "outputs", "accuracy"
+        "graph", "training-only parts", "plan", "plan (TensorRT-RTX)", "memory", "latency",
+        "outputs", "accuracy",
     ]  # fmt: skip
-    for name in ("graph", "training-only parts", "memory", "outputs"):
+    rtx = "PASS" if is_installed("tensorrt_rtx") else "UNAVAILABLE"
+    assert answers["plan (TensorRT-RTX)"] == rtx
+    for name in ("graph", "training-only parts", "plan", "memory", "outputs"):
         assert answers[name] == "PASS", next(c.summary for c in verdict.checks if c.name == name)
 
 
