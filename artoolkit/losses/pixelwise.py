@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from artoolkit.losses.precision import accumulation_dtype, full_precision
-from artoolkit.losses.reading import own_class, reading
+from artoolkit.losses.reading import Reading, own_class, reading
 from artoolkit.losses.sampling import Points, add_points, read_points
 
 
@@ -71,11 +71,12 @@ def _forward(
         read = reading(scores, label_hw, stride=1, align_corners=align_corners)
         for image, label, loss, total in zip(scores, labels, losses, normaliser, strict=True):
             opened = read.open(image)
+            void, own = own_class(label, scores.shape[1], ignore_index)
             for i, block in enumerate(read.blocks):
                 values = read.read(opened, i)
-                void, own = own_class(label[block], scores.shape[1], ignore_index)
-                total[block] = _log_sum_exp(values)
-                loss[block] = (total[block] - values.gather(0, own)[0]).masked_fill_(void, 0)
+                _log_sum_exp(values, out=total[block])
+                torch.gather(values, 0, own[:, block], out=loss[None, block])
+            torch.sub(total, loss, out=loss).masked_fill_(void, 0)
         at_points = read_points(
             scores, Points(rows, cols), label_hw=label_hw, align_corners=align_corners
         )
@@ -108,13 +109,8 @@ def _backward(
             read = reading(scores, label_hw, stride=1, align_corners=align_corners)
             per_image = zip(scores, labels, normaliser, grad_losses, gradient, strict=True)
             for image, label, total, weight, out in per_image:
-                opened, sink = read.open(image), read.open_gradient(out)
-                for i, block in enumerate(read.blocks):
-                    void, own = own_class(label[block], scores.shape[1], ignore_index)
-                    share = weight[block].masked_fill(void, 0)
-                    shares = _scaled_probabilities(read.read(opened, i), total[block], share)
-                    read.add(sink, i, shares.scatter_add_(0, own, -share[None]))
-                read.close_gradient(sink, out)
+                void, own = own_class(label, scores.shape[1], ignore_index)
+                _pull_back(read, image, own, total, weight.masked_fill(void, 0), out)
         if grad_points is not None:
             points = Points(rows, cols)
             add_points(
@@ -123,20 +119,28 @@ def _backward(
     return gradient
 
 
-def _log_sum_exp(values: Tensor) -> Tensor:
+def _pull_back(
+    read: Reading, image: Tensor, own: Tensor, total: Tensor, weight: Tensor, out: Tensor
+) -> None:
+    """Leaves the gradient of sum(weight * losses) with respect to one image's scores in `out`."""
+    opened, sink = read.open(image), read.open_gradient(out)
+    removed = weight.neg()[None]
+    safe = _is_safe(total)
+    scale = weight * total.neg().exp_() if safe else weight
+    for i, block in enumerate(read.blocks):
+        values = read.read(opened, i)
+        shares = values.exp() if safe else (values - total[block]).exp_()
+        shares.mul_(scale[block]).scatter_add_(0, own[:, block], removed[:, block])
+        read.add(sink, i, shares)
+    read.close_gradient(sink, out)
+
+
+def _log_sum_exp(values: Tensor, *, out: Tensor) -> None:
     """Over the classes: C x R x W -> R x W."""
-    total = values.exp().sum(0).log_()
-    if _is_safe(total):
-        return total
-    largest = values.amax(0)
-    return (values - largest).exp_().sum(0).log_().add_(largest)
-
-
-def _scaled_probabilities(values: Tensor, normaliser: Tensor, scale: Tensor) -> Tensor:
-    """exp(values - normaliser) * scale, C x R x W."""
-    if _is_safe(normaliser):
-        return values.exp().mul_(normaliser.neg().exp_().mul_(scale))
-    return (values - normaliser).exp_().mul_(scale)
+    torch.sum(values.exp(), 0, out=out).log_()
+    if not _is_safe(out):
+        largest = values.amax(0)
+        torch.sum((values - largest).exp_(), 0, out=out).log_().add_(largest)
 
 
 def _is_safe(normaliser: Tensor) -> bool:

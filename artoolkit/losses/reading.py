@@ -20,11 +20,12 @@ from torch import Tensor
 from artoolkit.losses.precision import accumulation_dtype
 from artoolkit.losses.sampling import Taps, axis_taps, strided
 
-# A block and its temporaries stay in a core's second-level cache; a GPU wants few, large kernels.
-BLOCK_BYTES = {"cpu": 1 << 20}
+# Small enough for a processor's caches, large enough that its loop costs little; a GPU wants few,
+# large kernels.
+BLOCK_BYTES = {"cpu": 1 << 21}
 BLOCK_BYTES_ELSEWHERE = 1 << 26
 # Narrow enough that the dense matrix of a band of columns is mostly taps, wide enough for BLAS.
-BAND_COLUMNS = 64
+BAND_COLUMNS = 128
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Reading(ABC):
 
     Forwards: `opened = reading.open(scores)`, then `reading.read(opened, i)` -> C x R x c for each
     block. Backwards: `opened = reading.open_gradient(out)`, `reading.add(opened, i, block)`, then
-    `reading.close_gradient(opened, out)`, which leaves the gradient in `out`.
+    `reading.close_gradient(opened, out)`, which leaves the gradient in `out`. One image is open
+    at a time.
     """
 
     def __init__(self, scores: Tensor, label_hw: tuple[int, int], *, stride: int) -> None:
@@ -135,6 +137,9 @@ class _Bilinear(Reading):
         self, scores: Tensor, label_hw: tuple[int, int], *, stride: int, align_corners: bool
     ) -> None:
         super().__init__(scores, label_hw, stride=stride)
+        # Shared by all images, as one is open at a time: fresh memory costs more than the sums.
+        self._wide: Tensor | None = None
+        self._gradient: Tensor | None = None
         score_hw = (scores.shape[2], scores.shape[3])
         columns = _slices(len(self.cols), BAND_COLUMNS)
         self.row_bands, self.col_bands = (
@@ -152,21 +157,25 @@ class _Bilinear(Reading):
 
     def open(self, scores: Tensor) -> Tensor:
         scores = scores.to(self.dtype)
-        wide = scores.new_empty(*scores.shape[:2], len(self.cols))
+        if self._wide is None:
+            self._wide = scores.new_empty(*scores.shape[:2], len(self.cols))
         for band in self.col_bands:
-            wide[..., band.outputs] = scores[..., band.inputs] @ band.weights.T
-        return wide
+            self._wide[..., band.outputs] = scores[..., band.inputs] @ band.weights.T
+        return self._wide
 
     def read(self, opened: Tensor, index: int) -> Tensor:
         band = self.row_bands[index]
         return band.weights @ opened[:, band.inputs]
 
     def open_gradient(self, out: Tensor) -> Tensor:
-        return out.new_zeros(*out.shape[:2], len(self.cols), dtype=self.dtype)
+        if self._gradient is None:
+            self._gradient = out.new_empty(*out.shape[:2], len(self.cols), dtype=self.dtype)
+        return self._gradient.zero_()
 
     def add(self, opened: Tensor, index: int, gradient: Tensor) -> None:
         band = self.row_bands[index]
-        opened[:, band.inputs] += band.weights.T @ gradient
+        weights = band.weights.T.expand(len(gradient), -1, -1)
+        opened[:, band.inputs].baddbmm_(weights, gradient)
 
     def close_gradient(self, opened: Tensor, out: Tensor) -> None:
         total = torch.zeros_like(out, dtype=self.dtype)

@@ -1,0 +1,292 @@
+"""What the training loss costs, beside plain cross-entropy, forwards and backwards.
+
+    python benchmarks/loss_cost.py --machine x86-2core
+
+Every time is a ratio to `torch.nn.functional.cross_entropy` on upsampled scores, measured just
+before it in the same process; the ratio of a row is the median over repetitions. Memory is the peak
+of the process above its level before, in score maps of B x C x H x W float32, the gradient of the
+input included. Random scores at a quarter of the label's size and their upsampling; labels in
+patches, a tenth of them void. `--shape 1x19x64x128 --repetitions 1` to try it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import torch.nn.functional as F
+from loss_cost_table import table
+from result_file import write_result
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from artoolkit.losses import Objective, affinity_regression
+
+VOID = 255
+STRIDE = 4
+# The public packages that have one of the usual alternatives, and what imports it.
+ALTERNATIVES = {"lovasz": "kornia"}
+UNAVAILABLE = {
+    "rmi": "no package on the index provides it",
+    "aaf": "no package on the index provides it",
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Scores at a quarter of the label's size, the same upsampled, and labels."""
+
+    low: Tensor
+    full: Tensor
+    labels: Tensor
+
+    @property
+    def map_bytes(self) -> int:
+        return self.full.numel() * self.full.element_size()
+
+
+Row = Callable[[Scene], None]
+
+
+def make_scene(shape: tuple[int, int, int, int], seed: int) -> Scene:
+    batch, classes, height, width = shape
+    generator = torch.Generator().manual_seed(seed)
+    low = 3 * torch.randn(batch, classes, height // 4, width // 4, generator=generator)
+    ids = torch.randint(0, classes, (batch, 1, height // 16, width // 16), generator=generator)
+    labels = F.interpolate(ids.float(), size=(height, width)).squeeze(1).long()
+    labels[:, : height // 10] = VOID
+    return Scene(low, _upsampled(low, labels), labels)
+
+
+def _upsampled(scores: Tensor, labels: Tensor) -> Tensor:
+    size = (labels.shape[1], labels.shape[2])
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
+
+def cross_entropy(scene: Scene) -> None:
+    scores = scene.full.detach().requires_grad_()
+    F.cross_entropy(scores, scene.labels, ignore_index=VOID).backward()
+
+
+def upsampling_and_cross_entropy(scene: Scene) -> None:
+    scores = scene.low.detach().requires_grad_()
+    full = _upsampled(scores, scene.labels)
+    F.cross_entropy(full, scene.labels, ignore_index=VOID).backward()
+
+
+def two_branches(size: str, **options: Any) -> Row:
+    """Cross-entropy and AR side by side, as without the fused node."""
+
+    def run(scene: Scene) -> None:
+        scores = getattr(scene, size).detach().requires_grad_()
+        full = scores if size == "full" else _upsampled(scores, scene.labels)
+        loss = F.cross_entropy(full, scene.labels, ignore_index=VOID)
+        affinity = affinity_regression(scores, scene.labels, align_corners=False, **options)
+        (loss + 0.1 * affinity).backward()
+
+    return run
+
+
+def fused(size: str, **options: Any) -> Row:
+    """The objective of artoolkit: cross-entropy and AR in one node."""
+    objective = Objective(align_corners=False, **options)
+
+    def run(scene: Scene) -> None:
+        scores = getattr(scene, size).detach().requires_grad_()
+        objective.total(objective({"main": scores}, scene.labels)).backward()
+
+    return run
+
+
+def affinity(size: str, **options: Any) -> Row:
+    """AR alone."""
+
+    def run(scene: Scene) -> None:
+        scores = getattr(scene, size).detach().requires_grad_()
+        affinity_regression(scores, scene.labels, align_corners=False, **options).backward()
+
+    return run
+
+
+def lovasz(scene: Scene) -> None:
+    """Lovasz-softmax of kornia, which has no void: void pixels are given class 0."""
+    from kornia.losses import lovasz_softmax_loss
+
+    scores = scene.full.detach().requires_grad_()
+    lovasz_softmax_loss(scores, scene.labels.masked_fill(scene.labels == VOID, 0)).backward()
+
+
+def rows(installed: dict[str, str]) -> dict[str, Row]:
+    """By name: what is timed."""
+    found: dict[str, Row] = {
+        "cross-entropy": cross_entropy,
+        "fused, upsampled scores": fused("full"),
+        "fused, 1/4 scores": fused("low"),
+        "two branches, upsampled scores": two_branches("full"),
+        "two branches, 1/4 scores": two_branches("low"),
+        "upsampling and cross-entropy": upsampling_and_cross_entropy,
+        "AR alone, four taps": affinity("low"),
+        "AR alone, upsampled scores": affinity("full"),
+        f"AR alone, all, stride {STRIDE}": affinity("low", grid="all", stride=STRIDE),
+        "AR alone, all, stride 1": affinity("low", grid="all", stride=1),
+        "fused, 1/4 scores, grid all": fused("low", grid="all", stride=STRIDE),
+    }
+    if "kornia" in installed:
+        found["Lovasz (kornia)"] = lovasz
+    return found
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def timed(row: Row, scene: Scene) -> dict[str, float]:
+    """Seconds on the clock and of the processor."""
+    gc.collect()
+    cpu, start = time.process_time(), time.perf_counter()
+    row(scene)
+    return {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
+
+
+def extra_maps(row: Row, scene: Scene) -> float | None:
+    """Peak memory of one run above the level before, in score maps; None where it is not known."""
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    gc.collect()
+    # Freed blocks that the allocator kept would hide what is allocated again.
+    ctypes.CDLL(None).malloc_trim(0)
+    reset.write_text("5")
+    before = _status_bytes("VmRSS")
+    row(scene)
+    return (_status_bytes("VmHWM") - before) / scene.map_bytes
+
+
+def _status_bytes(key: str) -> int:
+    found = re.search(rf"^{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found, f"no {key} in /proc/self/status"
+    return int(found[1]) * 1024
+
+
+def measure(
+    scene: Scene, chosen: dict[str, Row], repetitions: int, advance: Callable[[str], None]
+) -> dict[str, Any]:
+    """Each row right after a run of cross-entropy, all rows in turn, `repetitions` times."""
+    memory = {}
+    for name, row in chosen.items():
+        advance(f"memory of {name}")
+        row(scene)
+        memory[name] = extra_maps(row, scene)
+    samples: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
+    for _ in range(repetitions):
+        for name, row in chosen.items():
+            advance(name)
+            samples[name].append(
+                {"cross_entropy": timed(cross_entropy, scene), "row": timed(row, scene)}
+            )
+    return {"extra_maps": memory, "samples": samples}
+
+
+def parse_shape(text: str) -> tuple[int, int, int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)", text)
+    if not found:
+        raise click.BadParameter(f"got {text}; expected BxCxHxW, such as 2x19x1024x2048")
+    batch, classes, height, width = map(int, found.groups())
+    if height % 16 or width % 16 or not batch * classes * height * width:
+        raise click.BadParameter(f"got {text}; height and width must be multiples of 16")
+    return batch, classes, height, width
+
+
+def alternatives() -> dict[str, str]:
+    """Installed packages with an alternative loss, and their versions."""
+    return {
+        package: metadata.version(package)
+        for package in ALTERNATIVES.values()
+        if find_spec(package) is not None
+    }
+
+
+@click.command()
+@click.option(
+    "--machine", required=True, help="A kind of machine, such as x86-2core; no host name."
+)
+@click.option("--shape", "shapes", multiple=True, default=("1x19x256x512", "2x19x1024x2048"))
+@click.option("--threads", "thread_counts", default="1,2", show_default=True)
+@click.option("--repetitions", default=9, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--save/--no-save", default=True, help="Write the result file.")
+def main(
+    *,
+    machine: str,
+    shapes: tuple[str, ...],
+    thread_counts: str,
+    repetitions: int,
+    seed: int,
+    save: bool,
+) -> None:
+    """Time and memory of the loss terms beside cross-entropy; see the top of this file."""
+    console = Console()
+    installed = alternatives()
+    chosen = rows(installed)
+    counts = [int(count) for count in thread_counts.split(",")]
+    settings: dict[str, Any] = {
+        "shapes": list(shapes),
+        "threads": counts,
+        "repetitions": repetitions,
+        "seed": seed,
+        "dtype": "float32",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "alternatives": installed,
+        "unavailable": UNAVAILABLE
+        | {
+            name: f"{package} is not installed"
+            for name, package in ALTERNATIVES.items()
+            if package not in installed
+        },
+        "load_average_before": os.getloadavg(),
+    }
+    runs = []
+    with Progress(console=console) as progress:
+        steps = len(shapes) * len(counts) * len(chosen) * (repetitions + 1)
+        task = progress.add_task("", total=steps)
+
+        def advance(name: str) -> None:
+            progress.update(task, advance=1, description=name)
+
+        for shape in shapes:
+            scene = make_scene(parse_shape(shape), seed)
+            for count in counts:
+                with threads(count):
+                    measured = measure(scene, chosen, repetitions, advance)
+                runs.append({"shape": shape, "threads": count, **measured})
+    settings["load_average_after"] = os.getloadavg()
+    for line in table({"raw": {"runs": runs}}):
+        console.print(line, markup=False, highlight=False)
+    if save:
+        path = write_result(
+            "loss-cost", machine=machine, device="cpu", settings=settings, raw={"runs": runs}
+        )
+        console.print(f"written: {path.name}")
+
+
+if __name__ == "__main__":
+    main()
