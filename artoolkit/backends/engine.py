@@ -17,6 +17,7 @@ from artoolkit import __version__
 from artoolkit.backends.cuda_memory import Gpu, open_cuda
 from artoolkit.backends.engine_build import BuiltPlan, Progress
 from artoolkit.backends.engine_library import (
+    RTX_CAPABILITIES,
     check_range,
     library_name,
     machine,
@@ -52,7 +53,9 @@ def options_for(target: Target, **changes: Any) -> BuildOptions:
     asked = {key: value for key, value in changes.items() if value is not None}
     library = asked.pop("library", None) or library_name(target)
     if library == "tensorrt-rtx" and "compute_capabilities" not in asked:
-        asked["compute_capabilities"] = target.compute_capabilities
+        # A GPU that RTX does not list gets a portable plan, which RTX itself judges when loading.
+        listed = tuple(c for c in target.compute_capabilities if c in RTX_CAPABILITIES)
+        asked["compute_capabilities"] = listed
     return build_options(library=library, precision=target.precision, device=target.device, **asked)
 
 

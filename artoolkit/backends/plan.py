@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends.engine_build import BuiltPlan
+from artoolkit.backends.engine_library import RTX_CAPABILITIES
 from artoolkit.backends.engine_options import PORTABLE, BuildOptions, build_options
 from artoolkit.backends.engine_process import build_in_process
 from artoolkit.backends.plan_program import first_difference, program_operations
@@ -84,8 +85,9 @@ def plan_check(
     """Compare the compiled programs of two ONNX files, weights aside.
 
     `trained` names the initialisers that are trained parameters. Each of `compute_capabilities`
-    ("86", "89", "120", "portable") is checked by itself. Needs no GPU; where tensorrt_rtx or onnx
-    is missing the result is UNAVAILABLE with the command that installs it.
+    ("86", "89", "120", "portable") is checked by itself; one that RTX does not list is checked as
+    portable, which is how it would be built. Needs no GPU; where tensorrt_rtx or onnx is missing
+    the result is UNAVAILABLE with the command that installs it.
     """
     if missing := [name for name in ("tensorrt_rtx", "onnx") if not is_installed(name)]:
         need = f"needs {missing[0]}, which is not installed. Install it: {INSTALL[missing[0]]}"
@@ -96,7 +98,7 @@ def plan_check(
         return PlanCheck(result="UNAVAILABLE", summary=str(error))
     weights = trained_weights(baseline_onnx, trained)
     programs = []
-    for capability in compute_capabilities:
+    for capability in dict.fromkeys(map(_known, compute_capabilities)):
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
             check = _Comparison(Path(folder), capability, precision, progress)
             programs.append(check.compare(baseline_onnx, candidate_onnx, trained, weights))
@@ -194,6 +196,11 @@ class _Comparison:
             return np.zeros(0, np.bool_)
         mask: NDArray[np.bool_] = np.frombuffer(plan, np.uint8) != np.frombuffer(other, np.uint8)
         return mask
+
+
+def _known(capability: str) -> str:
+    names = capability.replace("sm", "").split("-")
+    return capability if set(names) <= set(RTX_CAPABILITIES) else PORTABLE
 
 
 def _options(capability: str, precision: Precision) -> BuildOptions:

@@ -95,6 +95,8 @@ def test_options_come_from_the_target_unless_asked_for():
     assert options.compute_capabilities == ("89",)
     assert options_for(target, compute_capabilities=()).capabilities_label == "portable"
     assert options_for(target, library="tensorrt").compute_capabilities == ()
+    unlisted = tiny_target("rtx-40", compute_capabilities=("90",))
+    assert options_for(unlisted).capabilities_label == "portable"
     with pytest.raises(UsageError, match="target cpu runs on onnxruntime, which needs no engine"):
         options_for(tiny_target("cpu"))
 

@@ -141,6 +141,12 @@ def test_each_build_gets_a_process_of_its_own_and_progress_is_reported(baseline,
     assert {label.split()[0] for label in seen} == {"baseline", "candidate", "flipped"}
 
 
+def test_a_capability_that_rtx_does_not_list_is_checked_as_portable():
+    assert [plan._known(c) for c in ("86", "sm86-sm89", "87", "portable")] == [
+        "86", "sm86-sm89", "portable", "portable"
+    ]  # fmt: skip
+
+
 @rtx
 def test_refusing_to_go_on_stops_the_check(baseline):
     with pytest.raises(KeyboardInterrupt):

@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from engine_bundles import tiny_bundle, tiny_target
 from PIL import Image
 
 from artoolkit.backends import open_runner
@@ -17,9 +18,6 @@ from artoolkit.bundle import open_bundle
 from artoolkit.errors import DataError
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "backends"))
-
-from engine_bundles import tiny_bundle, tiny_target  # noqa: E402  # beside the tests of backends
 
 
 def load(name: str) -> ModuleType:
