@@ -18,8 +18,6 @@ from artoolkit.errors import ArtoolkitError, RecipeError
 from artoolkit.measure.records import read_record
 from artoolkit.optional import is_installed
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "backends"))
-
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
