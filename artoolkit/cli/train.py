@@ -93,8 +93,8 @@ def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -
     """Runs with a progress bar, prints the result, and says how to go on where it stopped."""
     from rich.console import Console
 
-    from artoolkit.training.history import has_tensorboard
     from artoolkit.training.display import ProgressBar
+    from artoolkit.training.history import has_tensorboard
     from artoolkit.training.state import STATE
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
