@@ -21,7 +21,7 @@ def table(result: dict[str, Any]) -> list[str]:
         + " |",
         "|---" * (len(runs) + 1) + "|",
     ]
-    for name in runs[0]["samples"]:
+    for name in dict.fromkeys(name for run in runs for name in run["samples"]):
         cells = [_cell(run, name) for run in runs]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
@@ -32,6 +32,8 @@ def _threads(count: int) -> str:
 
 
 def _cell(run: dict[str, Any], name: str) -> str:
+    if name not in run["samples"]:
+        return "-"
     maps = run["extra_maps"][name]
     memory = "" if maps is None else f" ({maps:.2f})"
     return f"{ratio(run['samples'][name]):.2f}{memory}"
