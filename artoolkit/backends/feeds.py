@@ -11,17 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from artoolkit.backends.onnxruntime import (
-    PURPOSE,
-    _fallback,
-    _one_line,
-    _options,
-    _provider,
-    _settings,
-    _tensor,
-)
+from artoolkit.backends.onnx_session import one_line, open_session, tensor_spec
 from artoolkit.errors import BackendError
-from artoolkit.optional import require
 from artoolkit.spec import RunnerSpec
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -37,7 +28,7 @@ class FeedRunner:
     def infer(self, batch: Feeds, /) -> dict[str, NDArray[Any]]:
         if self._session is None:
             raise BackendError("this onnxruntime runner was closed", hint="Open another.")
-        with _one_line("ONNX Runtime could not run the graph"):
+        with one_line("ONNX Runtime could not run the graph"):
             values = self._session.run(self._names, dict(batch))
         return dict(zip(self._names, values, strict=True))
 
@@ -50,24 +41,12 @@ def open_feeds(model: Path, *, device: str = "cpu", threads: int | None = None) 
 
     Raises `BackendError` if the file or the device cannot be had, or a shape is not static.
     """
-    runtime = require("onnxruntime", PURPOSE)
-    provider, index = _provider(runtime, device)
-    options = _options(runtime, threads)
-    if not model.is_file():
-        raise BackendError(f"no ONNX file at {model}", hint="Check the path.")
-    with _one_line(f"ONNX Runtime cannot open {model}"):
-        session = runtime.InferenceSession(
-            str(model),
-            options,
-            providers=[(provider, {"device_id": index} if index else {}), *_fallback(provider)],
-        )
-    if provider not in session.get_providers():
-        raise BackendError(f"ONNX Runtime cannot use {device} here", hint="See: artoolkit doctor")
+    opened = open_session(model, device=device, threads=threads)
     spec = RunnerSpec(
         backend="onnxruntime",
         device=device,
-        inputs=tuple(map(_tensor, session.get_inputs())),
-        outputs=tuple(map(_tensor, session.get_outputs())),
-        settings=_settings(runtime, session, options),
+        inputs=tuple(map(tensor_spec, opened.session.get_inputs())),
+        outputs=tuple(map(tensor_spec, opened.session.get_outputs())),
+        settings=opened.settings,
     )
-    return FeedRunner(session, spec)
+    return FeedRunner(opened.session, spec)

@@ -1,0 +1,163 @@
+"""Sessions of ONNX Runtime: devices, options, the settings in effect, failures in one line.
+
+Shared by the runners of bundles (`onnxruntime.py`) and of any other ONNX file (`feeds.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artoolkit.errors import BackendError
+from artoolkit.optional import require
+from artoolkit.spec import TensorSpec
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open `onnxruntime.InferenceSession` and the settings that are really in effect."""
+
+    session: Any
+    settings: dict[str, Any]
+
+
+def open_session(
+    model: Path,
+    *,
+    content: bytes | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    optimised: Path | None = None,
+) -> Session:
+    """Open `model`, or `content` in its place, on `device`: cpu, 0, cuda:0 or tensorrt:0.
+
+    `threads`: of one operator on the CPU (default: every core this process may use). `optimised`:
+    where the graph that really runs is written. Raises `BackendError` if the file or the device
+    cannot be had; a device that ONNX Runtime would silently replace by the CPU is an error too.
+    """
+    runtime = require("onnxruntime", "running an ONNX file")
+    provider, index = _provider(runtime, device)
+    if not model.is_file():
+        raise BackendError(f"no ONNX file at {model}", hint="Check the path.")
+    options = _options(runtime, threads)
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+    with one_line(f"ONNX Runtime cannot open {model}"):
+        session = runtime.InferenceSession(
+            content or str(model),
+            options,
+            providers=[(provider, {"device_id": index} if index else {}), *_fallback(provider)],
+        )
+    if provider not in session.get_providers():
+        raise BackendError(
+            f"ONNX Runtime cannot use {device} here",
+            got=", ".join(session.get_providers()),
+            expected=provider,
+            hint="See: artoolkit doctor",
+        )
+    return Session(session, _settings(runtime, session, options))
+
+
+def tensor_spec(value: Any) -> TensorSpec:
+    """A session's input or output; `BackendError` if a size of it is not fixed."""
+    if not all(isinstance(size, int) for size in value.shape):
+        raise BackendError(
+            f"{value.name} has no static shape",
+            got=list(value.shape),
+            hint="Export the graph with fixed sizes.",
+        )
+    return TensorSpec(
+        name=value.name, dtype=_DTYPES.get(value.type, value.type), shape=tuple(value.shape)
+    )
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """ONNX Runtime raises a class per status code, none of them public: all are its failure."""
+    try:
+        yield
+    except Exception as error:
+        raise BackendError(what, got=first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or the name of its class."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _options(runtime: Any, threads: int | None) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or _usable_cores()
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    # Warnings about how it places nodes help no user; errors come as exceptions.
+    options.log_severity_level = 3
+    return options
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _settings(runtime: Any, session: Any, options: Any) -> dict[str, Any]:
+    in_effect = session.get_session_options()
+    return {
+        "version": runtime.__version__,
+        "providers": session.get_providers(),
+        "provider_options": session.get_provider_options(),
+        "intra_op_threads": in_effect.intra_op_num_threads,
+        "inter_op_threads": in_effect.inter_op_num_threads,
+        "graph_optimisation": in_effect.graph_optimization_level.name,
+        "execution_mode": in_effect.execution_mode.name,
+        "cpu_arena": in_effect.enable_cpu_mem_arena,
+        "memory_pattern": in_effect.enable_mem_pattern,
+        "deterministic": options.use_deterministic_compute,
+    }
+
+
+def _provider(runtime: Any, device: str) -> tuple[str, int]:
+    kind, _, index = (f"cuda:{device}" if device.isdigit() else device).partition(":")
+    if kind not in _PROVIDERS or not (index.isdigit() or not index):
+        raise BackendError(
+            "ONNX Runtime has no such device", got=device, expected="cpu, 0, cuda:0 or tensorrt:0"
+        )
+    provider = _PROVIDERS[kind]
+    if provider not in runtime.get_available_providers():
+        raise BackendError(
+            f"this build of ONNX Runtime cannot use {device}",
+            got=", ".join(runtime.get_available_providers()),
+            expected=provider,
+            hint='Install it: pip install "artoolkit[gpu]" in place of "artoolkit[cpu]"',
+        )
+    return provider, int(index or 0)
+
+
+def _fallback(provider: str) -> list[str]:
+    """TensorRT hands what it cannot run to CUDA, and both need the CPU for shapes."""
+    order = list(_PROVIDERS.values())
+    return order[: order.index(provider)][::-1]
