@@ -30,8 +30,8 @@ def camvid() -> list[str]:
     raw = result["raw"]
     lines = ["| arm | epochs | AR weight | val mIoU (%) |", "|---|---|---|---|"]
     weights = {"baseline": "-", "control": "0", "ar": raw_weight(result)}
-    for arm, rows in raw["training"].items():
-        last = [row for row in rows if row["kind"] == "epoch"][-1]
+    for arm in weights:
+        last = [row for row in raw["training"][arm] if row["kind"] == "epoch"][-1]
         lines.append(f"| {arm} | {last['epoch']} | {weights[arm]} | {last['mIoU']:.2f} |")
     lines += ["", "| check | answer | what was found |", "|---|---|---|"]
     for check in raw["evidence"]["verdict"]["checks"]:
@@ -55,7 +55,7 @@ def networks() -> list[str]:
         f"| network | parameters (M) | GMAC at {macs_at} | scores at | {latency} |",
         "|---|---|---|---|---|",
     ]
-    for name, row in result["raw"].items():
+    for name, row in sorted(result["raw"].items(), key=lambda item: int(item[1]["macs"])):
         costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
         lines.append(f"| `{name}` | {costs} | {row['ratio']:.1f} |")
     return lines
