@@ -105,8 +105,13 @@ def _needed(reading: Equivalence) -> str:
     return f"about {reading.pairs_needed} pairs would decide it"
 
 
-def _result(reading: LatencyReading) -> tuple[Result, str]:
+def _result(reading: LatencyReading, least_pairs: int) -> tuple[Result, str]:
     median, tail, margin = reading.median, reading.tail, reading.median.margin_percent
+    if min(median.pairs, reading.control.pairs) < least_pairs:
+        return "UNDECIDED", (
+            f"machine too slow: {reading.control.pairs} pairs of the control and {median.pairs} of "
+            f"the test fitted into the budget, {least_pairs} of each are needed"
+        )
     if reading.control.reading != "equal":
         return "UNDECIDED", (
             "machine too noisy: the baseline cannot be shown equal to itself within "
@@ -130,7 +135,7 @@ def check_latency(measurement: LatencyMeasurement, *, required: bool = True) -> 
     undecided it is reported, since the 95th percentile of a block is many times noisier.
     """
     reading = read_latency(measurement)
-    result, summary = _result(reading)
+    result, summary = _result(reading, measurement.plan.pairs)
     if reading.disturbed_blocks:
         causes = ", ".join(f"{cause} {count}x" for cause, count in reading.disturbances.items())
         summary += f"; {reading.disturbed_blocks} of {reading.blocks} blocks disturbed ({causes})"

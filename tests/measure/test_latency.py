@@ -100,6 +100,24 @@ def test_a_slow_network_keeps_the_budget_and_says_what_that_costs() -> None:
     assert "95th percentile is not judged" in check_latency(record).summary
 
 
+def test_a_machine_that_slows_down_stops_in_time_and_is_undecided() -> None:
+    class Slowing(SimulatedMachine):
+        def spend(self, seconds: float) -> None:
+            super().spend(seconds * (1 if self.now_s < 2 else 10))
+
+    machine = Slowing("normal", 0)
+
+    def opener() -> SimulatedRunner:
+        return SimulatedRunner(machine, 20.0)
+
+    record = measure_latency(opener, opener, images=[0], machine=machine, clock=machine.clock)
+    assert machine.now_s < 70
+    check = check_latency(record)
+    assert check.result == "UNDECIDED"
+    assert "machine too slow" in check.summary
+    assert "20 of each are needed" in check.summary
+
+
 @pytest.mark.parametrize(("delay", "result", "word"), [(0, "PASS", "equal"), (5, "FAIL", "slower")])
 @pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
 def test_equal_passes_and_five_percent_fails(
