@@ -59,7 +59,8 @@ class Scene:
         return self.full.numel() * self.full.element_size()
 
 
-Row = Callable[[Scene], None]
+# Runs forwards and backwards, and returns the gradient of the scores.
+Row = Callable[[Scene], Tensor | None]
 
 
 def make_scene(shape: tuple[int, int, int, int], seed: int) -> Scene:
@@ -77,26 +78,29 @@ def _upsampled(scores: Tensor, labels: Tensor) -> Tensor:
     return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
 
-def cross_entropy(scene: Scene) -> None:
+def cross_entropy(scene: Scene) -> Tensor | None:
     scores = scene.full.detach().requires_grad_()
     F.cross_entropy(scores, scene.labels, ignore_index=VOID).backward()
+    return scores.grad
 
 
-def upsampling_and_cross_entropy(scene: Scene) -> None:
+def upsampling_and_cross_entropy(scene: Scene) -> Tensor | None:
     scores = scene.low.detach().requires_grad_()
     full = _upsampled(scores, scene.labels)
     F.cross_entropy(full, scene.labels, ignore_index=VOID).backward()
+    return scores.grad
 
 
 def two_branches(size: str, **options: Any) -> Row:
     """Cross-entropy and AR side by side, as without the fused node."""
 
-    def run(scene: Scene) -> None:
+    def run(scene: Scene) -> Tensor | None:
         scores = getattr(scene, size).detach().requires_grad_()
         full = scores if size == "full" else _upsampled(scores, scene.labels)
         loss = F.cross_entropy(full, scene.labels, ignore_index=VOID)
         affinity = affinity_regression(scores, scene.labels, align_corners=False, **options)
         (loss + 0.1 * affinity).backward()
+        return scores.grad
 
     return run
 
@@ -105,9 +109,10 @@ def fused(size: str, **options: Any) -> Row:
     """The objective of artoolkit: cross-entropy and AR in one node."""
     objective = Objective(align_corners=False, **options)
 
-    def run(scene: Scene) -> None:
+    def run(scene: Scene) -> Tensor | None:
         scores = getattr(scene, size).detach().requires_grad_()
         objective.total(objective({"main": scores}, scene.labels)).backward()
+        return scores.grad
 
     return run
 
@@ -115,19 +120,21 @@ def fused(size: str, **options: Any) -> Row:
 def affinity(size: str, **options: Any) -> Row:
     """AR alone."""
 
-    def run(scene: Scene) -> None:
+    def run(scene: Scene) -> Tensor | None:
         scores = getattr(scene, size).detach().requires_grad_()
         affinity_regression(scores, scene.labels, align_corners=False, **options).backward()
+        return scores.grad
 
     return run
 
 
-def lovasz(scene: Scene) -> None:
+def lovasz(scene: Scene) -> Tensor | None:
     """Lovasz-softmax of kornia, which has no void: void pixels are given class 0."""
     from kornia.losses import lovasz_softmax_loss
 
     scores = scene.full.detach().requires_grad_()
     lovasz_softmax_loss(scores, scene.labels.masked_fill(scene.labels == VOID, 0)).backward()
+    return scores.grad
 
 
 def rows(installed: dict[str, str]) -> tuple[dict[str, Row], dict[str, Row]]:
