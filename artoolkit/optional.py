@@ -41,13 +41,20 @@ def is_installed(name: str) -> bool:
         return False
 
 
+def install_command(name: str) -> str:
+    """How to get the module `name`, or the package that it lies in."""
+    parts = name.split(".")
+    packages = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((INSTALL[p] for p in packages if p in INSTALL), f"pip install {parts[0]}")
+
+
 def require(name: str, purpose: str) -> ModuleType:
     """The module `name`, or a `MissingLibraryError` that says what it is for and how to get it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         cause = "is not installed" if not is_installed(name) else f"does not import ({error})"
-        install = INSTALL.get(name, f"pip install {name}")
+        install = install_command(name)
         raise MissingLibraryError(
             f"{purpose} needs {name}, which {cause}", hint=f"Install it: {install}"
         ) from error

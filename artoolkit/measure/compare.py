@@ -229,17 +229,22 @@ def _plan(pair: _Pair, required: bool) -> Check:
 
 def rtx_plan(name: str, pair: _Pair, required: bool) -> Check:
     """The program bytes of TensorRT for RTX, compared ahead of time, without a GPU."""
+    from artoolkit.backends.engine_form import engine_form
     from artoolkit.backends.engine_options import PORTABLE
     from artoolkit.backends.plan import plan_check
 
     pair.report("compiled programs (TensorRT-RTX)", 0.0)
-    found = plan_check(
-        pair.baseline.model,
-        pair.candidate.model,
-        trained=pair.baseline.manifest.trained,
-        compute_capabilities=pair.target.compute_capabilities or (PORTABLE,),
-        precision=pair.target.precision,
-    )
+    with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
+        places = [Path(folder) / role for role, _ in pair.both()]
+        for place in places:
+            place.mkdir()
+        found = plan_check(
+            engine_form(pair.baseline.model, places[0]),
+            engine_form(pair.candidate.model, places[1]),
+            trained=pair.baseline.manifest.trained,
+            compute_capabilities=pair.target.compute_capabilities or (PORTABLE,),
+            precision=pair.target.precision,
+        )
     return Check(
         name=name,
         result=found.result,

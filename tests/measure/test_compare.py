@@ -63,7 +63,10 @@ def test_another_checkpoint_of_the_same_network(baseline: Bundle, candidate: Bun
         settings(dataset=Scenes(), trained_miou=None, progress=lambda what, _: heard.append(what)),
     )
     checks = by_name(verdict)
-    order = ["graph", "training-only parts", "plan", "memory", "latency", "outputs", "accuracy"]
+    order = [
+        "graph", "training-only parts", "plan", "plan (TensorRT-RTX)", "memory", "latency",
+        "outputs", "accuracy",
+    ]  # fmt: skip
     assert list(checks) == order
     for name in ("graph", "training-only parts", "plan", "memory", "outputs"):
         assert checks[name].result == "PASS", checks[name].summary
