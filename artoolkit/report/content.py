@@ -5,7 +5,9 @@ Read next: `evidence.py` and `curves.py`, which fill it from bundles and runs, a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator
 
 from artoolkit.measure.bootstrap import NonInferiority
 from artoolkit.measure.latency_check import LatencyReading
@@ -13,6 +15,22 @@ from artoolkit.measure.records import Record
 from artoolkit.measure.verdict import Verdict
 from artoolkit.report.ar_curve import Trend
 from artoolkit.spec import Frozen
+
+Item = TypeVar("Item")
+
+# Sealed JSON sorts its keys; the page shows things in the order in which one looks at them.
+_ORDER = (
+    "image", "ground truth", "labels", "baseline", "candidate", "where they differ",
+    "program_bytes", "weights_bytes", "activations_bytes", "io_bytes",
+    "cross_entropy", "affinity_regression", "mIoU",
+)  # fmt: skip
+
+
+def in_order(named: dict[str, Item]) -> dict[str, Item]:
+    """`named` in the page's order; what has no place in it follows by name."""
+    places = {name: place for place, name in enumerate(_ORDER)}
+    keys = sorted(named, key=lambda name: (places.get(name, len(places)), name))
+    return {key: named[key] for key in keys}
 
 
 class Picture(Frozen):
@@ -26,7 +44,7 @@ class SampleRow(Frozen):
     """One image as everybody sees it; `differ` marks where baseline and candidate disagree."""
 
     name: str
-    pictures: dict[str, Picture]
+    pictures: Annotated[dict[str, Picture], AfterValidator(in_order)]
     agreement_percent: float
 
 
@@ -34,8 +52,8 @@ class AffinityRow(Frozen):
     """Figure 4 for one image, red 1 to blue 0; `losses` is the mean squared error to the labels."""
 
     name: str
-    maps: dict[str, Picture]
-    losses: dict[str, float]
+    maps: Annotated[dict[str, Picture], AfterValidator(in_order)]
+    losses: Annotated[dict[str, float], AfterValidator(in_order)]
 
 
 class LatencyPart(Frozen):
@@ -52,7 +70,7 @@ class MemoryPart(Frozen):
     """Bytes by component: (baseline, candidate)."""
 
     source: str
-    components: dict[str, tuple[int, int]]
+    components: Annotated[dict[str, tuple[int, int]], AfterValidator(in_order)]
 
 
 class BundlePart(Frozen):
@@ -82,7 +100,7 @@ class RunPart(Frozen):
 
     name: str
     start: dict[str, Any]
-    curves: dict[str, Curve]
+    curves: Annotated[dict[str, Curve], AfterValidator(in_order)]
     last_miou: float | None
     trend: Trend | None
     recipe: str

@@ -66,7 +66,7 @@ def as_html(content: ReportContent) -> str:
         "content": content,
         "bundles": [(part, _figures(part)) for part in content.bundles],
         "curves": curves_figure(content.runs) if content.runs else None,
-        "pretty": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
+        "pretty": lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
     }
     html: str = environment.get_template("report.html.j2").render(values)
     return html
