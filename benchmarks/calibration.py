@@ -22,7 +22,6 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-
 from result_file import RESULTS, write_result
 
 from artoolkit.backends.feeds import Feeds, open_feeds
@@ -45,6 +44,10 @@ DIFFERENCES = (0.0, -0.25, -0.5, -1.0)
 IMAGES = (30, 100, 500)
 LATENCY_MS = 10.0
 CLASSES = 11
+TIMINGS = """## Latency, on a real machine
+
+A real ONNX file against itself, and against itself with a delay that is waited out after each
+inference, on the default plan."""
 RESAMPLES = 2000
 
 
@@ -215,7 +218,9 @@ def page() -> str:
         (path,) = RESULTS.glob(f"calibration-{name}--*.json")
         text = text.replace(f"{{{{{name}}}}}", table(load(path)[1]))
     sections = [_timings(*load(path)) for path in sorted(RESULTS.glob("calibration-timings--*"))]
-    return text.replace("{{timings}}", "\n\n".join(sections))
+    if sections:
+        sections.insert(0, TIMINGS)
+    return text.replace("{{timings}}", "\n\n".join(sections)).rstrip() + "\n"
 
 
 def _timings(result: dict[str, Any], runs: list[dict[str, Any]]) -> str:
