@@ -1,0 +1,121 @@
+"""The committed calibration, and that its error rates hold on a reduced number of runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from artoolkit.measure.simulation import NOISES, Noise, simulated_accuracy
+from artoolkit.metrics import mean_iou
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+MOST_FALSE_PASSES = 0.065
+
+
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location("calibration", BENCHMARKS / "calibration.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_delay_at_the_margin_hardly_ever_passes(calibration: ModuleType, noise: Noise) -> None:
+    runs = [calibration.latency_run(noise, 2.0, seed) for seed in range(40)]
+    passed = sum(run["result"] == "PASS" for run in runs)
+    # Of 40 runs at 6.5 % more than 6 pass with a probability below 2 %.
+    assert passed <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("delay", "right", "wrong"), [(0.0, "PASS", "FAIL"), (5.0, "FAIL", "PASS")]
+)
+@pytest.mark.parametrize("noise", NOISES)
+def test_clear_cases_are_decided_as_often_as_committed_and_never_wrong(
+    calibration: ModuleType, noise: Noise, delay: float, right: str, wrong: str
+) -> None:
+    count = 16
+    results = Counter(
+        calibration.latency_run(noise, delay, 1000 + seed)["result"] for seed in range(count)
+    )
+    known = [
+        run["result"]
+        for run in committed(calibration, "latency")
+        if (run["noise"], run["delay_percent"]) == (noise, delay)
+    ]
+    share = known.count(right) / len(known)
+    assert results[wrong] == known.count(wrong) == 0
+    # Three standard deviations of so few runs.
+    assert results[right] >= count * share - 3 * (count * share * (1 - share)) ** 0.5
+
+
+def test_a_loss_of_the_margin_hardly_ever_passes(calibration: ModuleType) -> None:
+    runs = [calibration.accuracy_run(60, -0.5, seed) for seed in range(60)]
+    passed = sum(run["reading"] in ("better", "not worse") for run in runs)
+    assert passed <= 8
+
+
+@pytest.mark.parametrize("difference", [0.0, -0.5])
+def test_the_simulated_difference_is_the_true_one(difference: float) -> None:
+    baseline, candidate = simulated_accuracy(30_000, difference, classes=11, seed=5)
+    found = 100 * (mean_iou(candidate.sum(0)) - mean_iou(baseline.sum(0)))
+    assert found == pytest.approx(difference, abs=0.05)
+    assert np.array_equal(baseline.sum(2), candidate.sum(2))
+
+
+def committed(calibration: ModuleType, name: str) -> list[dict[str, object]]:
+    (path,) = calibration.RESULTS.glob(f"calibration-{name}--*.json")
+    return list(calibration.load(path)[1])
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_committed_false_passes_of_latency(calibration: ModuleType, noise: Noise) -> None:
+    runs = [
+        run
+        for run in committed(calibration, "latency")
+        if (run["noise"], run["delay_percent"]) == (noise, 2.0)
+    ]
+    assert len(runs) >= 1000
+    assert sum(run["result"] == "PASS" for run in runs) <= MOST_FALSE_PASSES * len(runs)
+
+
+def test_committed_false_passes_of_accuracy(calibration: ModuleType) -> None:
+    for images in calibration.IMAGES:
+        runs = [
+            run
+            for run in committed(calibration, "accuracy")
+            if (run["images"], run["true_difference_points"]) == (images, -0.5)
+        ]
+        assert len(runs) >= 1000
+        passed = sum(run["reading"] in ("better", "not worse") for run in runs)
+        assert passed <= MOST_FALSE_PASSES * len(runs)
+
+
+def test_a_committed_run_can_be_made_again(calibration: ModuleType) -> None:
+    run = next(run for run in committed(calibration, "latency") if run["delay_percent"] == 2.0)
+    again = calibration.latency_run(run["noise"], run["delay_percent"], run["seed"])
+    assert again == run
+
+
+def test_the_page_is_made_from_the_results(calibration: ModuleType) -> None:
+    assert (BENCHMARKS / "calibration.md").read_text() == calibration.page()
+
+
+def test_rates_have_wilsons_interval(calibration: ModuleType) -> None:
+    assert calibration._rate(5, 100) == "5.0 % (2.2 to 11.2)"
+    assert calibration._rate(0, 10) == "0.0 % (0.0 to 27.8)"
