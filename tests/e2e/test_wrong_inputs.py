@@ -28,7 +28,7 @@ def a_label(root: Path) -> Path:
     return sorted((root / "gtFine" / "val").rglob("*_labelIds.png"))[0]
 
 
-def expect(
+def assert_refused(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, *words: str
 ) -> None:
     """One line on standard error that holds `words`, and the exit code."""
@@ -51,7 +51,9 @@ def test_missing_data_root(
     journey: Journey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "nothing"
-    expect(capsys, train(journey, missing, tmp_path / "run"), DATA, str(missing), "--data-root")
+    assert_refused(
+        capsys, train(journey, missing, tmp_path / "run"), DATA, str(missing), "--data-root"
+    )
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -60,7 +62,7 @@ def test_empty_split(
 ) -> None:
     shutil.rmtree(streets / "leftImg8bit" / "train")
     (streets / "leftImg8bit" / "train" / "city").mkdir(parents=True)
-    expect(capsys, train(journey, streets, tmp_path / "run"), DATA, "train", "empty")
+    assert_refused(capsys, train(journey, streets, tmp_path / "run"), DATA, "train", "empty")
 
 
 def test_label_of_another_size(
@@ -76,7 +78,7 @@ def test_label_of_another_size(
         "--data-root",
         str(streets),
     )
-    expect(capsys, arguments, DATA, label.name, "32 x 64", "64 x 128")
+    assert_refused(capsys, arguments, DATA, label.name, "32 x 64", "64 x 128")
 
 
 def test_id_out_of_range(
@@ -92,7 +94,7 @@ def test_id_out_of_range(
         "--data-root",
         str(streets),
     )
-    expect(capsys, arguments, DATA, label.name, "77")
+    assert_refused(capsys, arguments, DATA, label.name, "77")
 
 
 def test_truncated_png(
@@ -100,8 +102,8 @@ def test_truncated_png(
 ) -> None:
     image = sorted((streets / "leftImg8bit" / "train").rglob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:2000])
-    expect(capsys, train(journey, streets, tmp_path / "run"), DATA, image.name)
-    expect(
+    assert_refused(capsys, train(journey, streets, tmp_path / "run"), DATA, image.name)
+    assert_refused(
         capsys,
         ("predict", str(journey.bundle), str(image), "--out", str(tmp_path)),
         DATA,
@@ -128,7 +130,7 @@ def test_checkpoint_of_another_network(
         "--out",
         str(tmp_path / "bundle"),
     )
-    expect(capsys, arguments, CHECKPOINT, "differ", "width")
+    assert_refused(capsys, arguments, CHECKPOINT, "differ", "width")
     assert not (tmp_path / "bundle").exists()
 
 
@@ -153,7 +155,7 @@ def test_checkpoint_of_another_class_count(
         "--out",
         str(tmp_path / "run"),
     )
-    expect(capsys, arguments, CHECKPOINT, "11", "19")
+    assert_refused(capsys, arguments, CHECKPOINT, "11", "19")
 
 
 def test_a_pickle_given_as_checkpoint(
@@ -161,7 +163,9 @@ def test_a_pickle_given_as_checkpoint(
 ) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(pickle.dumps({"weight": [1.0]}))
-    expect(capsys, ("export", str(path), "--out", str(tmp_path / "bundle")), CHECKPOINT, str(path))
+    assert_refused(
+        capsys, ("export", str(path), "--out", str(tmp_path / "bundle")), CHECKPOINT, str(path)
+    )
 
 
 def test_a_bundle_with_a_missing_file(
@@ -169,7 +173,7 @@ def test_a_bundle_with_a_missing_file(
 ) -> None:
     bundle = Path(shutil.copytree(journey.bundle, tmp_path / "bundle"))
     (bundle / "golden.npz").unlink()
-    expect(capsys, ("benchmark", str(bundle)), BUNDLE, "golden.npz is missing")
+    assert_refused(capsys, ("benchmark", str(bundle)), BUNDLE, "golden.npz is missing")
     assert run(("verify", str(bundle), "--json")) == 1
     assert "golden.npz" in capsys.readouterr().out
 
@@ -178,7 +182,7 @@ def test_a_recipe_with_several_mistakes(
     journey: Journey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = ("--set", "optimiser.lr=-1", "--set", "schedule.epoch=3", "--set", "nonsense")
-    expect(
+    assert_refused(
         capsys,
         train(journey, journey.root / "data", tmp_path / "run", *wrong),
         RECIPE,
@@ -197,4 +201,4 @@ def test_options_that_click_refuses(capsys: pytest.CaptureFixture[str]) -> None:
 def test_neither_checkpoint_nor_untrained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expect(capsys, ("export", "--out", str(tmp_path / "b")), USAGE, "--untrained")
+    assert_refused(capsys, ("export", "--out", str(tmp_path / "b")), USAGE, "--untrained")
