@@ -23,7 +23,7 @@ from torch import nn
 from artoolkit import __version__
 from artoolkit.deploy.fold import fold_batch_norm
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
-from artoolkit.deploy.head import channels_last_head
+from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
 from artoolkit.errors import ExportError
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
@@ -165,8 +165,9 @@ def graph_from_checkpoint(
     fold_batch_norm(model, state)
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
+    model.graph.value_info.append(scores)
     if on_cpu(target):
-        channels_last_head(model)
+        cpu_head(model)
     remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)
     if leaked := sorted(n for n in trained if n.startswith(training_only)):

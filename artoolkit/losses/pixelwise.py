@@ -137,10 +137,12 @@ def _pull_back(
 
 def _log_sum_exp(values: Tensor, *, out: Tensor) -> None:
     """Over the classes: C x R x W -> R x W."""
-    torch.sum(values.exp(), 0, out=out).log_()
-    if not _is_safe(out):
-        largest = values.amax(0)
-        torch.sum((values - largest).exp_(), 0, out=out).log_().add_(largest)
+    if values.device.type == "cpu":
+        torch.sum(values.exp(), 0, out=out).log_()
+        if _is_safe(out):
+            return
+    largest = values.amax(0)
+    torch.sum((values - largest).exp_(), 0, out=out).log_().add_(largest)
 
 
 def _is_safe(normaliser: Tensor) -> bool:

@@ -82,7 +82,8 @@ def test_interface_and_form(exporter: Exporter) -> None:
 
 
 def test_nothing_is_left_over(exporter: Exporter) -> None:
-    census = exporter().census
+    # The CPU's head has Gathers of its own.
+    census = exporter(backend="tensorrt").census
     for operator in ("Identity", "Gather", "Shape", "Constant", "Expand", "Concat", "CastLike"):
         assert operator not in census
     # The stem's and the body's normalisation are folded; the lone one and the pixels' stay.
