@@ -3,6 +3,7 @@
     model.onnx  golden.npz  manifest.json     written once by `write_bundle`, never changed
     baseline/                                 a full bundle of the baseline, chained by its hash
     evidence/   engines/                      added later, each file chained to the manifest
+    signature.json                            added by `artoolkit sign`, covers all of the above
 
 Read `artoolkit.seal` first. Nothing here needs torch or onnx.
 """
@@ -20,25 +21,28 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from artoolkit import __version__
 from artoolkit.errors import BundleError, StorageError
 from artoolkit.labels import LabelTable
+from artoolkit.parts import changed_parts, parts_of
 from artoolkit.preprocess import Preprocess
 from artoolkit.seal import file_sha256, read_sealed, write_atomically, write_sealed
 from artoolkit.spec import Frozen, Target, problems
 
 MODEL, GOLDEN, MANIFEST, BASELINE = "model.onnx", "golden.npz", "manifest.json", "baseline"
 EVIDENCE, ENGINES, INDEX = "evidence", "engines", "index.json"
+SIGNATURE = "signature.json"
 SCHEMA_VERSION: Literal["1"] = "1"
 
 
 class Manifest(Frozen):
     """What a bundle is, and the sha256 of every file in it and of itself.
 
-    `trained` names the ONNX initialisers that are trained parameters; `baseline` is the sha256 of
-    the manifest in `baseline/`.
+    `trained` names the ONNX initialisers that are trained parameters; `parts` holds short hashes
+    of tensors and images, to name the one that was changed; `baseline` is the sha256 of the
+    manifest in `baseline/`.
     """
 
     schema_version: Literal["1"]
@@ -52,6 +56,7 @@ class Manifest(Frozen):
     trained: tuple[str, ...]
     provenance: dict[str, Any]
     files: dict[str, str]
+    parts: dict[str, dict[str, str]] = Field(default_factory=dict)
     baseline: str | None
     sha256: str
 
@@ -119,13 +124,18 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path / MANIFEST} is not valid: {problems(error)}") from error
 
 
-def _listed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+def _listed(
+    folder: Path, files: Mapping[str, str], parts: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[str]:
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             yield f"{path} is missing"
         elif file_sha256(path) != expected:
-            yield f"{path} was changed: its sha256 is not the one in the manifest"
+            where = changed_parts(path, (parts or {}).get(name, {}))
+            yield f"{path} was changed: its sha256 is not the one in the manifest" + (
+                f" (in {where})" if where else ""
+            )
 
 
 def _evidence_problems(bundle: Bundle) -> Iterator[str]:
@@ -154,9 +164,9 @@ def file_problems(path: Path) -> list[str]:
         bundle = Bundle(path, _read_manifest(path))
     except BundleError as error:
         return [str(error)]
-    found = list(_listed(path, bundle.manifest.files))
+    found = list(_listed(path, bundle.manifest.files, bundle.manifest.parts))
     found += _evidence_problems(bundle)
-    known = {*bundle.manifest.files, MANIFEST, BASELINE, EVIDENCE, ENGINES}
+    known = {*bundle.manifest.files, MANIFEST, BASELINE, EVIDENCE, ENGINES, SIGNATURE}
     found += [f"{p} is not listed" for p in sorted(path.iterdir()) if p.name not in known]
     if bundle.manifest.baseline:
         found += file_problems(path / BASELINE) or _chain_problem(bundle)
@@ -173,7 +183,7 @@ def _chain_problem(bundle: Bundle) -> list[str]:
 def open_bundle(path: Path, *, check_hashes: bool = True) -> Bundle:
     """The bundle at `path`; raises `BundleError` naming the files that are missing or changed."""
     manifest = _read_manifest(path)
-    if check_hashes and (found := list(_listed(path, manifest.files))):
+    if check_hashes and (found := list(_listed(path, manifest.files, manifest.parts))):
         raise BundleError("; ".join(found), hint="Export or copy the bundle again.")
     return Bundle(path, manifest)
 
@@ -246,6 +256,7 @@ def write_bundle(
                 "trained": list(trained),
                 "provenance": dict(provenance),
                 "files": {name: file_sha256(folder / name) for name in (MODEL, GOLDEN)},
+                "parts": {name: parts_of(folder / name) for name in (MODEL, GOLDEN)},
                 "baseline": inner.manifest.sha256 if inner else None,
             },
         )

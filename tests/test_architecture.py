@@ -12,7 +12,18 @@ PACKAGE = Path(__file__).parent.parent / "artoolkit"
 
 # A module may import its own layer's package and everything in the layers before it.
 LAYERS = (
-    {"errors", "optional", "seal", "spec", "labels", "preprocess", "metrics", "bundle", "targets"},
+    {
+        "errors",
+        "optional",
+        "seal",
+        "spec",
+        "labels",
+        "preprocess",
+        "metrics",
+        "parts",
+        "bundle",
+        "targets",
+    },
     {"data"},
     {"networks", "losses", "backends"},
     {"training", "deploy", "measure"},

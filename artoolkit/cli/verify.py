@@ -16,20 +16,32 @@ from artoolkit.cli.options import backend_option, device_option
 @backend_option()
 @device_option()
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
+@click.option("--require-signature", "public_key", metavar="KEY",
+              type=click.Path(path_type=Path, dir_okay=False),
+              help="Public key that the bundle has to be signed with.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def command(
-    *, bundle: Path, backend: str | None, device: str, threads: int | None, as_json: bool
+    *,
+    bundle: Path,
+    backend: str | None,
+    device: str,
+    threads: int | None,
+    public_key: Path | None,
+    as_json: bool,
 ) -> None:
     """Is BUNDLE whole, and does it compute here what it should?
 
-    Checks the sha256 of every file (baseline, evidence and engines too) and replays the golden
-    images. Exit code: 0 both hold, 1 one does not, 3 the golden images could not be run.
+    Checks the sha256 of every file (baseline, evidence and engines too), makes the answers of the
+    verdict again from its raw measurements, and replays the golden images. Exit code: 0 all hold,
+    1 one does not, 3 the golden images could not be run.
     """
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.measure.verdict import EXIT_CODES, overall
     from artoolkit.measure.verify import verify_bundle
 
-    checks = verify_bundle(bundle, backend=backend, device=device, threads=threads)
+    checks = verify_bundle(
+        bundle, backend=backend, device=device, threads=threads, public_key=public_key
+    )
     if as_json:
         click.echo(json.dumps([check.model_dump() for check in checks], indent=2))
     else:

@@ -1,6 +1,7 @@
 """Is this bundle whole, and does it compute on this machine what it should?
 
-Needs neither torch nor onnx: hashes, then the golden images through the backend.
+Needs neither torch nor onnx: hashes, whether the verdict follows from its measurements, the
+signature where one is asked for, then the golden images through the backend.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from artoolkit.backends import open_runner
 from artoolkit.backends.sidecar import engine_problems
-from artoolkit.bundle import Bundle, file_problems, open_bundle
+from artoolkit.bundle import SIGNATURE, Bundle, file_problems, open_bundle
 from artoolkit.errors import BackendError, MissingLibraryError
 from artoolkit.labels import VOID
+from artoolkit.measure.recheck import check_evidence
+from artoolkit.measure.signature import check_signature, note_signature, read_public_key
 from artoolkit.measure.verdict import Check
 
 
@@ -72,13 +75,26 @@ def verify_bundle(
     backend: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    public_key: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Check, ...]:
-    """The checks of `artoolkit verify`; a bundle that is not whole is not run."""
+    """The checks of `artoolkit verify`; a bundle that is not whole is not run.
+
+    With `public_key` a signature made with its private key is required. Raises `UsageError` for a
+    file that is no such key, `MissingLibraryError` where `cryptography` is missing.
+    """
+    key = None if public_key is None else read_public_key(public_key)
     progress("hashes")
-    files = check_files(path)
-    if files.result != "PASS":
-        return (files,)
+    checks = [check_files(path)]
+    if checks[0].result == "PASS":
+        progress("evidence")
+        checks += filter(None, [check_evidence(open_bundle(path, check_hashes=False))])
+    if key is not None:
+        checks.append(check_signature(path, key))
+    elif (path / SIGNATURE).is_file():
+        checks.append(note_signature(path))
+    if any(check.result == "FAIL" for check in checks if check.required):
+        return tuple(checks)
     progress("golden images")
     golden = check_golden(open_bundle(path), backend=backend, device=device, threads=threads)
-    return files, golden
+    return *checks, golden

@@ -1,0 +1,51 @@
+"""`artoolkit sign`: vouch for a bundle and its evidence with an Ed25519 key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from artoolkit.errors import UsageError
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False),
+              help="Private key to sign with (Ed25519, PEM or OpenSSH).")  # fmt: skip
+@click.option("--new-key", type=click.Path(path_type=Path, dir_okay=False),
+              help="Make a key: FILE to sign with, and FILE.pub to hand out.")  # fmt: skip
+def command(*, bundle: Path | None, key: Path | None, new_key: Path | None) -> None:
+    """Sign BUNDLE as it is: manifest, evidence, engines. Anyone with the public key can check it.
+
+    \b
+    artoolkit sign --new-key release.key
+    artoolkit sign BUNDLE --key release.key
+    artoolkit verify BUNDLE --require-signature release.key.pub
+
+    A key from openssl serves as well, and may have a passphrase, which is asked for:
+
+    \b
+    openssl genpkey -algorithm ed25519 -aes256 -out release.key
+    openssl pkey -in release.key -pubout -out release.key.pub
+    """
+    from artoolkit.measure import signature
+
+    if new_key is not None:
+        if bundle is not None or key is not None:
+            raise UsageError("--new-key stands alone: make the key first, then sign")
+        public = signature.new_key(new_key)
+        click.echo(f"{new_key}  private: keep it\n{public}  public: hand it out")
+        return
+    if bundle is None or key is None:
+        raise UsageError("nothing to sign", expected="BUNDLE --key KEY, or --new-key FILE")
+
+    def ask() -> str:
+        answer: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
+        return answer
+
+    signed = signature.sign_bundle(bundle, signature.read_private_key(key, passphrase=ask))
+    covered = "manifest and evidence" if signed.statement.evidence else "manifest (no evidence yet)"
+    if signed.statement.engines:
+        covered += f", {len(signed.statement.engines)} engine(s)"
+    click.echo(f"{bundle}: signed {covered}")
