@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
 import torch
@@ -16,9 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from artoolkit.measure.experiment import Row as JudgedRow
 from artoolkit.training import state
 from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row
+from artoolkit.training.experiment import Run
 from artoolkit.training.recipe import Recipe
 
 
@@ -88,3 +91,74 @@ class ProgressBar:
         if "mIoU" in row:
             parts += [f"mIoU {row['mIoU']:.2f} %", f"aAcc {row['aAcc']:.2f} %"]
         self.console.print("  ".join(parts), highlight=False)
+
+
+class ExperimentBar:
+    """An `experiment.ExperimentWatcher` for a terminal: one bar over all runs, one line a run."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            speed_estimate_period=3600,  # a run takes minutes to hours
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._done = 0
+        self._steps = 1
+
+    def __enter__(self) -> ExperimentBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None:
+        already = f", {finished} finished before" if finished else ""
+        self.console.print(f"{len(runs)} runs of {epochs} epochs to do{already}", highlight=False)
+        self._task = self._bar.add_task("runs", total=len(runs), numbers="")
+
+    def started(self, recipe: Recipe, iterations_per_epoch: int, progress: state.Progress) -> None:
+        self._steps = recipe.schedule.epochs * iterations_per_epoch
+        done = progress.epoch * iterations_per_epoch + progress.step
+        self._show(done / self._steps, recipe.name)
+
+    def stepped(self, row: Row) -> None:
+        self._show(row["iteration"] / self._steps, numbers=f"loss {row['loss']:.3f}")
+
+    def evaluated(self, row: Row) -> None:
+        """The row of the finished run says it."""
+
+    def judging(self, run: Run, done: int, images: int) -> None:
+        self._show(1.0, numbers=f"judged on {done} of {images} images")
+
+    def finished(self, run: Run, row: JudgedRow) -> None:
+        self._done += 1
+        self._show(0.0)
+        boundary = row["boundary_mIoU"]
+        parts = [f"{run.name}: mIoU {row['mIoU']:.2f} %"]
+        parts += [f"boundary {boundary:.2f} %"] if boundary is not None else []
+        parts.append(f"{row['step_s']:.3f} s a step")
+        self.console.print(", ".join(parts), highlight=False)
+
+    def _show(self, share: float, name: str | None = None, numbers: str = "") -> None:
+        if self._task is not None:
+            changes = {"description": name} if name else {}
+            self._bar.update(
+                self._task,
+                completed=self._done + share,
+                numbers=numbers,
+                **changes,  # type: ignore[arg-type]
+            )

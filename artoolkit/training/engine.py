@@ -31,6 +31,7 @@ from artoolkit.training.optimiser import (
     set_learning_rate,
 )
 from artoolkit.training.recipe import Recipe
+from artoolkit.training.transforms import Pixels
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Row = dict[str, Any]
@@ -161,7 +162,6 @@ class Evaluation:
         return summary(self.matrices.sum(0), table.names)
 
 
-@torch.inference_mode()
 def evaluate(
     network: Network,
     batches: Iterable[Batch],
@@ -175,23 +175,36 @@ def evaluate(
     `batches`: one uint8 image 1 x H x W x 3 with its labels 1 x H x W each, in the order of
     `names`. The image is fitted to `imgsz` (its own size by default) as every backend does it.
     """
-    network.eval()
-    matrices = []
-    for images, labels in batches:
-        truth = labels[0].numpy()
-        image = fit_image(images[0].numpy(), imgsz or (images.shape[1], images.shape[2]))
-        predicted = fit_labels(_predicted(network, image, device), truth.shape)
-        matrices.append(confusion_matrix(predicted, truth, num_classes=network.num_classes))
+    matrices = [
+        confusion_matrix(predicted, truth, num_classes=network.num_classes)
+        for _, predicted, truth in predictions(network, batches, device=device, imgsz=imgsz)
+    ]
     return Evaluation(tuple(names), np.stack(matrices))
 
 
-def _predicted(
-    network: Network, image: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 labels H x W of a uint8 RGB image H x W x 3."""
-    inputs = torch.from_numpy(normalise(image[None], network.preprocess)).to(device)
-    scores = network(inputs.contiguous(memory_format=torch.channels_last))
+@torch.inference_mode()
+def predictions(
+    network: Network,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    imgsz: tuple[int, int] | None = None,
+) -> Iterator[tuple[Tensor, Pixels, Pixels]]:
+    """Per image of `batches`, as in `evaluate`: scores 1 x C x h x w, predicted and true labels.
+
+    Both label maps are uint8 and of the label's size; the scores stay on the device.
+    """
+    network.eval()
+    for images, labels in batches:
+        truth = labels[0].numpy()
+        image = fit_image(images[0].numpy(), imgsz or (images.shape[1], images.shape[2]))
+        inputs = torch.from_numpy(normalise(image[None], network.preprocess)).to(device)
+        scores = network(inputs.contiguous(memory_format=torch.channels_last))
+        yield scores, fit_labels(_label_map(network, scores, image.shape[:2]), truth.shape), truth
+
+
+def _label_map(network: Network, scores: Tensor, size_hw: tuple[int, ...]) -> Pixels:
     upsampled = torch.nn.functional.interpolate(
-        scores, image.shape[:2], mode="bilinear", align_corners=network.align_corners
+        scores, size_hw, mode="bilinear", align_corners=network.align_corners
     )
     return np.asarray(upsampled.argmax(1)[0].to(torch.uint8).cpu().numpy())

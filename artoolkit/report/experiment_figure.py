@@ -1,0 +1,59 @@
+"""An experiment as one figure: every run's mIoU, and each arm's paired difference to control."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from artoolkit.measure.experiment import CONTROL, ArmSummary
+from artoolkit.optional import require
+
+# Grey and blue that read on a white page and on a dark one.
+CONTROL_COLOUR, ARM_COLOUR, LINE = "#7a7a7a", "#2f7fc1", "#8a8a8a"
+
+
+def experiment_svg(summaries: Sequence[ArmSummary], title: str) -> str:
+    """An SVG image with a white background; the same bytes for the same numbers.
+
+    Left: each run's mIoU in percent and the mean of the arm. Right: the mean difference to control
+    in points, with its 95 % t interval, where an arm has two pairs or more.
+    """
+    require("matplotlib", "the figure of an experiment")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "svg.hashsalt": "experiment", "svg.fonttype": "none", "font.family": "sans-serif",
+        "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.edgecolor": LINE, "axes.axisbelow": True, "axes.grid": True, "grid.linewidth": 0.4,
+    }  # fmt: skip
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(7.6, 1.4 + 0.32 * len(summaries)), layout="constrained")
+        runs, differences = figure.subplots(1, 2, sharey=True)
+        figure.suptitle(title, fontsize=10)
+        _runs(runs, summaries)
+        _differences(differences, summaries)
+        runs.set_yticks(range(len(summaries)), [arm.title for arm in summaries])
+        runs.invert_yaxis()
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _runs(axes: Any, summaries: Sequence[ArmSummary]) -> None:
+    for place, arm in enumerate(summaries):
+        colour = CONTROL_COLOUR if arm.arm == CONTROL else ARM_COLOUR
+        axes.plot(arm.miou, [place] * len(arm.miou), "o", color=colour, markersize=4, alpha=0.6)
+        axes.plot([arm.spread.mean] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2)
+    axes.set_xlabel("mIoU after the last epoch, %")
+
+
+def _differences(axes: Any, summaries: Sequence[ArmSummary]) -> None:
+    axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
+    for place, arm in enumerate(summaries):
+        d = arm.difference
+        if d is not None:
+            axes.plot([d.low, d.high], [place] * 2, color=ARM_COLOUR, linewidth=2)
+            axes.plot([d.estimate], [place], "o", color=ARM_COLOUR, markersize=5)
+    axes.set_xlabel("difference to control, points (95 % t interval)")
