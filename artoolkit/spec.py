@@ -67,9 +67,11 @@ class Target(Frozen):
     """The one device, size and form that a bundle is made for.
 
     `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
-    input's by default). `required` lists the checks whose absence leaves a verdict undecided.
-    `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
-    (">=10.3,<12"); `precisions` are those the device can run, `memory_gib` what it has.
+    input's by default). `head` is "argmax", "chain" (the same unrolled, one kernel in TensorRT) or
+    "sparse" (CPU only; its time depends on the picture). `required` lists the checks whose absence
+    leaves a verdict undecided. `compute_capabilities` are written as in SM86; `tensorrt` and
+    `tensorrt_rtx` are version ranges (">=10.3,<12"); `precisions` are those the device can run,
+    `memory_gib` what it has.
     """
 
     name: str
@@ -97,6 +99,14 @@ class Target(Frozen):
     def _precision_runs(self) -> Target:
         if self.precision not in self.precisions:
             raise ValueError(f"{self.name} runs {', '.join(self.precisions)}, not {self.precision}")
+        return self
+
+    @model_validator(mode="after")
+    def _head_runs(self) -> Target:
+        if self.head == "sparse" and (self.backend, self.device) != ("onnxruntime", "cpu"):
+            raise ValueError(
+                "the sparse head is for ONNX Runtime on a CPU alone"
+            )
         return self
 
     @property

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.network_options import (
+    AskedNetwork,
+    asked_network,
+    network_options,
+    open_checkpoint,
+    say_if_imported,
+)
 from artoolkit.cli.options import dataset_options, imgsz_option, open_data, out_option
 from artoolkit.errors import CheckpointError, UsageError
 
@@ -160,7 +167,7 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
 @click.option("--baseline", type=click.Path(path_type=Path), help="Checkpoint to compare with.")
 @click.option("--untrained", metavar="NETWORK", help="Export NETWORK with random weights instead.")
 @click.option("--num-classes", type=click.IntRange(1, 254), help="Classes, with --untrained.")
-@click.option("--layout", help="Published layout of the network, with --untrained.")
+@network_options()
 @dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split that is judged on.")
 @click.option("--target", "target_name", default="cpu", show_default=True,
@@ -169,7 +176,8 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
-@click.option("--head", type=click.Choice(("argmax", "chain")), help="Default: the target's.")
+@click.option("--head", type=click.Choice(("argmax", "chain", "sparse")),
+              help="Default: the target's. The time of sparse depends on the image.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
 @click.option("--golden", type=click.IntRange(min=1), default=4, show_default=True,
@@ -188,7 +196,6 @@ def command(
     baseline: Path | None,
     untrained: str | None,
     num_classes: int | None,
-    layout: str | None,
     dataset: str | None,
     data_root: Path | None,
     classes: Path | None,
@@ -215,8 +222,15 @@ def command(
 
     require("torch", "exporting a network")
     require("onnx", "exporting a network")
+    asked = asked_network(changes)
     data = None if dataset is None else open_data(dataset, data_root, classes)
-    candidate, reference = _checkpoints(checkpoint, baseline, untrained, num_classes, layout)
+    if untrained is not None:
+        if checkpoint is not None or baseline is not None:
+            raise UsageError("--untrained takes no checkpoint and no --baseline")
+        candidate, reference = _untrained(untrained, num_classes, asked), None
+    else:
+        candidate, reference = _trained(checkpoint, baseline, num_classes, asked, data)
+    changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
     job = Job(
         checkpoint=candidate,
         baseline=reference,
@@ -239,26 +253,38 @@ def command(
     sys.exit(verdict.exit_code)
 
 
-def _checkpoints(
-    checkpoint: Path | None, baseline: Path | None, untrained: str | None,
-    num_classes: int | None, layout: str | None,
+def _trained(
+    checkpoint: Path | None, baseline: Path | None, num_classes: int | None, asked: AskedNetwork,
+    data: DataSet | None,
 ) -> tuple[Checkpoint, Checkpoint | None]:  # fmt: skip
-    from artoolkit.networks.checkpoint import read_checkpoint
-
-    if (checkpoint is None) == (untrained is None):
+    """What is exported and its baseline, which may be weights of others for the same network."""
+    if checkpoint is None:
         raise UsageError("give either a checkpoint or --untrained NETWORK")
-    if checkpoint is not None:
-        if num_classes is not None or layout is not None:
-            raise UsageError("--num-classes and --layout go with --untrained")
-        candidate = read_checkpoint(checkpoint)
-        if baseline is None:
-            return candidate, None
-        reference = read_checkpoint(baseline)
-        check_pair(candidate, reference)
-        return candidate, reference
-    if num_classes is None or baseline is not None:
-        raise UsageError("--untrained needs --num-classes, and takes no --baseline")
+    if num_classes is not None:
+        raise UsageError("--num-classes goes with --untrained")
+    candidate = open_checkpoint(checkpoint, asked, (lambda: data.labels) if data else None)
+    say_if_imported(candidate)
+    if baseline is None:
+        return candidate, None
+    reference = open_baseline(baseline, candidate)
+    check_pair(candidate, reference)
+    return candidate, reference
+
+
+def open_baseline(path: Path, candidate: Checkpoint) -> Checkpoint:
+    """The checkpoint at `path`, or weights of others brought into the candidate's network."""
+    from artoolkit.networks.checkpoint import is_checkpoint, read_checkpoint
+
+    if is_checkpoint(path):
+        return read_checkpoint(path)
+    return open_checkpoint(path, AskedNetwork.of(candidate), lambda: candidate.meta.labels)
+
+
+def _untrained(network: str, num_classes: int | None, asked: AskedNetwork) -> Checkpoint:
+    if num_classes is None:
+        raise UsageError("--untrained needs --num-classes")
+    if asked.name is not None:
+        raise UsageError("--untrained names the network: leave --network out", got=asked.name)
     from artoolkit.deploy.untrained import untrained_checkpoint
 
-    assert untrained is not None, "checked above"
-    return untrained_checkpoint(untrained, num_classes, layout=layout), None
+    return untrained_checkpoint(network, num_classes, layout=asked.layout, options=asked.options)

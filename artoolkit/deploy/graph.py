@@ -39,7 +39,12 @@ def chain_labels(scores_NCHW: Tensor) -> Tensor:
     return labels.to(torch.uint8)
 
 
-HEADS: dict[str, Callable[[Tensor], Tensor]] = {"argmax": argmax_labels, "chain": chain_labels}
+# "sparse" gives the labels of argmax; `sparse_head.py` brings its form into the graph.
+HEADS: dict[str, Callable[[Tensor], Tensor]] = {
+    "argmax": argmax_labels,
+    "chain": chain_labels,
+    "sparse": argmax_labels,
+}
 
 
 class Deployed(nn.Module):

@@ -56,6 +56,40 @@ def tiled_resize(outputs: int, inputs: int, near: int, *, align_corners: bool) -
     return Tiles(positions.astype(np.int64), weights.astype(np.float32))
 
 
+@dataclass(frozen=True)
+class PlainHead:
+    """scores -> Resize -> ArgMax in a graph: `shape` is N, C, h, w of the scores."""
+
+    resize: onnx.NodeProto
+    argmax: onnx.NodeProto
+    shape: tuple[int, int, int, int]
+    labels_hw: tuple[int, int]
+    align_corners: bool
+    is_float32: bool
+
+
+def plain_head(graph: onnx.GraphProto) -> PlainHead | None:
+    """The head as the exporter writes it, or None where the graph ends otherwise."""
+    resize = _only_reader(graph, SCORES, "Resize")
+    argmax = _only_reader(graph, resize.output[0], "ArgMax") if resize else None
+    if resize is None or argmax is None:
+        return None
+    scores = next(v for v in (*graph.value_info, *graph.output) if v.name == SCORES)
+    kind = scores.type.tensor_type
+    n, channels, height, width = (d.dim_value for d in kind.shape.dim)
+    sizes = next(i for i in graph.initializer if i.name == resize.input[3])
+    mode = next(a.s for a in resize.attribute if a.name == "coordinate_transformation_mode")
+    label_height, label_width = map(int, numpy_helper.to_array(sizes)[2:])
+    return PlainHead(
+        resize,
+        argmax,
+        shape=(n, channels, height, width),
+        labels_hw=(label_height, label_width),
+        align_corners=mode == b"align_corners",
+        is_float32=kind.elem_type == onnx.TensorProto.FLOAT,
+    )
+
+
 def cpu_head(model: onnx.ModelProto) -> bool:
     """Turn scores -> Resize -> ArgMax into tiled products and ArgMax channels-last, in place.
 
@@ -63,49 +97,44 @@ def cpu_head(model: onnx.ModelProto) -> bool:
     are only turned channels-last. False, and nothing changed, where there is no such head.
     """
     graph = model.graph
-    resize = _only_reader(graph, SCORES, "Resize")
-    argmax = _only_reader(graph, resize.output[0], "ArgMax") if resize else None
-    if resize is None or argmax is None:
+    plain = plain_head(graph)
+    if plain is None:
         return False
-    sizes = next(i for i in graph.initializer if i.name == resize.input[3])
-    n, channels, height, width = map(int, numpy_helper.to_array(sizes))
-    nodes = [_node("Transpose", [SCORES], "head.channels_last", perm=[0, 2, 3, 1])]
-    tiles = _tiles(graph, resize, (height, width))
+    moved = [_node("Transpose", [SCORES], "head.channels_last", perm=[0, 2, 3, 1])]
+    position = list(graph.node).index(plain.resize)
+    tiles = _tiles(plain)
     if tiles is None:
-        sizes.CopyFrom(_constant(sizes.name, [n, height, width, channels]))
-        resize.input[0] = nodes[0].output[0]
-        position = list(graph.node).index(resize)
+        n, channels, *_ = plain.shape
+        sizes = next(i for i in graph.initializer if i.name == plain.resize.input[3])
+        sizes.CopyFrom(_constant(sizes.name, [n, *plain.labels_hw, channels]))
+        plain.resize.input[0] = moved[0].output[0]
     else:
-        position = list(graph.node).index(resize)
-        graph.node.remove(resize)
-        nodes += _products(graph, *tiles, shape=(n, height, width, channels))
-        argmax.input[0] = nodes[-1].output[0]
-    for offset, node in enumerate(nodes):
+        graph.node.remove(plain.resize)
+        moved += _products(graph, *tiles, plain=plain)
+        plain.argmax.input[0] = moved[-1].output[0]
+    for offset, node in enumerate(moved):
         graph.node.insert(position + offset, node)
-    next(a for a in argmax.attribute if a.name == "axis").i = 3
+    next(a for a in plain.argmax.attribute if a.name == "axis").i = 3
     return True
 
 
-def _tiles(
-    graph: onnx.GraphProto, resize: onnx.NodeProto, labels_hw: tuple[int, int]
-) -> tuple[Tiles, Tiles] | None:
-    scores = next(v for v in (*graph.value_info, *graph.output) if v.name == SCORES)
-    kind = scores.type.tensor_type
-    attributes = {a.name: a.s for a in resize.attribute}
-    if kind.elem_type != onnx.TensorProto.FLOAT:
+def _tiles(plain: PlainHead) -> tuple[Tiles, Tiles] | None:
+    if not plain.is_float32:
         return None
-    align_corners = attributes["coordinate_transformation_mode"] == b"align_corners"
-    height, width = (d.dim_value for d in kind.shape.dim[2:])
-    rows = tiled_resize(labels_hw[0], height, _ROWS, align_corners=align_corners)
-    columns = tiled_resize(labels_hw[1], width, _COLUMNS, align_corners=align_corners)
+    sizes = zip(plain.labels_hw, plain.shape[2:], (_ROWS, _COLUMNS), strict=True)
+    rows, columns = (
+        tiled_resize(pixels, positions, near, align_corners=plain.align_corners)
+        for pixels, positions, near in sizes
+    )
     return (rows, columns) if rows and columns else None
 
 
 def _products(
-    graph: onnx.GraphProto, rows: Tiles, columns: Tiles, *, shape: tuple[int, int, int, int]
+    graph: onnx.GraphProto, rows: Tiles, columns: Tiles, *, plain: PlainHead
 ) -> list[onnx.NodeProto]:
     """N x h x w x C -> N x H x W x C, the columns first: there are fewer rows to do it for."""
-    n, height, width, channels = shape
+    n, channels, *_ = plain.shape
+    height, width = plain.labels_hw
     constants = {
         "head.columns.positions": columns.positions,
         "head.columns.weights": columns.weights,

@@ -25,6 +25,7 @@ from artoolkit.deploy.fold import fold_batch_norm
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
 from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
+from artoolkit.deploy.sparse_head import sparse_head
 from artoolkit.errors import ExportError
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
 from artoolkit.optional import require
@@ -166,7 +167,9 @@ def graph_from_checkpoint(
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
     model.graph.value_info.append(scores)
-    if on_cpu(target):
+    if target.head == "sparse":
+        sparse_head(model)
+    elif on_cpu(target):
         cpu_head(model)
     remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)

@@ -78,7 +78,7 @@ def test_interface_and_form(exporter: Exporter) -> None:
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
     assert not any(i.HasField("data_location") and i.data_location for i in model.graph.initializer)
     assert info.sha256 == file_sha256(info.path)
-    assert [p.name for p in info.path.parent.glob(f"{info.path.stem}*")] == [info.path.name]
+    assert [p.name for p in info.path.parent.glob(f"{info.path.stem}.*")] == [info.path.name]
 
 
 def test_nothing_is_left_over(exporter: Exporter) -> None:
