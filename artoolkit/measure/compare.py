@@ -233,23 +233,32 @@ def rtx_plan(name: str, pair: _Pair, required: bool) -> Check:
     from artoolkit.backends.engine_options import PORTABLE
     from artoolkit.backends.plan import plan_check
 
+    if pair.target.head == "sparse":
+        reason = "a head whose work follows the picture has no program of fixed cost"
+        return unavailable(name, reason, required=required)
     pair.report("compiled programs (TensorRT-RTX)", 0.0)
     with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
         places = [Path(folder) / role for role, _ in pair.both()]
         for place in places:
             place.mkdir()
+        forms = [
+            engine_form(bundle.model, place)
+            for (_, bundle), place in zip(pair.both(), places, strict=True)
+        ]
         found = plan_check(
-            engine_form(pair.baseline.model, places[0]),
-            engine_form(pair.candidate.model, places[1]),
+            forms[0].path,
+            forms[1].path,
             trained=pair.baseline.manifest.trained,
             compute_capabilities=pair.target.compute_capabilities or (PORTABLE,),
             precision=pair.target.precision,
         )
+    changes = forms[0].changes
+    as_given = f"; as a GPU is given it: {', '.join(changes)}" if changes else ""
     return Check(
         name=name,
         result=found.result,
-        summary=found.summary,
-        numbers=found.model_dump(mode="json"),
+        summary=found.summary + as_given,
+        numbers={**found.model_dump(mode="json"), "form": list(changes)},
         required=required,
     )
 
