@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 
 from artoolkit.bundle import Bundle, write_bundle
+from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.deploy.trained import open_trained
 from artoolkit.errors import ExportError, StorageError
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import fit_image
+from artoolkit.seal import file_sha256
 from artoolkit.spec import Target
 
 Images = Sequence[NDArray[np.uint8]]
@@ -109,7 +111,10 @@ class _Job:
         return write_onnx(model, trained, path)
 
     def _provenance(self, checkpoint: Checkpoint, info: OnnxInfo) -> dict[str, Any]:
+        source = checkpoint.path
         found: dict[str, Any] = {
+            "checkpoint": file_sha256(source) if source else None,
+            "commit": source_commit(),
             "training": checkpoint.meta.provenance,
             "recipe": checkpoint.meta.recipe,
             "census": dict(info.census),

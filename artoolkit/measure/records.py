@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field, ValidationError
 
 from artoolkit import __version__
+from artoolkit.commit import source_commit
 from artoolkit.errors import BundleError
 from artoolkit.seal import canonical, read_sealed, seal
 from artoolkit.spec import Frozen, problems
@@ -32,9 +33,13 @@ R = TypeVar("R", bound="Record")
 
 
 class Environment(Frozen):
-    """Where a record was made; versions are those installed, found without importing anything."""
+    """Where a record was made; versions are those installed, found without importing anything.
+
+    `commit` is that of artoolkit's own source, None for a release.
+    """
 
     artoolkit: str
+    commit: str | None = None
     python: str
     platform: str
     processor: str
@@ -104,6 +109,7 @@ def current_environment(**device: str) -> Environment:
     versions = {name: _installed(name) for name in _LIBRARIES}
     return Environment(
         artoolkit=__version__,
+        commit=source_commit(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.bundle import file_problems
+from artoolkit.commit import source_commit
 from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BundleError, ExportError, StorageError
+from artoolkit.seal import file_sha256
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 IMAGES = list(pictures(2, (60, 60)))
@@ -43,6 +46,17 @@ def test_a_bundle_with_its_baseline_holds_one_graph_twice(tmp_path: Path, precis
     assert ("calibration" in b.provenance) is (precision == "int8")
     assert json.loads((bundle.path / "manifest.json").read_text())["num_classes"] == 5
     assert [p.name for p in bundle.path.parent.iterdir()] == ["bundle"]
+
+
+def test_the_chain_begins_at_the_file_of_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    checkpoint = replace(tiny_checkpoint(), path=path)
+    bundle = export_bundle(checkpoint, target(), tmp_path / "bundle", images=IMAGES)
+    provenance = bundle.manifest.provenance
+    assert provenance["checkpoint"] == file_sha256(path)
+    assert provenance["commit"] == source_commit()
+    assert set(bundle.manifest.trained) <= set(bundle.manifest.parts["model.onnx"])
 
 
 def test_golden_labels_are_the_trained_networks(tmp_path: Path) -> None:
