@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.network_options import (
+    AskedNetwork,
+    asked_network,
+    network_options,
+    open_checkpoint,
+    say_if_imported,
+)
 from artoolkit.cli.options import (
     BACKENDS,
     CommaList,
@@ -22,10 +30,12 @@ if TYPE_CHECKING:
     from artoolkit.cli.progress import Report
     from artoolkit.data import DataSet
     from artoolkit.measure.quality import QualityMeasurement
+    from artoolkit.measure.views import Views
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
+@network_options()
 @dataset_options(required=True)
 @click.option("--split", default="val", show_default=True)
 @click.option(
@@ -35,7 +45,10 @@ if TYPE_CHECKING:
 )
 @device_option()
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
-@imgsz_option(help_text="Network input of a checkpoint: height width (default: the image's own).")
+@imgsz_option(
+    help_text="Network input of a checkpoint: height width (default: the image's own, or the one "
+    "size that published weights were made for)."
+)
 @click.option(
     "--scales",
     type=CommaList(float),
@@ -44,6 +57,21 @@ if TYPE_CHECKING:
     help="Scales to average over (checkpoints only).",
 )
 @click.option("--flip", is_flag=True, help="Average with the mirrored image (checkpoints only).")
+@click.option(
+    "--window",
+    nargs=2,
+    type=click.IntRange(min=1),
+    metavar="H W",
+    help="Slide a window of this size over every scale and average where windows overlap "
+    "(checkpoints only).",
+)
+@click.option(
+    "--window-stride",
+    nargs=2,
+    type=click.IntRange(min=1),
+    metavar="H W",
+    help="Pixels from one window to the next.  [default: two thirds of the window]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 @click.option(
     "--out",
@@ -61,10 +89,9 @@ def command(
     device: str,
     threads: int | None,
     imgsz: tuple[int, int] | None,
-    scales: tuple[float, ...],
-    flip: bool,
     as_json: bool,
     out: Path | None,
+    **more: Any,
 ) -> None:
     """mIoU of MODEL (a checkpoint or a bundle) on a split of a data set, at the labels' size.
 
@@ -73,12 +100,14 @@ def command(
     """
     from artoolkit.cli.progress import progress_bar
 
+    asked = asked_network(more)
     data = open_data(dataset, data_root, classes)
     with progress_bar() as progress:
         if model.is_dir():
-            if scales != (1.0,) or flip:
+            if more != {"scales": (1.0,), "flip": False, "window": None, "window_stride": None}:
                 raise UsageError(
-                    "a bundle has one scale", hint="--scales and --flip need its checkpoint."
+                    "a bundle sees the whole image once",
+                    hint="--scales, --flip and --window need its checkpoint.",
                 )
             record = _bundle(
                 model, data, split, backend=backend, device=device, threads=threads,
@@ -91,7 +120,7 @@ def command(
                     hint="Export it first: artoolkit export CKPT --out BUNDLE",
                 )
             record = _checkpoint(
-                model, data, split, device=device, imgsz=imgsz, scales=scales, flip=flip,
+                model, data, split, asked=asked, device=device, imgsz=imgsz, views=_views(**more),
                 progress=progress,
             )  # fmt: skip
     if out is not None:
@@ -126,9 +155,21 @@ def _bundle(
         )
 
 
+def _views(
+    *, scales: tuple[float, ...], flip: bool, window: tuple[int, int] | None,
+    window_stride: tuple[int, int] | None,
+) -> Views:  # fmt: skip
+    from artoolkit.measure.views import Views
+
+    try:
+        return Views(scales=scales, flip=flip, window=window, stride=window_stride)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _checkpoint(
-    model: Path, data: DataSet, split: str, *, device: str, imgsz: tuple[int, int] | None,
-    scales: tuple[float, ...], flip: bool, progress: Report,
+    model: Path, data: DataSet, split: str, *, asked: AskedNetwork, device: str,
+    imgsz: tuple[int, int] | None, views: Views, progress: Report,
 ) -> QualityMeasurement:  # fmt: skip
     from artoolkit.optional import require
 
@@ -136,20 +177,20 @@ def _checkpoint(
     from artoolkit.measure.checkpoint_predictor import checkpoint_predictor
     from artoolkit.measure.quality import measure_quality
     from artoolkit.measure.verdict import Subject
-    from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.seal import file_sha256
 
-    checkpoint = read_checkpoint(model)
-    predict = checkpoint_predictor(checkpoint, imgsz=imgsz, device=device, scales=scales, flip=flip)
+    checkpoint = open_checkpoint(model, asked, lambda: data.labels)
+    say_if_imported(checkpoint)
+    imgsz = imgsz or checkpoint.meta.imgsz
     return measure_quality(
-        predict,
+        checkpoint_predictor(checkpoint, imgsz=imgsz, device=device, views=views),
         data,
         split,
         subject=Subject(name=model.name, sha256=file_sha256(model)),
         labels=checkpoint.meta.labels,
         predictor={
             "backend": "torch", "version": torch.__version__, "device": device,
-            "imgsz": imgsz, "scales": scales, "flip": flip,
+            "imgsz": imgsz, **asdict(views),
         },
         progress=lambda done, total: progress(f"mIoU on {split}", done / total),
     )  # fmt: skip

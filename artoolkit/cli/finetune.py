@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.network_options import (
+    AskedNetwork,
+    asked_network,
+    open_checkpoint,
+    say_if_imported,
+)
 from artoolkit.cli.options import dataset_options, open_data, out_option
 from artoolkit.cli.train import (
     Asked,
@@ -18,6 +24,10 @@ from artoolkit.cli.train import (
     resume_run,
 )
 from artoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.labels import LabelTable
+    from artoolkit.networks.checkpoint import Checkpoint
 
 GRIDS = ("center", "paper", "jitter", "all")
 
@@ -37,12 +47,39 @@ def loss_changes(
     return {path: value for path, value in given.items() if value is not None}
 
 
+def default_loss(recipe_source: str | None) -> dict[str, Any]:
+    """The term that makes a fine-tuning one, where no recipe has a weight for it."""
+    from artoolkit.training.recipe import load_recipe
+
+    if recipe_source is not None and load_recipe(recipe_source).loss.ar_weight > 0:
+        return {}
+    return DEFAULT_LOSS
+
+
+def open_baseline(
+    path: Path, network: AskedNetwork, places: DataPlaces, recipe_source: str | None
+) -> Checkpoint:
+    """The baseline; where it is weights of others, with the classes of the data set."""
+
+    def labels() -> LabelTable:
+        from artoolkit.training.recipe import load_recipe
+
+        dataset = places.dataset
+        if dataset is None and recipe_source is not None:
+            dataset = load_recipe(recipe_source).data.dataset
+        return open_data(dataset, places.root, places.classes).labels
+
+    checkpoint = open_checkpoint(path, network, labels)
+    say_if_imported(checkpoint)
+    return checkpoint
+
+
 @click.command("finetune", short_help="Fine-tune a baseline with the affinity-regression loss.")
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="CKPT",
-    help="The trained checkpoint to start from.",
+    metavar="FILE",
+    help="What to start from: a trained checkpoint, or with --network weights of others.",
 )
 @dataset_options()
 @out_option(help_text="Folder of the run.")
@@ -66,7 +103,8 @@ def loss_changes(
     "--recipe",
     "recipe_source",
     metavar="NAME|PATH",
-    help="Take this recipe as it stands, not the baseline's at a fifth of its epochs and rate.",
+    help="Take this recipe as it stands (with the AR weight 0.1 where it has none), not the "
+    "baseline's at a fifth of its epochs and rate.",
 )
 @recipe_options
 def command(
@@ -95,25 +133,22 @@ def command(
     places = DataPlaces(dataset, data_root, classes)
     loss = loss_changes(ar_weight, ar_grid, ar_stride, control)
     changes = {**changes_of(options), **loss}
+    network = asked_network(options)
     if resume:
-        resume_run(out, machine, places=places, asked=Asked(recipe_source, assignments, changes))
+        asked = Asked(recipe_source, assignments, changes, network)
+        resume_run(out, machine, places=places, asked=asked)
         return
     if baseline is None:
         raise UsageError("no baseline to start from", expected="--baseline CKPT")
-    from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.training.finetune import finetune_recipe
     from artoolkit.training.run import train
 
-    start = read_checkpoint(baseline)
+    start = open_baseline(baseline, network, places, recipe_source)
     recipe = finetune_recipe(
         start,
         source=recipe_source,
         assignments=assignments,
-        changes={
-            **({} if recipe_source else DEFAULT_LOSS),
-            **changes,
-            "data.dataset": dataset,
-        },
+        changes={**default_loss(recipe_source), **changes, "data.dataset": dataset},
     )
     data = open_data(recipe.data.dataset, data_root, classes)
     carry_out(

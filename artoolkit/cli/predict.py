@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from artoolkit.cli.network_options import trust_option
 from artoolkit.cli.options import (
     backend_option,
     dataset_options,
@@ -77,6 +78,7 @@ def predict(source: Source, jobs: list[Job], out: Path, *, overlays: bool) -> It
 @dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split of the data set.")
 @out_option(help_text="Folder for labels/ and overlays/.")
+@trust_option
 @backend_option()
 @device_option()
 @imgsz_option(help_text="Network input of a checkpoint: height width (a bundle has its own).")

@@ -97,9 +97,10 @@ def _open_checkpoint(path: Path, *, device: str, imgsz: tuple[int, int] | None) 
     from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.spec import Target
 
+    checkpoint = read_checkpoint(path)
+    imgsz = imgsz or checkpoint.meta.imgsz
     if imgsz is None:
         raise UsageError("a checkpoint has no image size of its own", expected="--imgsz H W")
-    checkpoint = read_checkpoint(path)
     target = Target(name="torch", imgsz=imgsz, backend="torch", device=device)
     module = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target)
     runner = open_torch(module, (1, *imgsz, 3), device=device)

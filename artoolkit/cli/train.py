@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.network_options import AskedNetwork, asked_network, network_options
 from artoolkit.cli.options import (
     Command,
     dataset_options,
@@ -21,6 +22,9 @@ from artoolkit.cli.options import (
 from artoolkit.errors import DataError, StorageError, TrainingError, UsageError
 
 if TYPE_CHECKING:
+    from artoolkit.data import DataSet
+    from artoolkit.networks.checkpoint import Checkpoint
+    from artoolkit.training.recipe import Recipe
     from artoolkit.training.run import Machine, Outcome, Watcher
 
 
@@ -40,6 +44,19 @@ class Asked:
     source: str | None
     assignments: tuple[str, ...]
     changes: dict[str, Any]
+    network: AskedNetwork
+
+    def recipe(self, source: str, **more: Any) -> Recipe:
+        """The recipe `source` with everything that was asked for put over it."""
+        from artoolkit.networks.custom import trust
+        from artoolkit.training.recipe import load_recipe
+
+        changes = {**self.changes, **more}
+        plain = load_recipe(source, assignments=self.assignments, changes=changes)
+        network = self.network.changes(plain.network.name)
+        if any(text.startswith("network.name=") for text in self.assignments):
+            trust(plain.network.name)  # typed by the user, as with --network
+        return load_recipe(source, assignments=self.assignments, changes=changes | network)
 
 
 def recipe_options(command: Command) -> Command:
@@ -60,6 +77,7 @@ def recipe_options(command: Command) -> Command:
         click.option("--lr", type=float, help="Base learning rate."),
         click.option("--batch-size", type=click.IntRange(min=1), help="Images a step."),
         click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set."),
+        network_options(),
     )
     for option in options:
         command = option(command)
@@ -118,9 +136,13 @@ def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -
 
 def resume_command(out: Path) -> str:
     """The command that goes on with the run in `out`."""
+    from artoolkit.training.recipe import load_recipe
+
     context = click.get_current_context()
     places = (("--dataset", "dataset"), ("--data-root", "data_root"), ("--classes", "classes"))
     given = [(flag, context.params.get(name)) for flag, name in places]
+    name = load_recipe(str(out / "recipe.toml")).network.name
+    given.append(("--network", name if ":" in name else None))
     places_given = [str(part) for pair in given if pair[1] is not None for part in pair]
     return shlex.join(["artoolkit", "train", "--resume", "--out", str(out), *places_given])
 
@@ -133,10 +155,9 @@ def resume_run(out: Path, machine: Machine, *, places: DataPlaces, asked: Asked)
 
     require_state(out)
     stored = load_recipe(str(out / "recipe.toml"))
-    wanted = load_recipe(
+    wanted = asked.recipe(
         asked.source or str(out / "recipe.toml"),
-        assignments=asked.assignments,
-        changes={**asked.changes, "data.dataset": places.dataset or stored.data.dataset},
+        **{"data.dataset": places.dataset or stored.data.dataset},
     )
     if unlike := differences(stored, wanted):
         raise UsageError(
@@ -154,8 +175,9 @@ def resume_run(out: Path, machine: Machine, *, places: DataPlaces, asked: Asked)
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="CKPT",
-    help="Start from the encoder of this checkpoint.",
+    metavar="FILE",
+    help="Start from the encoder in this file: a checkpoint, or weights as published by "
+    "torchvision, mmsegmentation and others.",
 )
 @recipe_options
 def command(
@@ -175,28 +197,49 @@ def command(
 
     Ctrl-C finishes the step and saves; the same command with --resume goes on from there.
     """
-    from artoolkit.training.recipe import load_recipe, recipe_names
+    from artoolkit.training.recipe import recipe_names
 
     machine = machine_of(device, workers)
     places = DataPlaces(dataset, data_root, classes)
-    asked = Asked(recipe_source, assignments, changes_of(options))
+    asked = Asked(recipe_source, assignments, changes_of(options), asked_network(options))
     if resume:
         resume_run(out, machine, places=places, asked=asked)
         return
     if recipe_source is None:
         raise UsageError("no recipe", expected=f"--recipe {'|'.join(recipe_names())} or a path")
-    recipe = load_recipe(
-        recipe_source,
-        assignments=assignments,
-        changes={**asked.changes, "data.dataset": dataset},
-    )
+    recipe = asked.recipe(recipe_source, **{"data.dataset": dataset})
     data = open_data(recipe.data.dataset, data_root, classes)
-    from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.training.run import train
 
-    encoder = read_checkpoint(init) if init is not None else None
+    encoder = open_encoder(init, recipe, data) if init is not None else None
     carry_out(
         out,
         machine,
         lambda watcher: train(recipe, data, out, encoder=encoder, machine=machine, watcher=watcher),
     )
+
+
+def open_encoder(path: Path, recipe: Recipe, data: DataSet) -> Checkpoint:
+    """The weights that the encoder starts from; says which they are, and what does not use them."""
+    from artoolkit.networks.checkpoint import is_checkpoint, read_checkpoint
+
+    if is_checkpoint(path):
+        return read_checkpoint(path)
+    from artoolkit.networks.importing import encoder_prefixes, trunk_from_published
+    from artoolkit.training.assembly import build_network
+
+    network = build_network(recipe, data.labels, seed=recipe.seed)
+    trunk = trunk_from_published(path, network, data.labels)
+    prefixes = encoder_prefixes(network)
+    fresh = {key.split(".")[0] for key in network.state_dict() if not key.startswith(prefixes)}
+    click.echo(
+        f"{path} ({trunk.layout}): {len(trunk.checkpoint.state)} weights of the encoder loaded; "
+        f"not used: {_some(trunk.left_out)}; from seed {recipe.seed}: {_some(sorted(fresh))}",
+        err=True,
+    )
+    return trunk.checkpoint
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "nothing"

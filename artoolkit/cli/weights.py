@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.network_options import AUTO, asked_network, described, network_options
 from artoolkit.cli.options import out_option
-from artoolkit.errors import DownloadError, UsageError
+from artoolkit.errors import DownloadError
 
 if TYPE_CHECKING:
     from artoolkit.labels import LabelTable
 
-LAYOUTS = ("auto", "mmseg", "drsleep", "semseg", "caffe", "torchvision")
 LABELS = ("cityscapes", "camvid", "nyuv2")
 
 
@@ -121,17 +121,6 @@ def fetch(name: str, out: Path) -> None:
     )
 
 
-def _option(text: str) -> tuple[str, Any]:
-    """`name=value` with a JSON value, or a word."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise UsageError("--option is not NAME=VALUE", got=repr(text))
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
 def _labels(choice: str | None) -> LabelTable | None:
     if choice is None:
         return None
@@ -152,52 +141,37 @@ def _labels(choice: str | None) -> LabelTable | None:
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--network", required=True, help="The network, or package.module:factory.")
+@network_options(required=True)
 @click.option("--num-classes", required=True, type=click.IntRange(min=2), help="Classes.")
-@click.option(
-    "--layout",
-    type=click.Choice(LAYOUTS),
-    default="auto",
-    show_default=True,
-    help="Whose keys the file has.",
-)
 @click.option(
     "--labels",
     metavar="NAME|PATH",
     help=f"Label order: {', '.join(LABELS)} or a classes.toml; by default the file's own.",
 )
-@click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the network."
-)
 @out_option(help_text="The checkpoint (.safetensors).")
 def import_(
     file: Path,
     *,
-    network: str,
     num_classes: int,
-    layout: str,
     labels: str | None,
-    options: tuple[str, ...],
     out: Path,
+    **options: Any,
 ) -> None:
     """Turn published weights (FILE) into a checkpoint; no code in the file is run."""
     from artoolkit.networks.checkpoint import write_checkpoint
     from artoolkit.networks.importing import checkpoint_from_published
 
+    asked = asked_network(options)
+    assert asked.name is not None, "required"
     checkpoint = checkpoint_from_published(
         file,
-        network=network,
+        network=asked.name,
         num_classes=num_classes,
-        layout=layout,
+        layout=asked.layout or AUTO,
         labels=_labels(labels),
-        options=dict(map(_option, options)),
+        options=asked.options,
     )
     write_checkpoint(out, checkpoint)
-    meta = checkpoint.meta
-    click.echo(
-        f"{out}: {meta.network}, {num_classes} classes of {meta.labels.name}, "
-        f"layout {meta.provenance['layout']}, {meta.preprocess.channel_order.upper()} "
-        f"mean {meta.preprocess.mean} std {meta.preprocess.std}"
-    )
-    if untrained := meta.provenance.get("untrained"):
+    click.echo(f"{out}: {described(checkpoint)}")
+    if untrained := checkpoint.meta.provenance.get("untrained"):
         click.echo(f"untrained: {untrained}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ def untrained_checkpoint(
     *,
     labels: LabelTable | None = None,
     layout: str | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Checkpoint:
     """A checkpoint of `network` with random weights, the same for the same `seed`.
@@ -28,12 +31,13 @@ def untrained_checkpoint(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build(network, num_classes=num_classes, layout=layout)
+        built = build(network, num_classes=num_classes, layout=layout, **(options or {}))
         _settle(built)
     meta = CheckpointMeta(
         network=network,
         num_classes=num_classes,
         layout=layout,
+        options=built.options,
         labels=labels or numbered_classes(num_classes),
         preprocess=built.preprocess,
         provenance={"untrained": True, "seed": seed},

@@ -42,6 +42,12 @@ class CheckpointMeta(Frozen):
     recipe: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def imgsz(self) -> tuple[int, int] | None:
+        """Height and width of the one input that published weights were made for, if they were."""
+        size = self.provenance.get("imgsz")
+        return None if size is None else (int(size[0]), int(size[1]))
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -111,7 +117,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if HEADER_KEY not in metadata:
         raise CheckpointError(
             f"{file} holds weights but no artoolkit header",
-            hint="Published weights become a checkpoint by `artoolkit weights import`.",
+            hint="Say whose they are with --network, or make a checkpoint of them by "
+            "`artoolkit weights import`.",
         )
     try:
         meta = CheckpointMeta.model_validate_json(metadata[HEADER_KEY])
@@ -120,6 +127,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if is_custom(meta.network):
         check_trusted(meta.network, str(file))
     return Checkpoint(meta, state, file)
+
+
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a safetensors file with artoolkit's header; False for any other file."""
+    safetensors = require("safetensors", PURPOSE)
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            return HEADER_KEY in (opened.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -136,7 +153,8 @@ def read_safetensors(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             raise CheckpointError(
                 f"{file} is a pickle, which can run code when it is read",
                 expected="a safetensors file",
-                hint="Published weights become a checkpoint by `artoolkit weights import`.",
+                hint="Weights of others are read, as weights alone, where --network says whose "
+                "they are; `artoolkit weights import` makes a checkpoint of them.",
             ) from error
         raise CheckpointError(
             f"{file} is not a safetensors file, or it is cut off: {error}"

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from artoolkit.errors import CheckpointError, UsageError
@@ -50,6 +50,21 @@ class CustomOptions(Frozen):
     training_only: tuple[str, ...] = ()
     minimum_hw: tuple[int, int] = (32, 32)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_units_of_bytes(self) -> CustomOptions:
+        if min(self.std) <= 0:
+            raise ValueError(f"std {self.std} must be positive")
+        if max(self.std) < 1 or 0 < max(self.mean) <= 1:
+            raise ValueError(
+                f"mean {self.mean} and std {self.std} are of pixels from 0 to 1, not 0 to 255: "
+                f"give mean {_times_255(self.mean)} and std {_times_255(self.std)}"
+            )
+        return self
+
+
+def _times_255(values: tuple[float, float, float]) -> str:
+    return ",".join(f"{255 * value:g}" for value in values)
 
 
 class CustomNetwork(Network):
@@ -118,7 +133,8 @@ def check_trusted(name: str, source: str) -> None:
     if name not in _trusted():
         raise CheckpointError(
             f"{source} is of the network {name}, which is code outside artoolkit",
-            hint=f"Where you trust that code, set {TRUSTED_VARIABLE}={name} in the environment.",
+            hint=f"Where you trust that code, give --network {name}, or set "
+            f"{TRUSTED_VARIABLE}={name} in the environment.",
         )
 
 

@@ -1,8 +1,13 @@
-"""Published weights to a checkpoint: network built, weights loaded strictly, origin recorded."""
+"""Published weights to a checkpoint: network built, weights loaded strictly, origin recorded.
+
+`checkpoint_from_published` brings a whole network, `trunk_from_published` what a training run
+starts from. Which key goes where is said in `published.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +18,26 @@ from artoolkit.data import cityscapes, nyuv2
 from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
-from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
+from artoolkit.networks.checkpoint import (
+    Checkpoint,
+    CheckpointMeta,
+    load_strictly,
+    state_differences,
+)
 from artoolkit.networks.custom import PREFIX, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.published import (
     AUTO,
     Published,
+    classifier_keys,
     convert,
     detect,
+    detect_with_trunks,
     load_trunk,
     read_published,
+    trunk_state,
 )
-from artoolkit.networks.sources import source_of_file
+from artoolkit.networks.sources import Source, source_of_file
 from artoolkit.seal import file_sha256
 from artoolkit.spec import problems
 
@@ -45,23 +58,21 @@ def checkpoint_from_published(
     num_classes: int,
     layout: str = AUTO,
     labels: LabelTable | None = None,
+    fallback: LabelTable | None = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Checkpoint:
     """The weights of `path` as a checkpoint of `network`, with label order and normalisation.
 
-    `labels` None: those that the file states, or that its code base means by `num_classes`. With
-    layout "torchvision" only the trunk is loaded; the rest starts from `seed`. Raises
+    `labels` None: those that the file states, or that its code base means by `num_classes`, or
+    `fallback`. With layout "torchvision" only the trunk is loaded; the rest starts from `seed`. The
+    network's own code is run (`package.module:factory`), never code of the file. Raises
     `CheckpointError` for a file that cannot be read or does not fit, every key named, `UsageError`
     where the classes stay unknown, `DownloadError` where a known file is not the published one.
     """
-    source = source_of_file(path.name)
-    if source is not None and path.is_file():
-        source.verify(path)
+    source = _verified(path)
     published = read_published(path)
-    provenance: dict[str, Any] = {"file": path.name, "sha256": file_sha256(path)}
-    if source is not None:
-        provenance |= {"source": source.name, "address": source.address}
+    provenance = _origin(path, source)
     if is_custom(network):
         found, built = "own", build(network, num_classes=num_classes, **(options or {}))
         state = {PREFIX + key: value for key, value in published.state.items()}
@@ -81,11 +92,25 @@ def checkpoint_from_published(
         num_classes=num_classes,
         layout=built.layout,
         options=built.options,
-        labels=labels_of(published, found, num_classes, labels),
+        labels=labels_of(published, found, num_classes, labels, fallback),
         preprocess=built.preprocess,
         provenance=provenance | {"layout": found},
     )
-    return Checkpoint(meta, {key: value.clone() for key, value in built.state_dict().items()})
+    state = {key: value.clone() for key, value in built.state_dict().items()}
+    return Checkpoint(meta, state, path)
+
+
+def _verified(path: Path) -> Source | None:
+    """The known source of a file of this name; `DownloadError` where it is not that file."""
+    source = source_of_file(path.name)
+    if source is not None and path.is_file():
+        source.verify(path)
+    return source
+
+
+def _origin(path: Path, source: Source | None) -> dict[str, Any]:
+    origin = {"file": path.name, "sha256": file_sha256(path)}
+    return origin if source is None else origin | {"source": source.name, "address": source.address}
 
 
 def _built(
@@ -101,8 +126,66 @@ def _built(
         )
 
 
+@dataclass(frozen=True)
+class Trunk:
+    """The weights that a network's encoder starts from, and what of the file has no place there."""
+
+    checkpoint: Checkpoint
+    layout: str
+    left_out: tuple[str, ...]
+
+
+def trunk_from_published(path: Path, network: Network, labels: LabelTable) -> Trunk:
+    """The encoder of `network` from a torchvision or v1c file, or out of a whole published network.
+
+    A network of the user's own that names no encoder takes all of its weights. `CheckpointError`
+    naming every key where the file holds another trunk; `network` itself stays as it is.
+    """
+    source = _verified(path)
+    published = read_published(path)
+    if is_custom(network.name):
+        found = "own"
+        state = {PREFIX + key: value for key, value in published.state.items()}
+    else:
+        found = detect_with_trunks(published.state)
+        trunk_only = found == "torchvision"
+        state = trunk_state(published.state) if trunk_only else convert(published.state, found)
+    prefixes = encoder_prefixes(network)
+    own = {key: value for key, value in network.state_dict().items() if key.startswith(prefixes)}
+    trunk = {key: value for key, value in state.items() if key.startswith(prefixes)}
+    if differences := state_differences(own, trunk):
+        raise CheckpointError(
+            f"{path} ({found}) does not hold the encoder of {network.name}",
+            got="; ".join(differences),
+            hint=f"Weights for it: artoolkit weights list --network {network.name}"
+            if found != "own"
+            else "Say which prefixes are the encoder: --option 'encoder=[\"backbone.\"]'.",
+        )
+    meta = CheckpointMeta(
+        network=network.name,
+        num_classes=network.num_classes,
+        layout=network.layout,
+        options=network.options,
+        labels=labels,
+        preprocess=network.preprocess,
+        provenance=_origin(path, source) | {"layout": found},
+    )
+    gone = classifier_keys(published.state) if found == "torchvision" else ()
+    left_out = (*gone, *(key for key in state if not key.startswith(prefixes)))
+    return Trunk(Checkpoint(meta, trunk, path), found, tuple(left_out))
+
+
+def encoder_prefixes(network: Network) -> tuple[str, ...]:
+    """The prefixes of the encoder's keys; "", that is everything, where the network names none."""
+    return tuple(network.encoder) or ("",)
+
+
 def labels_of(
-    published: Published, layout: str, num_classes: int, labels: LabelTable | None
+    published: Published,
+    layout: str,
+    num_classes: int,
+    labels: LabelTable | None,
+    fallback: LabelTable | None = None,
 ) -> LabelTable:
     """The label table of published weights; `UsageError` where nothing says what it is."""
     names = published.classes
@@ -110,11 +193,12 @@ def labels_of(
     if labels is None and names is not None:
         matching = (table for table in KNOWN_TABLES.values() if table.names == names)
         labels = next(matching, None) or _stated(names, published.palette)
-    labels = labels or known
+    labels = labels or known or fallback
     if labels is None:
         raise UsageError(
             f"nothing says what the {num_classes} classes of these weights are",
-            hint="Give --labels cityscapes, camvid, nyuv2 or a classes.toml.",
+            hint="Give --dataset, or where there is one --labels cityscapes, camvid, nyuv2 or a "
+            "classes.toml.",
         )
     if labels.num_classes != num_classes:
         raise UsageError(

@@ -29,7 +29,6 @@ AUTO = "auto"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "segmenter", "net", "network")
 PREFIXES = ("module.", "_orig_mod.")
 NORM_EPS = 1e-5
-TRUNK_SOURCES = ("torchvision", "mmseg")
 # The parts of an ImageNet classifier that no segmentation network has.
 CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
 
@@ -145,6 +144,17 @@ def detect(state: Mapping[str, object]) -> str:
     )
 
 
+def detect_with_trunks(state: Mapping[str, object]) -> str:
+    """As `detect`; classifiers whose trunk stands under "backbone." are "torchvision" too."""
+    bare = [key.removeprefix("backbone.") for key in state]
+    try:
+        return detect(state)
+    except CheckpointError:
+        if any(layout.matches(bare) for layout in LAYOUTS["torchvision"]):
+            return "torchvision"
+        raise
+
+
 def _layout(state: Mapping[str, object], name: str) -> Layout:
     if name != AUTO and name not in LAYOUTS:
         raise UsageError("unknown layout", got=repr(name), expected=", ".join((*LAYOUTS, AUTO)))
@@ -206,6 +216,11 @@ def _caffe_heads(state: Mapping[str, Tensor]) -> State:
             heads[f"{name}.weight"] = torch.zeros(classes, state[reader].shape[1], 1, 1)
             heads[f"{name}.bias"] = torch.zeros(classes)
     return heads
+
+
+def classifier_keys(state: Mapping[str, object]) -> tuple[str, ...]:
+    """The keys of an ImageNet classifier's own head."""
+    return tuple(key for key in state if CLASSIFIER.match(key))
 
 
 def trunk_state(state_dict: Mapping[str, Any]) -> State:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +16,9 @@ from artoolkit.losses import Objective
 from artoolkit.losses.weighting import HardExamples
 from artoolkit.networks import Network, build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
+from artoolkit.networks.custom import check_trusted, is_custom
+from artoolkit.networks.importing import encoder_prefixes
+from artoolkit.seal import file_sha256
 from artoolkit.training.recipe import Recipe
 
 
@@ -39,9 +40,15 @@ def usable_device(name: str) -> torch.device:
 
 
 def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
-    """The recipe's network with first weights drawn from `seed`; `RecipeError` if too small."""
-    torch.manual_seed(seed)
+    """The recipe's network with first weights drawn from `seed`; `RecipeError` if too small.
+
+    `CheckpointError` if it is code outside artoolkit that the user never named (`custom.trust`):
+    a recipe travels in checkpoints and in folders of runs.
+    """
     choice = recipe.network
+    if is_custom(choice.name):
+        check_trusted(choice.name, f"the recipe {recipe.name}")
+    torch.manual_seed(seed)
     network = build(
         choice.name, num_classes=labels.num_classes, layout=choice.layout, **choice.options
     )
@@ -151,18 +158,18 @@ def load_encoder(network: Network, source: Checkpoint) -> None:
     Raises `CheckpointError` naming every encoder weight that is missing or of another shape.
     """
     own = network.state_dict()
-    wanted = [key for key in own if key.startswith(tuple(network.encoder))]
+    wanted = [key for key in own if key.startswith(encoder_prefixes(network))]
     wrong = [
         key
         for key in wanted
         if key not in source.state or source.state[key].shape != own[key].shape
     ]
-    if wrong or not wanted:
+    if wrong:
         raise CheckpointError(
             f"{source.path or 'the checkpoint'} ({source.meta.network}) does not hold the encoder "
             f"of {network.name}",
-            got=f"{len(wrong)} of {len(wanted)} weights missing or of another shape"
-            + (f", for example {wrong[0]}" if wrong else ""),
+            got=f"{len(wrong)} of {len(wanted)} weights missing or of another shape, "
+            f"for example {wrong[0]}",
         )
     network.load_state_dict({key: source.state[key] for key in wanted}, strict=False)
     network.preprocess = source.meta.preprocess
@@ -188,7 +195,10 @@ def checkpoint_of(
 def provenance_of(
     recipe: Recipe, dataset: DataSet, device: torch.device, sources: dict[str, Checkpoint]
 ) -> dict[str, Any]:
-    """Versions, seed and environment, and the sha256 of the checkpoints it starts from."""
+    """Versions, seed and environment, and the sha256 of the checkpoints it starts from.
+
+    The input size that a baseline was published for stays with its descendants ("imgsz").
+    """
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "artoolkit": __version__,
@@ -200,17 +210,15 @@ def provenance_of(
         "seed": recipe.seed,
         "dataset": dataset.name,
         **{role: _identity(source) for role, source in sources.items()},
+        **_published_size(sources.get("baseline")),
     }
 
 
 def _identity(source: Checkpoint) -> dict[str, Any]:
-    digest = _sha256(source.path) if source.path else None
+    digest = file_sha256(source.path) if source.path else None
     return {"sha256": digest, "recipe": source.meta.recipe.get("name")}
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _published_size(baseline: Checkpoint | None) -> dict[str, Any]:
+    size = baseline.meta.imgsz if baseline else None
+    return {} if size is None else {"imgsz": list(size)}

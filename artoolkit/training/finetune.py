@@ -11,7 +11,7 @@ from typing import Any
 
 from artoolkit.errors import UsageError
 from artoolkit.networks.checkpoint import Checkpoint
-from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values
+from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
 
 # 40 epochs at 0.05 become 8 at 0.01: what the trials on CamVid were fine-tuned with.
 SHARE = 5
@@ -27,14 +27,19 @@ def finetune_recipe(
     """The recipe of a fine-tuning of `baseline`; `source` replaces the one stored in it.
 
     A fifth of the epochs and of the rate, falling as `poly`, unless `assignments` or `changes`
-    (as in `load_recipe`) say otherwise. A recipe given as `source` is taken as it stands. Raises
-    `UsageError` if the baseline holds no recipe (imported weights) and no source is given.
+    (as in `load_recipe`) say otherwise. A recipe given as `source` is taken as it stands; where
+    the baseline holds none (imported weights), its network stands in for the recipe's. Raises
+    `UsageError` if there is neither.
     """
     if source is not None:
-        return load_recipe(source, assignments=assignments, changes=changes)
+        own = {} if baseline.meta.recipe else _network_of(baseline)
+        return load_recipe(source, assignments=assignments, changes=own | dict(changes or {}))
     origin = str(baseline.path or "the baseline")
     if not baseline.meta.recipe:
-        raise UsageError(f"{origin} holds no recipe", hint="Give one with --recipe.")
+        raise UsageError(
+            f"{origin} holds no recipe",
+            hint=f"Give one with --recipe: {', '.join(recipe_names())}, or a path.",
+        )
     stored = recipe_from_values(baseline.meta.recipe, f"the recipe in {origin}")
     tuned = {
         "name": f"{stored.name}-finetune",
@@ -52,3 +57,11 @@ def finetune_recipe(
         assignments=assignments,
         changes=tuned | given,
     )
+
+
+def _network_of(baseline: Checkpoint) -> dict[str, Any]:
+    """The tables of a recipe that imported weights decide: the network, and its input size."""
+    meta = baseline.meta
+    network = {"name": meta.network, "layout": meta.layout, "options": meta.options}
+    size = None if meta.imgsz is None else list(meta.imgsz)
+    return {"network": network, "evaluation.imgsz": size}

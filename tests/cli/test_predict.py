@@ -13,6 +13,8 @@ from artoolkit.cli.predict import Job, jobs_of, predict
 from artoolkit.cli.source import Source, open_source
 from artoolkit.data.cityscapes import LABELS
 from artoolkit.errors import BundleError, DataError, UsageError
+from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, write_checkpoint
+from artoolkit.preprocess import Preprocess
 from artoolkit.report.overlay import overlay
 from artoolkit.spec import RunnerSpec, TensorSpec
 
@@ -96,7 +98,8 @@ def test_what_cannot_be_opened_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not exist"):
         open_source(tmp_path / "nothing")
     checkpoint = tmp_path / "model.safetensors"
-    checkpoint.write_bytes(b"")
+    meta = CheckpointMeta(network="icnet", num_classes=19, labels=LABELS, preprocess=Preprocess())
+    write_checkpoint(checkpoint, Checkpoint(meta, {}))
     with pytest.raises(UsageError, match="runs on torch, not on onnxruntime"):
         open_source(checkpoint, backend="onnxruntime")
     with pytest.raises(UsageError, match="--imgsz H W"):

@@ -141,7 +141,7 @@ def test_a_stopped_run_says_how_to_go_on(
         (("--recipe", "camvid", "--data-root", "nowhere"), 4, "no data set at nowhere"),
         (("--recipe", "camvid", "--device", "tpu"), 2, "--device is unknown"),
         (("--resume",), 11, "no run to resume"),
-        (("--recipe", "camvid", "--data-root", ".", "--init", "no.pt"), 5, "no checkpoint at"),
+        (("--recipe", "camvid", "--data-root", ".", "--init", "no.pt"), 5, "no weights at"),
     ],
 )
 def test_wrong_use_of_train(

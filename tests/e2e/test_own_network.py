@@ -1,0 +1,108 @@
+"""docs/your-network.md, carried out: its network and its commands, on generated streets."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from artoolkit.cli import run
+from artoolkit.measure.records import read_record
+from artoolkit.measure.verdict import Verdict
+from artoolkit.networks.checkpoint import read_checkpoint
+from artoolkit.networks.custom import TRUSTED_VARIABLE
+
+PAGE = Path(__file__).parents[2] / "docs" / "your-network.md"
+SIZE = ("64", "128")
+SMALL = {
+    "finetune": (
+        "--set", "augmentation.crop=[64, 128]", "--epochs", "1", "--batch-size", "2",
+        "--set", "execution.precision=fp32", "--workers", "0",
+    ),
+    "export": ("--imgsz", *SIZE, "--golden", "1", "--budget-s", "1", "--blocks", "2"),
+    "compare": ("--budget-s", "1", "--blocks", "2"),
+    "evaluate": (),
+}  # fmt: skip
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `mynet.py` of the page, its weights, and streets where the variable says."""
+    (code,) = blocks("python")
+    (tmp_path / "mynet.py").write_text(code)
+    size = ("--train", "2", "--val", "2", "--imgsz", *SIZE, "--workers", "1")
+    assert run(("data", "synthesize", str(tmp_path / "streets"), *size)) == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("CITYSCAPES_DATASET", "streets")
+    monkeypatch.setenv(TRUSTED_VARIABLE, "")
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
+    torch.manual_seed(0)
+    import mynet
+
+    torch.save({"state_dict": mynet.Net(19).state_dict()}, "mynet.pth")
+    return tmp_path
+
+
+def small(command: str) -> tuple[str, ...]:
+    program, verb, *rest = shlex.split(command)
+    assert program == "artoolkit"
+    return (verb, *rest, *SMALL[verb])
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_lead_to_a_verdict(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = [line for block in blocks("console") for line in block.splitlines()]
+    assert [shlex.split(c)[1] for c in commands] == [
+        "evaluate", "finetune", "finetune", "export", "compare"
+    ]  # fmt: skip
+    for command in commands:
+        code = run(small(command))
+        assert code in ((0, 1, 3) if "bundle" in command else (0,)), command
+    said = capsys.readouterr().err
+    assert "mynet:Net, 19 classes of cityscapes, layout own, RGB mean (123.675" in said
+    assert "align_corners yes" in said
+    verdict = read_record(place / "bundle" / "evidence" / "verdict.json", Verdict)
+    answers = {check.name: check.result for check in verdict.checks}
+    for name in ("graph", "training-only parts", "memory", "outputs"):
+        assert answers[name] == "PASS", next(c.summary for c in verdict.checks if c.name == name)
+    monkeypatch.setenv(TRUSTED_VARIABLE, "mynet:Net")
+    meta = read_checkpoint("runs/mine/model.safetensors").meta
+    assert meta.recipe["loss"]["ar_weight"] == 0.1
+    assert meta.options["align_corners"] is True
+    control = read_checkpoint("runs/control/model.safetensors").meta
+    assert control.recipe["loss"]["ar_weight"] == 0
+    assert "module.auxiliary.weight" in load_file("runs/mine/model.safetensors")
+
+
+def test_code_named_by_a_file_alone_is_not_run(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ("weights", "import", "mynet.pth", "--network", "mynet:Net", "--num-classes", "19",
+            "--labels", "cityscapes", "--out", "base.safetensors")  # fmt: skip
+    assert run(made) == 0
+    data = ("--dataset", "cityscapes")
+    for verb in (("evaluate", "base.safetensors", *data), ("export", "base.safetensors"),
+                 ("predict", "base.safetensors", *data), ("finetune", "--baseline",
+                  "base.safetensors", *data)):  # fmt: skip
+        monkeypatch.setenv(TRUSTED_VARIABLE, "")
+        monkeypatch.delitem(sys.modules, "mynet", raising=False)
+        capsys.readouterr()
+        out = () if verb[0] == "evaluate" else ("--out", "nothing")
+        assert run((*verb, *out)) == 5
+        assert "give --network mynet:Net, or set" in capsys.readouterr().err
+        assert "mynet" not in sys.modules
+    assert run(("evaluate", "base.safetensors", *data, "--network", "mynet:Net")) == 0
+    assert run(("evaluate", "base.safetensors", *data, "--network", "mynet:Other")) == 5
+    assert "holds another network; got mynet:Net" in capsys.readouterr().err
