@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @backend_option()
 @device_option()
 @click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
+@click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
+              help="Run so long before measuring, to measure a warm device.")  # fmt: skip
 @click.option("--duration-s", type=click.FloatRange(min=0), default=3.0, show_default=True)
 @click.option(
     "--iterations",
@@ -46,6 +48,7 @@ def command(
     backend: str,
     device: str,
     warmup_ms: float,
+    soak_s: float,
     duration_s: float,
     iterations: int,
     percentile: tuple[float, ...],
@@ -62,7 +65,11 @@ def command(
     from artoolkit.measure.benchmark import BenchmarkPlan
 
     plan = BenchmarkPlan(
-        warmup_ms=warmup_ms, duration_s=duration_s, iterations=iterations, percentiles=percentile
+        warmup_ms=warmup_ms,
+        soak_s=soak_s,
+        duration_s=duration_s,
+        iterations=iterations,
+        percentiles=percentile,
     )
     record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
     if out is not None:

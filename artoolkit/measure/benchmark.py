@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from artoolkit.measure.accelerator import device_identity
 from artoolkit.measure.latency import INCLUDES, Batch, Timed, quiet_collector, warm_up
 from artoolkit.measure.machine import BlockState, Machine
 from artoolkit.measure.memory import MemoryComponents, ProcessMemory
@@ -24,9 +25,13 @@ SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
 
 
 class BenchmarkPlan(Frozen):
-    """How long to measure; it ends when both duration and number of inferences are reached."""
+    """How long to measure; it ends when both duration and number of inferences are reached.
+
+    `soak_s`: the network runs so long before, so that the device is as warm as in use.
+    """
 
     warmup_ms: float = Field(default=200.0, ge=0)
+    soak_s: float = Field(default=0.0, ge=0)
     duration_s: float = Field(default=3.0, ge=0)
     iterations: int = Field(default=10, ge=1)
     percentiles: tuple[float, ...] = (90.0, 95.0, 99.0)
@@ -91,7 +96,8 @@ def measure_benchmark(
     machine = machine or Machine()
     samples: list[dict[str, float]] = []
     with quiet_collector():
-        warm_up([runner], batches, duration_ms=plan.warmup_ms, clock=clock)
+        warm_ms = max(plan.warmup_ms, plan.soak_s * 1e3)
+        warm_up([runner], batches, duration_ms=warm_ms, clock=clock)
         machine.start()
         start = clock()
         while len(samples) < plan.iterations or clock() - start < plan.duration_s:
@@ -101,7 +107,7 @@ def measure_benchmark(
                 progress("inferences", min((clock() - start) / plan.duration_s, 1.0))
         state = machine.stop()
     return BenchmarkMeasurement(
-        **header(BenchmarkMeasurement),
+        **header(BenchmarkMeasurement, **device_identity(runner.spec.device)),
         subject=subject,
         runner=runner.spec,
         plan=plan,

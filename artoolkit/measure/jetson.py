@@ -1,7 +1,7 @@
 """A Jetson's power mode, clocks and sensors, from its own tools and files.
 
-The parsers take text, so that they are tested anywhere; `identity` and `gpu_state` read the device.
-CPU and GPU share one memory there: `unified_memory` is /proc/meminfo's view of it.
+The parsers take text, so that they are tested anywhere; `identity`, `gpu_state` and `board_state`
+read the device. CPU and GPU share one memory there: `unified_memory` is /proc/meminfo's view of it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from artoolkit.spec import Frozen
 
 _RELEASE = Path("/etc/nv_tegra_release")
 _MODEL = Path("/proc/device-tree/model")
+_MEMINFO = Path("/proc/meminfo")
 
 
 class Clock(Frozen):
@@ -94,7 +95,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     return {name: int(kilobytes) * 1024 for name, kilobytes in found}
 
 
-def unified_memory(meminfo: Path = Path("/proc/meminfo")) -> dict[str, int]:
+def unified_memory(meminfo: Path = _MEMINFO) -> dict[str, int]:
     """Total, available and GPU-mapped bytes of the memory that CPU and GPU share."""
     values = parse_meminfo(meminfo.read_text())
     return {
@@ -102,8 +103,12 @@ def unified_memory(meminfo: Path = Path("/proc/meminfo")) -> dict[str, int]:
     }
 
 
-def gpu_state(sys_root: Path = Path("/sys")) -> dict[str, float | str]:
-    """The GPU's clock and temperature now, from devfreq and the thermal zones."""
+def gpu_state(sys_root: Path = Path("/sys"), meminfo: Path = _MEMINFO) -> dict[str, float | str]:
+    """Now: the GPU's clock and temperature, the board's power in mW, unified memory in bytes.
+
+    From devfreq, the thermal zones, the INA3221 power monitors and /proc/meminfo: reading them
+    takes a millisecond, where tegrastats would run beside the measurement.
+    """
     state: dict[str, float | str] = {}
     for folder in sorted(sys_root.glob("class/devfreq/*")):
         if re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", folder.name):
@@ -111,7 +116,26 @@ def gpu_state(sys_root: Path = Path("/sys")) -> dict[str, float | str]:
     for zone in sorted(sys_root.glob("class/thermal/thermal_zone*")):
         if "gpu" in _text(zone / "type").lower() and (millis := _text(zone / "temp")):
             state["temperature_c"] = int(millis) / 1e3
+    if power := rail_power_mw(sys_root):
+        state["power_mw"] = sum(power.values())
+    memory = unified_memory(meminfo) if meminfo.is_file() else {}
+    if "MemAvailable" in memory:
+        state["memory_available_bytes"] = float(memory["MemAvailable"])
     return state
+
+
+def rail_power_mw(sys_root: Path = Path("/sys")) -> dict[str, float]:
+    """Power by rail from the INA3221 monitors: millivolts times milliamperes of each channel."""
+    rails = {}
+    for label in sorted(sys_root.glob("class/hwmon/hwmon*/in?_label")):
+        channel = label.name[2]
+        volts, amperes = (
+            _text(label.with_name(name)).strip()
+            for name in (f"in{channel}_input", f"curr{channel}_input")
+        )
+        if volts.isdecimal() and amperes.isdecimal():
+            rails[_text(label).strip()] = int(volts) * int(amperes) / 1e3
+    return rails
 
 
 def _text(path: Path) -> str:
@@ -132,6 +156,32 @@ def _output_of(*command: str) -> str:
     return run.stdout
 
 
+def read_tegrastats(interval_ms: int = 100) -> Tegrastats | None:
+    """One reading of tegrastats, which prints for ever; None where there is none."""
+    if shutil.which("tegrastats") is None:
+        return None
+    command = ["tegrastats", "--interval", str(interval_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            line = running.stdout.readline() if running.stdout else ""
+        finally:
+            running.terminate()
+    return parse_tegrastats(line)
+
+
+def board_state() -> dict[str, str]:
+    """Memory, temperatures and power as tegrastats says them, in words for a record."""
+    stats = read_tegrastats()
+    if stats is None:
+        return {}
+    found = {
+        "memory": f"{stats.ram_used_mb} of {stats.ram_total_mb} MB",
+        "temperatures": ", ".join(f"{n} {c:g} C" for n, c in stats.temperatures_c.items()),
+        "power": ", ".join(f"{n} {mw} mW" for n, mw in stats.power_mw.items()),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
 def identity() -> dict[str, str]:
     """Board, L4T release, power mode, and which clocks are locked, for a record's environment."""
     found: dict[str, str | None] = {
@@ -143,4 +193,4 @@ def identity() -> dict[str, str]:
     if clocks:
         locked = [unit for unit, clock in clocks.items() if clock.locked]
         found["locked_clocks"] = ", ".join(locked) or "none"
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in found.items() if value} | board_state()

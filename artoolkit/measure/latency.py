@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from pydantic import Field
 
+from artoolkit.measure.accelerator import device_identity
 from artoolkit.measure.machine import BlockState, Machine, heaviest, process_times
 from artoolkit.measure.records import Record, header
 from artoolkit.measure.statistics import pairs_to_show, percentile, read_equivalence
@@ -285,7 +286,7 @@ def measure_latency(
                     break
             specs: dict[str, Any] = {"baseline": first.spec, "candidate": other.spec}
     return LatencyMeasurement(
-        **header(LatencyMeasurement),
+        **header(LatencyMeasurement, **device_identity(specs["baseline"].device)),
         **specs,
         plan=plan,
         includes=INCLUDES,

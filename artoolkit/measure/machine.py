@@ -33,7 +33,8 @@ class BlockState(Frozen):
     """The machine during one block; None where this machine does not say.
 
     `other_cores`: cores kept busy by other processes on average; `stolen_cores`: cores that the
-    hypervisor gave to somebody else.
+    hypervisor gave to somebody else; `cpu_throttles`: how often the processor slowed a core down
+    because of its heat.
     """
 
     wall_s: float
@@ -41,6 +42,7 @@ class BlockState(Frozen):
     other_cores: float | None = None
     stolen_cores: float | None = None
     involuntary_switches: int | None = None
+    cpu_throttles: int | None = None
     cpu_mhz: float | None = None
     temperature_c: float | None = None
     gpu: dict[str, float | str] = Field(default_factory=dict)
@@ -48,13 +50,17 @@ class BlockState(Frozen):
 
 @dataclass(frozen=True)
 class Counters:
-    """Seconds since boot or start: all cores busy, stolen by the hypervisor, own; and the wall."""
+    """Seconds since boot or start: all cores busy, stolen by the hypervisor, own; and the wall.
+
+    `switches` are involuntary ones of this process, `throttles` those of all cores since boot.
+    """
 
     wall_s: float
     own_s: float
     busy_s: float | None
     stolen_s: float | None
     switches: int | None
+    throttles: int | None = None
 
 
 def parse_proc_stat(text: str, ticks: int = 100) -> tuple[float, float]:
@@ -71,7 +77,14 @@ def read_counters() -> Counters:
         busy, stolen = parse_proc_stat((_PROC / "stat").read_text(), _TICKS)
     except (OSError, ValueError, IndexError):
         busy = _psutil_busy_s()
-    return Counters(time.perf_counter(), time.process_time(), busy, stolen, _switches())
+    return Counters(
+        wall_s=time.perf_counter(),
+        own_s=time.process_time(),
+        busy_s=busy,
+        stolen_s=stolen,
+        switches=_switches(),
+        throttles=throttles(),
+    )
 
 
 def _psutil_busy_s() -> float | None:
@@ -89,6 +102,16 @@ def _switches() -> int | None:
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def throttles(sys_root: Path = _SYS) -> int | None:
+    """Thermal slow-downs of the cores since boot (Intel counts them); None where not counted."""
+    counts = (
+        _first_number(path)
+        for path in sys_root.glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count")
+    )
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _first_number(path: Path) -> float | None:
@@ -123,19 +146,22 @@ def state_between(
     """What happened between two readings, as averages over the time between them."""
     wall = max(after.wall_s - before.wall_s, 1e-9)
     own = (after.own_s - before.own_s) / wall
-    other = stolen = switches = None
+    other = stolen = switches = throttled = None
     if before.busy_s is not None and after.busy_s is not None:
         other = max((after.busy_s - before.busy_s) / wall - own, 0.0)
     if before.stolen_s is not None and after.stolen_s is not None:
         stolen = (after.stolen_s - before.stolen_s) / wall
     if before.switches is not None and after.switches is not None:
         switches = after.switches - before.switches
+    if before.throttles is not None and after.throttles is not None:
+        throttled = after.throttles - before.throttles
     return BlockState(
         wall_s=wall,
         own_cores=own,
         other_cores=other,
         stolen_cores=stolen,
         involuntary_switches=switches,
+        cpu_throttles=throttled,
         cpu_mhz=cpu_mhz(),
         temperature_c=hottest_c(),
         gpu=gpu or {},
@@ -172,6 +198,8 @@ def disturbances(state: BlockState, usual: BlockState) -> tuple[str, ...]:
     for what, now, before in _clocks(state, usual):
         if abs(now / before - 1) > CLOCK_CHANGE:
             found.append(f"{what} clock {now:.0f} MHz instead of {before:.0f}")
+    if state.cpu_throttles:
+        found.append(f"CPU throttled by its heat: {state.cpu_throttles}x")
     throttled = state.gpu.get("throttle_reasons")
     if throttled:
         found.append(f"GPU throttled: {throttled}")

@@ -57,3 +57,14 @@ def test_samples_carry_trtexecs_keys_as_far_as_the_runner_knows() -> None:
         "h2dMs": 1.0, "computeMs": 7.5, "d2hMs": 0.5
     }  # fmt: skip
     assert "secret" not in staged
+
+
+def test_a_soak_runs_before_and_no_sample_of_it_is_kept() -> None:
+    machine = SimulatedMachine("normal", 1)
+    record = measure_benchmark(
+        SimulatedRunner(machine, 10.0), [np.zeros((1, 1, 1, 3), np.uint8)],
+        subject=SUBJECT, plan=BenchmarkPlan(soak_s=20, duration_s=1), machine=machine,
+        clock=machine.clock,
+    )  # fmt: skip
+    assert machine.now_s > 21
+    assert sum(record.latencies_ms()) < 1100

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from artoolkit.measure.jetson import (
+    board_state,
     gpu_state,
     identity,
     is_jetson,
@@ -14,6 +16,7 @@ from artoolkit.measure.jetson import (
     parse_meminfo,
     parse_nvpmodel,
     parse_tegrastats,
+    rail_power_mw,
     unified_memory,
 )
 
@@ -81,7 +84,39 @@ def test_gpu_state_from_files(tmp_path: Path) -> None:
     (devfreq / "cur_freq").write_text("1300500000\n")
     (zone / "type").write_text("gpu-thermal\n")
     (zone / "temp").write_text("41375\n")
-    assert gpu_state(tmp_path) == {"sm_clock_mhz": 1300.5, "temperature_c": 41.375}
+    nothing = tmp_path / "meminfo"
+    found = gpu_state(tmp_path, nothing)
+    assert found == {"sm_clock_mhz": 1300.5, "temperature_c": 41.375}
+    monitor = tmp_path / "class/hwmon/hwmon3"
+    monitor.mkdir(parents=True)
+    for name, text in (
+        ("in1_label", "VDD_GPU_SOC"), ("in1_input", "5000"), ("curr1_input", "480"),
+        ("in2_label", "VDD_CPU_CV"), ("in2_input", "5000"), ("curr2_input", "80"),
+        ("in7_label", "sum of shunt voltages"), ("in7_input", "3"),
+    ):  # fmt: skip
+        (monitor / name).write_text(f"{text}\n")
+    assert rail_power_mw(tmp_path) == {"VDD_GPU_SOC": 2400, "VDD_CPU_CV": 400}
+    nothing.write_text("MemAvailable:   20000 kB\n")
+    found = gpu_state(tmp_path, nothing)
+    assert (found["power_mw"], found["memory_available_bytes"]) == (2800, 20000 * 1024)
+
+
+def test_tegrastats_is_read_once_and_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "tegrastats"
+    program.write_text(f"#!/bin/sh\necho '{STATS}'\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    start = time.monotonic()
+    assert board_state() == {
+        "memory": "4216 of 30697 MB",
+        "temperatures": "cpu 46.1 C, tboard 36 C, soc2 42.5 C, gpu 41.375 C, tj 46.1 C",
+        "power": "VDD_GPU_SOC 2400 mW, VDD_CPU_CV 400 mW",
+    }
+    assert time.monotonic() - start < 30
+    monkeypatch.setenv("PATH", "")
+    assert board_state() == {}
 
 
 def test_elsewhere_there_is_no_jetson(tmp_path: Path) -> None:

@@ -191,6 +191,51 @@ def test_disturbed_blocks_are_counted_and_named_and_stay_in() -> None:
     assert check.numbers["median"] == undisturbed["median"]
 
 
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ({"cpu_mhz": 1500.0}, "CPU clock 3x"),
+        ({"stolen_cores": 0.3}, "the hypervisor 3x"),
+        ({"cpu_throttles": 2}, "CPU throttled by its heat 3x"),
+        ({"gpu": {"throttle_reasons": "power cap", "sm_clock_mhz": 900}}, "GPU clock 3x"),
+        ({"gpu": {"throttle_reasons": "power cap"}}, "GPU throttled 3x"),
+    ],
+)
+def test_each_cause_is_counted_by_its_name(states: dict[str, Any], words: str) -> None:
+    record = measured()
+    usual = BlockState(wall_s=1, own_cores=1, cpu_mhz=3000, gpu={"sm_clock_mhz": 1800.0})
+    changed = usual.model_copy(update=states)
+    blocks = tuple(
+        b.model_copy(update={"state": changed if i < 3 else usual})
+        for i, b in enumerate(record.blocks)
+    )
+    summary = check_latency(record.model_copy(update={"blocks": blocks})).summary
+    assert words in summary
+
+
+def test_a_soak_comes_before_every_block_and_is_recorded() -> None:
+    class Watched(SimulatedMachine):
+        first_block_s: float | None = None
+
+        def start(self) -> None:
+            if self.first_block_s is None:
+                self.first_block_s = self.now_s
+            super().start()
+
+    machine = Watched("normal", 0)
+
+    def opener() -> SimulatedRunner:
+        return SimulatedRunner(machine, 10.0)
+
+    plan = LatencyPlan(soak_s=30)
+    record = measure_latency(
+        opener, opener, images=[0], plan=plan, machine=machine, clock=machine.clock
+    )
+    assert machine.first_block_s is not None
+    assert 30 < machine.first_block_s < 33
+    assert record.plan.soak_s == 30
+
+
 def test_progress_ends_and_no_image_is_refused() -> None:
     machine = SimulatedMachine("normal", 0)
     heard: list[tuple[str, float]] = []

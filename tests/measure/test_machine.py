@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from artoolkit.measure.machine import (
     parse_proc_stat,
     process_times,
     state_between,
+    throttles,
 )
 
 USUAL = BlockState(wall_s=1, own_cores=1, cpu_mhz=2500, gpu={"sm_clock_mhz": 1800.0})
@@ -90,6 +92,19 @@ def test_clock_and_temperature_from_files(tmp_path: Path) -> None:
         zone.mkdir(parents=True)
         (zone / "temp").write_text(millis)
     assert hottest_c(tmp_path) == 41.5
+
+
+def test_throttling_is_counted_over_all_cores(tmp_path: Path) -> None:
+    assert throttles(tmp_path) is None
+    for core, count in enumerate((3, 4)):
+        folder = tmp_path / f"devices/system/cpu/cpu{core}/thermal_throttle"
+        folder.mkdir(parents=True)
+        (folder / "core_throttle_count").write_text(f"{count}\n")
+    assert throttles(tmp_path) == 7
+    before = Counters(wall_s=0, own_s=0, busy_s=0, stolen_s=0, switches=0, throttles=7)
+    state = state_between(before, replace(before, wall_s=1.0, throttles=9))
+    assert state.cpu_throttles == 2
+    assert disturbances(state, USUAL)[-1] == "CPU throttled by its heat: 2x"
 
 
 def test_the_heaviest_other_programs_by_name() -> None:
