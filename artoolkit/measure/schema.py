@@ -1,20 +1,24 @@
 """JSON schemas of everything that artoolkit writes as evidence, one file a kind and version.
 
 `python -m artoolkit.measure.schema` writes them again after a model changed; a test compares. A
-changed meaning needs a new version: files of another version are refused by name.
+changed meaning needs a new version: files of another version are refused by name. The schema of the
+report is in `artoolkit.report.schema`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from artoolkit.backends.sidecar import Sidecar
 from artoolkit.bundle import Manifest
 from artoolkit.measure.benchmark import BenchmarkMeasurement
 from artoolkit.measure.latency import LatencyMeasurement
 from artoolkit.measure.memory import MemoryMeasurement
 from artoolkit.measure.quality import QualityMeasurement
+from artoolkit.measure.signature import Signature
 from artoolkit.measure.verdict import Verdict
 from artoolkit.seal import canonical
 from artoolkit.spec import Frozen
@@ -26,6 +30,8 @@ SCHEMAS: dict[str, type[Frozen]] = {
     "memory-1": MemoryMeasurement,
     "quality-1": QualityMeasurement,
     "performance-1": BenchmarkMeasurement,
+    "signature-1": Signature,
+    "engine-1": Sidecar,
 }
 _SHA256 = {
     "type": "string",
@@ -35,9 +41,9 @@ _SHA256 = {
 }
 
 
-def schema_of(name: str) -> dict[str, Any]:
+def schema_of(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `verdict-1` and its like, made from the model."""
-    schema = SCHEMAS[name].model_json_schema()
+    schema = models[name].model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"artoolkit {name}"
     schema["properties"]["sha256"] = _SHA256
@@ -45,23 +51,23 @@ def schema_of(name: str) -> dict[str, Any]:
     return schema
 
 
-def schema_bytes(name: str) -> bytes:
+def schema_bytes(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> bytes:
     """The schema as its file holds it."""
-    return canonical(schema_of(name))
+    return canonical(schema_of(name, models))
 
 
-def packaged_schema(name: str) -> bytes:
+def packaged_schema(name: str, package: str = "artoolkit.measure") -> bytes:
     """The schema file that came with artoolkit."""
-    return (resources.files("artoolkit.measure") / "schemas" / f"{name}.json").read_bytes()
+    return (resources.files(package) / "schemas" / f"{name}.json").read_bytes()
 
 
-def main() -> None:
-    folder = Path(__file__).parent / "schemas"
+def write_schemas(folder: Path, models: Mapping[str, type[Frozen]] = SCHEMAS) -> None:
+    """Write the schema of every model to `folder`."""
     folder.mkdir(exist_ok=True)
-    for name in SCHEMAS:
-        (folder / f"{name}.json").write_bytes(schema_bytes(name))
-        print(f"schemas/{name}.json")
+    for name in models:
+        (folder / f"{name}.json").write_bytes(schema_bytes(name, models))
+        print(f"{folder.name}/{name}.json")
 
 
 if __name__ == "__main__":
-    main()
+    write_schemas(Path(__file__).parent / "schemas")

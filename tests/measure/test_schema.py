@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+import jsonschema
 import pytest
 
+from artoolkit.bundle import Bundle
+from artoolkit.measure.benchmark import BenchmarkPlan
 from artoolkit.measure.schema import SCHEMAS, packaged_schema, schema_bytes, schema_of
-from artoolkit.measure.verdict import Check, Subject, decide
+from artoolkit.measure.signature import new_key, read_private_key, sign_bundle
+from measure.judged import judged_bundle
+from measure.test_benchmark import measured
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -23,22 +27,39 @@ def test_a_schema_names_kind_and_version_and_closes_the_record(name: str) -> Non
     assert schema["properties"]["schema_version"]["const"] == version
     assert schema["additionalProperties"] is False
     assert "sha256" in schema["required"]
-    if kind != "manifest":
+    if kind not in ("manifest", "signature", "engine"):
         assert schema["properties"]["kind"]["const"] == kind
 
 
-def follow(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    return root["$defs"][schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    bundle = judged_bundle(tmp_path_factory.mktemp("schema"))
+    new_key(bundle.path.parent / "k")
+    key = read_private_key(bundle.path.parent / "k", passphrase=lambda: "")
+    sign_bundle(bundle.path, key)
+    return bundle
 
 
-def test_a_written_verdict_has_the_keys_of_its_schema() -> None:
-    subject = Subject(name="a", sha256="0" * 64)
-    verdict = decide(
-        [Check(name="graph", result="PASS", summary="")],
-        baseline=subject, candidate=subject, target={},
-    )  # fmt: skip
-    values, schema = json.loads(verdict.to_bytes()), schema_of("verdict-1")
-    assert set(schema["required"]) <= set(values) == set(schema["properties"])
-    check = follow(schema["properties"]["checks"]["items"], schema)
-    assert set(values["checks"][0]) == set(check["properties"])
-    assert values["checks"][0]["result"] in check["properties"]["result"]["enum"]
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("manifest-1", "manifest.json"),
+        ("verdict-1", "evidence/verdict.json"),
+        ("latency-1", "evidence/latency.json"),
+        ("memory-1", "evidence/memory-candidate.json"),
+        ("quality-1", "evidence/quality-candidate.json"),
+        ("engine-1", "engines/engine.json"),
+        ("signature-1", "signature.json"),
+    ],
+)
+def test_what_is_written_keeps_to_its_schema(judged: Bundle, name: str, file: str) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(packaged_schema(name)))
+    values = json.loads((judged.path / file).read_bytes())
+    assert [error.message for error in validator.iter_errors(values)] == []
+    assert list(validator.iter_errors(values | {"schema_version": "0"}))
+    assert list(validator.iter_errors(values | {"unknown": 1}))
+
+
+def test_a_benchmark_keeps_to_its_schema() -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(packaged_schema("performance-1")))
+    validator.validate(json.loads(measured(BenchmarkPlan(duration_s=0)).to_bytes()))
