@@ -1,4 +1,4 @@
-"""`artoolkit experiment`: does the loss help? Every arm from one baseline, judged against control."""
+"""`artoolkit experiment`: every arm from one baseline, judged against its control."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artoolkit.cli.options import (
-    Command,
     CommaList,
+    Command,
     dataset_options,
     device_option,
     open_data,

@@ -36,7 +36,8 @@ class Objective(nn.Module):
 
     `mean_count` is for several processes that average their gradients: it maps a count (labelled
     pixels, valid images) to its mean over the processes, and so makes every term's average over
-    processes the mean over the global batch.
+    processes the mean over the global batch. `share` (rank, number of processes) says which images
+    of that batch these are, every so many from `rank` on: jittered points are drawn for all.
     """
 
     class_weights: Tensor | None
@@ -57,6 +58,7 @@ class Objective(nn.Module):
         ohem: HardExamples | None = None,
         monitor_affinity: bool = False,
         mean_count: Callable[[Tensor], Tensor] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         check_options(grid, sizes, stride)
@@ -72,7 +74,7 @@ class Objective(nn.Module):
         self.grid, self.sizes, self.stride = grid, tuple(sizes), stride
         self.include_self, self.generator = include_self, generator
         self.align_corners, self.ignore_index = align_corners, ignore_index
-        self.ohem, self.mean_count = ohem, mean_count
+        self.ohem, self.mean_count, self.share = ohem, mean_count, share
         weights = None if class_weights is None else torch.as_tensor(class_weights).float()
         # Not persistent: the objective leaves nothing in a checkpoint.
         self.register_buffer("class_weights", weights, persistent=False)
@@ -108,14 +110,18 @@ class Objective(nn.Module):
         """The points of affinity regression, where they are few enough to share a node."""
         if AFFINITY not in self.weights or self.grid == "all":
             return None
-        return grid_points(
+        rank, processes = self.share
+        points = grid_points(
             (labels.shape[1], labels.shape[2]),
             grid=self.grid,
             sizes=self.sizes,
-            batch=len(scores),
+            batch=len(scores) * processes,
             device=scores.device,
             generator=self.generator,
         )
+        if len(points.rows) == 1:
+            return points
+        return Points(points.rows[rank::processes], points.cols[rank::processes])
 
     def _cross_entropy(
         self, scores: Tensor, labels: Tensor, points: Points | None

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from artoolkit.errors import TrainingError
 from artoolkit.labels import LabelTable
@@ -30,6 +30,7 @@ from artoolkit.training.optimiser import (
     lr_factor,
     set_learning_rate,
 )
+from artoolkit.training.processes import ALONE, Processes
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.transforms import Pixels
 
@@ -46,6 +47,8 @@ class Learner:
     recipe: Recipe
     device: torch.device
     iterations_per_epoch: int
+    processes: Processes = ALONE
+    model: nn.Module = field(init=False)
     optimiser: torch.optim.SGD = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False, default=None)
@@ -55,6 +58,11 @@ class Learner:
         if self.recipe.execution.channels_last:
             # torch's stubs know this keyword only beside a device and a dtype.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._joint_statistics:
+            # torch leaves this method without types.
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # type: ignore[no-untyped-call]
+        self.model = self.processes.joint(self.network, self.device)
+        self._divide_the_loss()
         self.objective.to(self.device)
         self.optimiser = build_optimiser(self.network, self.recipe.optimiser)
         # fp16 gradients underflow without a scale; bf16 has the range of fp32.
@@ -62,6 +70,22 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         if self.recipe.optimiser.ema_decay is not None:
             self.average = Average(self.network, self.recipe.optimiser.ema_decay)
+
+    def _divide_the_loss(self) -> None:
+        """Each process has a part of the batch, and the mean is over all of it."""
+        objective, count = self.objective, self.processes.count
+        if count == 1:
+            return
+        objective.mean_count, objective.share = self.processes.mean, (self.processes.rank, count)
+        if objective.ohem is not None:
+            least = math.ceil(objective.ohem.min_kept / count)
+            objective.ohem = replace(objective.ohem, min_kept=least)
+
+    @property
+    def _joint_statistics(self) -> bool:
+        """Whether batch normalisation takes its statistics over all processes (GPUs only)."""
+        several = self.processes.count > 1 and self.device.type == "cuda"
+        return several and not self.recipe.optimiser.freeze_bn
 
     @property
     def result(self) -> Network:
@@ -81,17 +105,21 @@ class Learner:
             self.recipe.schedule, iteration, self.iterations_per_epoch
         )
         set_learning_rate(self.optimiser, lr)
-        torch.manual_seed(step_seed(self.recipe.seed, iteration))
+        # Dropout must not repeat itself in the next process.
+        torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
         inputs = to_input(images.to(self.device, non_blocking=True), self.network.preprocess)
         with self.autocast():
             # The loss reads whole score planes: on a CPU it takes two thirds of the time that way.
-            outputs = {name: scores.contiguous() for name, scores in self.network(inputs).items()}
+            outputs = {name: scores.contiguous() for name, scores in self.model(inputs).items()}
+            if self.processes.count > 1:
+                # Jittered points are drawn for the whole batch, the same ones everywhere.
+                torch.manual_seed(step_seed(self.recipe.seed, iteration))
             terms = self.objective(outputs, labels.to(self.device, non_blocking=True))
             loss = self.objective.total(terms)
         named = {"loss": loss, **terms}
         # One transfer for all the numbers.
-        numbers = torch.stack([v.detach().float() for v in named.values()]).tolist()
-        values = dict(zip(named, numbers, strict=True))
+        numbers = torch.stack([v.detach().float() for v in named.values()])
+        values = dict(zip(named, self.processes.mean(numbers).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
             raise not_finite(values, iteration, self.iterations_per_epoch)
         self.optimiser.zero_grad(set_to_none=True)
@@ -179,7 +207,8 @@ def evaluate(
         confusion_matrix(predicted, truth, num_classes=network.num_classes)
         for _, predicted, truth in predictions(network, batches, device=device, imgsz=imgsz)
     ]
-    return Evaluation(tuple(names), np.stack(matrices))
+    shape = (0, network.num_classes, network.num_classes + 1)
+    return Evaluation(tuple(names), np.stack(matrices) if matrices else np.zeros(shape, np.int64))
 
 
 @torch.inference_mode()

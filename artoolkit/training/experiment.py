@@ -13,7 +13,7 @@ import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,7 +131,7 @@ class Experiment:
     baseline: Checkpoint
     dataset: DataSet
     out: Path
-    machine: Machine = Machine()
+    machine: Machine = field(default_factory=Machine)
     stride: int | None = None
     keep_models: bool = True
 

@@ -81,6 +81,19 @@ class History:
             self._board.close()
 
 
+class NoHistory(History):
+    """For the processes that do not write: the same, without a file."""
+
+    def __init__(self) -> None: ...
+
+    def write(self, kind: str, row: dict[str, Any]) -> None: ...
+
+    def saved_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
 def has_tensorboard() -> bool:
     """Whether events are written; without TensorBoard, metrics.jsonl holds the same numbers."""
     return is_installed("tensorboard")

@@ -123,9 +123,10 @@ class EpochBatches(Sampler[list[Key]]):
             yield [(epoch, index) for index in batch[self.rank :: self.world_size]]
 
 
-def step_seed(seed: int, iteration: int) -> int:
-    """The seed of torch's generators in one iteration (dropout, jittered points)."""
-    return int(np.random.SeedSequence([STEP, seed, iteration]).generate_state(1)[0])
+def step_seed(seed: int, iteration: int, rank: int = 0) -> int:
+    """The seed of torch's generators in one iteration (dropout, jittered points) and process."""
+    words = [STEP, seed, iteration, *([rank] if rank else [])]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def training_loader(

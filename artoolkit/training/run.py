@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from artoolkit.data import DataSet
-from artoolkit.errors import DataError, TrainingError, UsageError
+from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
 from artoolkit.seal import write_atomically
@@ -35,9 +35,10 @@ from artoolkit.training.assembly import (
     settled,
     usable_device,
 )
-from artoolkit.training.engine import Learner, Row, evaluate, train_one_epoch
-from artoolkit.training.history import History
+from artoolkit.training.engine import Evaluation, Learner, Row, evaluate, train_one_epoch
+from artoolkit.training.history import History, NoHistory
 from artoolkit.training.loader import (
+    Batch,
     EpochBatches,
     EvaluationImages,
     TrainingImages,
@@ -48,11 +49,14 @@ from artoolkit.training.loader import (
     training_loader,
     worker_deaths,
 )
+from artoolkit.training.processes import ALONE, PeerStopped, Processes, together
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
 from artoolkit.training.transforms import Transform, fill_color
 
 MODEL = "model.safetensors"
+# What a process has to say before a step; all do what the largest says.
+READY, STOP, UNREADABLE = range(3)
 
 
 class Watcher(Protocol):
@@ -83,10 +87,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Machine:
-    """What may differ between two runs of one recipe: where it runs, and what loads the images."""
+    """What may differ between two runs of one recipe: where it runs, and what loads the images.
+
+    `workers` are those of each process.
+    """
 
     device: str = "cpu"
     workers: int = 0
+    processes: Processes = ALONE
 
 
 def train(
@@ -118,13 +126,17 @@ def train(
         load_encoder(network, encoder)
         sources["encoder"] = encoder
     provenance = provenance_of(recipe, dataset, device, sources)
-    run = _Run(recipe, dataset, out, network, device, machine.workers, provenance)
-    write_atomically(out / "recipe.toml", toml_from_recipe(recipe).encode())
-    with closing(History(out)) as history:
-        history.write("start", provenance)
-        # From here on the run can be resumed, without the baseline's file.
-        progress = run.save(history, epoch=0, step=0)
-    return run.go_on(progress, watcher or Silent())
+    with together(machine.processes, device):
+        run = _Run(recipe, dataset, out, network, device, machine, provenance)
+        # Nobody writes before all have looked into the folder.
+        machine.processes.most(READY)
+        if machine.processes.first:
+            write_atomically(out / "recipe.toml", toml_from_recipe(recipe).encode())
+        with closing(run.history()) as history:
+            history.write("start", provenance)
+            # From here on the run can be resumed, without the baseline's file.
+            progress = run.save(history, epoch=0, step=0)
+        return run.go_on(progress, watcher or Silent())
 
 
 def resume(
@@ -148,9 +160,10 @@ def resume(
     device = usable_device(machine.device)
     network = build_network(saved.recipe, dataset.labels, seed=0)
     network.preprocess = saved.preprocess
-    run = _Run(saved.recipe, dataset, out, network, device, machine.workers, saved.provenance)
-    saved.restore(run.learner)
-    return run.go_on(saved.progress, watcher or Silent())
+    with together(machine.processes, device):
+        run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance)
+        saved.restore(run.learner)
+        return run.go_on(saved.progress, watcher or Silent())
 
 
 class _Run:
@@ -163,17 +176,24 @@ class _Run:
         out: Path,
         network: Network,
         device: torch.device,
-        workers: int,
+        machine: Machine,
         provenance: dict[str, Any],
     ) -> None:
+        self.processes = processes = machine.processes
         training = EvaluationImages(dataset, selected(dataset, recipe.data.train))
         self.validation = EvaluationImages(dataset, selected(dataset, recipe.data.val))
-        self.batches = EpochBatches(len(training), recipe.schedule.batch_size, recipe.seed)
+        self.batches = EpochBatches(
+            len(training),
+            recipe.schedule.batch_size,
+            recipe.seed,
+            rank=processes.rank,
+            world_size=processes.count,
+        )
         transform = Transform(recipe.augmentation, fill_color(network.preprocess))
         self.loader = training_loader(
             TrainingImages(training, transform, recipe.seed),
             self.batches,
-            workers=workers,
+            workers=machine.workers,
             pin_memory=device.type == "cuda",
         )
         self.learner = Learner(
@@ -182,13 +202,22 @@ class _Run:
             recipe,
             device,
             iterations_per_epoch=len(self.batches),
+            processes=processes,
         )
         self.recipe, self.dataset, self.out = recipe, dataset, out
-        self.workers, self.provenance = workers, provenance
+        self.workers, self.provenance = machine.workers, provenance
+        self.stopped = False
+
+    def history(self, *, keep_bytes: int = 0, iteration: int = 0) -> History:
+        """The run's rows; only the first process writes them."""
+        if not self.processes.first:
+            return NoHistory()
+        return History(self.out, keep_bytes=keep_bytes, iteration=iteration)
 
     def save(self, history: History, *, epoch: int, step: int) -> Progress:
         progress = Progress(epoch, step, history.saved_bytes())
-        save_state(self.out, self.learner, progress, self.provenance)
+        if self.processes.first:
+            save_state(self.out, self.learner, progress, self.provenance)
         return progress
 
     def go_on(self, progress: Progress, watcher: Watcher) -> Outcome:
@@ -196,11 +225,11 @@ class _Run:
         watcher.started(self.recipe, self.learner.iterations_per_epoch, progress)
         done = progress.epoch * self.learner.iterations_per_epoch + progress.step
         metrics: Row = {}
-        history = History(self.out, keep_bytes=progress.metrics_bytes, iteration=done)
+        history = self.history(keep_bytes=progress.metrics_bytes, iteration=done)
         with closing(history), worker_deaths(), stop_requests() as stop:
             while progress.epoch < self.recipe.schedule.epochs:
                 progress = self._steps(progress, history, watcher, stop)
-                if stop.is_set():
+                if self.stopped:
                     return Outcome(self.out, False, progress, metrics)
                 metrics = self._finish_epoch(progress.epoch, history)
                 progress = self.save(history, epoch=progress.epoch + 1, step=0)
@@ -215,17 +244,35 @@ class _Run:
         self.batches.epoch, self.batches.first_step = epoch, step
         try:
             for row in train_one_epoch(
-                self.learner, fetched(self.loader), epoch=epoch, first_step=step
+                self.learner, self._agreed(stop), epoch=epoch, first_step=step
             ):
                 history.write("iteration", row)
                 watcher.stepped(row)
                 step = row["step"]
-                if stop.is_set():
-                    return self.save(history, epoch=epoch, step=step)
-        except DataError:
+        except _Unreadable as failure:
             self.save(history, epoch=epoch, step=step)
-            raise
+            raise failure.error from failure.error.__cause__
+        if self.stopped:
+            return self.save(history, epoch=epoch, step=step)
         return Progress(epoch, step, progress.metrics_bytes)
+
+    def _agreed(self, stop: threading.Event) -> Iterator[Batch]:
+        """The batches of this process, while all have one and none is asked to stop."""
+        batches = fetched(self.loader)
+        while True:
+            error: ArtoolkitError | None = None
+            batch: Batch | None = None
+            try:
+                batch = None if stop.is_set() else next(batches, None)
+            except ArtoolkitError as failure:
+                error = failure
+            word = self.processes.most(UNREADABLE if error else STOP if stop.is_set() else READY)
+            if word == UNREADABLE:
+                raise _Unreadable(error or PeerStopped("another process could not read an image"))
+            self.stopped = word == STOP
+            if self.stopped or batch is None:
+                return
+            yield batch
 
     def _finish_epoch(self, epoch: int, history: History) -> Row:
         """Evaluates where it is due, and writes the row and the checkpoint of an epoch."""
@@ -233,22 +280,44 @@ class _Run:
         row: Row = {"epoch": done, "iteration": done * self.learner.iterations_per_epoch}
         if done % self.recipe.evaluation.every == 0 or done == self.recipe.schedule.epochs:
             started = time.perf_counter()
-            evaluation = evaluate(
-                self.learner.result,
-                fetched(evaluation_loader(self.validation, workers=self.workers)),
-                [sample.name for sample in self.validation.samples],
-                device=self.learner.device,
-                imgsz=self.recipe.evaluation.imgsz,
-            )
-            row |= evaluation.summary(self.dataset.labels)
+            row |= self._evaluation().summary(self.dataset.labels)
             row["evaluation_s"] = time.perf_counter() - started
         history.write("epoch", row)
+        if not self.processes.first:
+            return row
         provenance = self.provenance | {k: row[k] for k in ("epoch", "mIoU") if k in row}
         write_checkpoint(
             self.out / MODEL,
             checkpoint_of(self.learner.result, self.recipe, self.dataset.labels, provenance),
         )
         return row
+
+    def _evaluation(self) -> Evaluation:
+        """Of the whole validation set; each process takes its share of the images."""
+        network, samples, processes = self.learner.result, self.validation.samples, self.processes
+        # Statistics of batch normalisation are a process's own on a CPU.
+        processes.equalise(network.buffers())
+        mine = EvaluationImages(self.dataset, processes.share(samples))
+        part = evaluate(
+            network,
+            fetched(evaluation_loader(mine, workers=self.workers)),
+            [sample.name for sample in mine.samples],
+            device=self.learner.device,
+            imgsz=self.recipe.evaluation.imgsz,
+        )
+        if processes.count == 1:
+            return part
+        whole = torch.zeros((len(samples), *part.matrices.shape[1:]), dtype=torch.int64)
+        whole[processes.rank :: processes.count] = torch.from_numpy(part.matrices)
+        return Evaluation(tuple(sample.name for sample in samples), processes.sum(whole).numpy())
+
+
+class _Unreadable(Exception):
+    """An image cannot be used; `error` says which."""
+
+    def __init__(self, error: ArtoolkitError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,15 @@ SIZE = (40, 56)
 
 @dataclass(frozen=True)
 class Streets:
-    """`count` training images and two for validation; `broken` fails, `deadly` kills its reader."""
+    """`count` training images and two for validation; `broken` fails, `deadly` kills its reader.
+
+    `lopsided`: every other image is half void.
+    """
 
     count: int = 6
     broken: str | None = None
     deadly: str | None = None
+    lopsided: bool = False
     name: str = "streets"
     root: Path = Path("nowhere")
     labels: LabelTable = TABLE
@@ -43,6 +48,8 @@ class Streets:
         rng = np.random.default_rng([split == "val", int(number)])
         labels = np.repeat(rng.integers(0, 3, SIZE[0] // 8), 8)[:, None].repeat(SIZE[1], 1)
         labels[:, :4] = VOID
+        if self.lopsided and int(number) % 2:
+            labels[:, SIZE[1] // 2 :] = VOID
         return labels.astype(np.uint8)
 
     def read_image(self, sample: Sample) -> NDArray[np.uint8]:
@@ -50,7 +57,7 @@ class Streets:
             raise DataError(f"image {sample.image} cannot be read: truncated")
         if sample.name == self.deadly:
             os._exit(1)
-        return TABLE.colorize(self.read_label(sample))
+        return TABLE.colorize(dataclasses.replace(self, lopsided=False).read_label(sample))
 
     def prediction_name(self, sample: Sample) -> str:
         return f"{sample.name}.png"
