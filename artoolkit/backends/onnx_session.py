@@ -48,11 +48,13 @@ def open_session(
     device: str = "cpu",
     threads: int | None = None,
     optimised: Path | None = None,
+    profile: Path | None = None,
 ) -> Session:
     """Open `model`, or `content` in its place, on `device`: cpu, 0, cuda:0 or tensorrt:0.
 
     `threads`: of one operator on the CPU (default: every core this process may use). `optimised`:
-    where the graph that really runs is written. Raises `BackendError` if the file or the device
+    where the graph that really runs is written. `profile`: how the name of a profile's file begins.
+    Raises `BackendError` if the file or the device
     cannot be had; a device that ONNX Runtime would silently replace by the CPU is an error too.
     """
     runtime = require("onnxruntime", "running an ONNX file")
@@ -62,6 +64,8 @@ def open_session(
     options = _options(runtime, threads)
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     with one_line(f"ONNX Runtime cannot open {model}"):
         session = runtime.InferenceSession(
             content or str(model),

@@ -1,0 +1,82 @@
+"""The tables of `artoolkit benchmark --floor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artoolkit.measure.floor import FloorMeasurement
+    from artoolkit.measure.verdict import Subject
+
+
+def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> FloorMeasurement:
+    """Profile MODEL in ONNX Runtime on the CPU, and this machine with the same threads."""
+    from contextlib import closing
+
+    import numpy as np
+
+    from artoolkit.backends.onnx_profile import profile_onnx
+    from artoolkit.bundle import MODEL
+    from artoolkit.measure.floor import FloorMeasurement
+    from artoolkit.measure.machine_floor import machine_floor
+    from artoolkit.measure.opening import feeds_for, open_any
+    from artoolkit.measure.records import header, usable_cores
+
+    with closing(open_any(model, backend="onnxruntime", device="cpu", threads=threads)) as runner:
+        feeds, name = feeds_for(model, runner.spec), runner.spec.inputs[0].name
+    return FloorMeasurement(
+        **header(FloorMeasurement),
+        subject=subject,
+        machine_floor=machine_floor(threads or usable_cores()),
+        operators=profile_onnx(
+            model / MODEL if model.is_dir() else model,
+            {name: feeds} if isinstance(feeds, np.ndarray) else feeds,
+            threads=threads,
+        ),
+    )
+
+
+def show_floor(record: FloorMeasurement) -> None:
+    """Measured over floor for each part, and each operator that does multiply-adds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, machine = Console(), record.machine_floor
+    columns = ("ms", "floor ms", "measured / floor", "GMAC", "MB")
+    table = Table("part", title="Measured against the floor of this machine", title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for part in record.parts():
+        table.add_row(part.name, *_cells(part.milliseconds, part.floor_milliseconds,
+                                         part.macs, part.bytes_moved))  # fmt: skip
+    console.print(table)
+    layers = Table("operator", "output", "ms", "GMAC", "GMAC/s", title="Multiply-adds by operator",
+                   title_justify="left")  # fmt: skip
+    for operator in record.operators:
+        if operator.macs:
+            layers.add_row(
+                operator.name,
+                "x".join(map(str, operator.shape)),
+                f"{operator.milliseconds:.2f}",
+                f"{operator.macs / 1e9:.3f}",
+                f"{operator.macs / 1e6 / max(operator.milliseconds, 1e-3):.0f}",
+            )
+    console.print(layers)
+    console.print(
+        f"The floor: {machine.macs_per_s / 1e9:.0f} GMAC/s in float32, "
+        f"{machine.int8_macs_per_s / 1e9:.0f} in bytes, a copy at {machine.bytes_per_s / 1e9:.1f} "
+        f"GB/s, {machine.threads} thread(s). Operators are timed by ONNX Runtime's profiler, which "
+        "slows them a little.",
+        soft_wrap=True,
+    )
+
+
+def _cells(milliseconds: float, floor: float, macs: int, moved: int) -> tuple[str, ...]:
+    return (
+        f"{milliseconds:.2f}",
+        f"{floor:.2f}",
+        f"{milliseconds / floor:.2f}" if floor else "-",
+        f"{macs / 1e9:.3f}" if macs else "-",
+        f"{moved / 1e6:.1f}",
+    )
