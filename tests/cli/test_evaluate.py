@@ -101,12 +101,24 @@ def test_a_network_size_is_kept_and_labels_come_back_at_the_images(checkpoint: C
     assert [label.shape for label in labels] == [(64, 96), (50, 70)]
 
 
+def test_windows_are_recorded_with_the_measurement(model: Path, root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.json"
+    result = evaluate(model, root, "--window", "64", "96", "--flip", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    predictor = read_record(out, QualityMeasurement).predictor
+    assert (predictor["window"], predictor["flip"], predictor["stride"]) == ([64, 96], True, None)
+
+
 def test_what_cannot_be_evaluated_is_one_line(model: Path, root: Path, tmp_path: Path) -> None:
     assert evaluate(model, root, "--backend", "onnxruntime").exit_code == 2
     bundle = tiny_bundle(tmp_path / "bundle")
     other_classes = evaluate(bundle.path, root)
     assert other_classes.exit_code == 4
     assert "have different classes" in other_classes.stderr
-    assert evaluate(bundle.path, root, "--flip").exit_code == 2
+    for views in (("--flip",), ("--window", "32", "32"), ("--scales", "0.5,1")):
+        assert evaluate(bundle.path, root, *views).exit_code == 2
+    gaps = evaluate(model, root, "--window", "32", "32", "--window-stride", "33", "32")
+    assert gaps.exit_code == 2
+    assert "leaves pixels out" in gaps.stderr
     assert evaluate(model, root, "--split", "nowhere").exit_code == 4
     assert evaluate(model, tmp_path / "missing").exit_code == 4

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from public_reference import NARROW, imagenet_trunk
 
 from artoolkit.cli import run
+from artoolkit.networks import build
 from artoolkit.networks.checkpoint import read_checkpoint
+from artoolkit.networks.published import trunk_state
 from artoolkit.training.recipe import load_recipe
 
 RECIPE = """
@@ -186,3 +190,36 @@ def test_rows_hold_what_the_papers_table_and_figure_need(town: Path, tmp_path: P
     assert steps
     for row in steps:
         assert {"cross_entropy", "affinity_regression", "lr", "step_s"} <= set(row)
+
+
+def test_init_says_what_was_loaded_and_what_was_not(
+    town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = build("refinenet_lw50", num_classes=19, **NARROW)
+    file, recipe = tmp_path / "resnet50.pth", tmp_path / "lw50.toml"
+    torch.save({"state_dict": imagenet_trunk(network)}, file)
+    still = RECIPE.replace("epochs = 2", "epochs = 1").replace("lr = 0.05", "lr = 1e-12")
+    recipe.write_text(still)
+    narrow = ("--network", "refinenet_lw50", "--option", "width=0.0625")
+    command = ("train", "--recipe", str(recipe), *data(town), "--init", str(file))
+    assert run((*command, *narrow, "--out", str(tmp_path / "run"))) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"{file} (torchvision): 318 weights of the encoder loaded; not used: fc.weight, fc.bias; "
+        "from seed 1: classifier, stages" in said
+    )
+    trained = read_checkpoint(tmp_path / "run" / "model.safetensors")
+    assert trained.meta.options == {"width": 0.0625}
+    key = "trunk.layer4.2.conv3.conv.weight"
+    torch.testing.assert_close(trained.state[key], trunk_state(torch.load(file))[key])
+    wrong = ("--network", "icnet_r50", "--option", "width=0.0625", "--out", str(tmp_path / "no"))
+    assert run((*command, *wrong)) == 5
+    assert "does not hold the encoder of icnet_r50" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_recipe_without_the_loss_gets_it_when_fine_tuning(town: Path, tmp_path: Path) -> None:
+    recipe = ("--recipe", str(town / "tiny.toml"), "--epochs", "1")
+    for arm, more, weight in (("ar", (), 0.1), ("control", ("--control",), 0.0)):
+        assert finetune(town, tmp_path / arm, *recipe, *more) == 0
+        assert load_recipe(str(tmp_path / arm / "recipe.toml")).loss.ar_weight == weight

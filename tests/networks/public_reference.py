@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from artoolkit.networks import Network, build
+from artoolkit.networks.layouts import DRSLEEP, LAYOUTS, MMSEG, TORCHVISION
+
 FOLDER = Path(__file__).parent.parent / "data" / "reference"
 
 
@@ -66,3 +69,41 @@ def reference(name: str) -> Reference:
             stored["value"],
             stored["argmax"],
         )
+
+
+NARROW = {"width": 0.0625}
+
+
+def narrow_published(name: str, network: str, layout: str) -> dict[str, Tensor]:
+    """The whole file `name` as its code base would write it for a narrow `network`."""
+    stored = reference(name)
+    narrow = build(network, num_classes=stored.classes, layout=layout, **NARROW).state_dict()
+    (rules,) = (rules for rules in LAYOUTS[layout] if rules.matches(stored.shapes))
+    return {key: weight(key, tuple(narrow[rules.rename(key)].shape)) for key in stored.shapes}
+
+
+# network -> the reference that has its trunk, and how ImageNet files call the keys of that trunk
+TRUNKS = {
+    "icnet_r18": ("mmseg_icnet_r18", "backbone.backbone."),
+    "icnet_r50": ("mmseg_icnet_r50", "backbone.backbone."),
+    "icnet_r101": ("mmseg_icnet_r101", "backbone.backbone."),
+    "pspnet50": ("mmseg_pspnet_r50", "backbone."),
+    "pspnet101": ("mmseg_pspnet_r101", "backbone."),
+    "refinenet_lw50": ("drsleep_rf_lw50", ""),
+    "refinenet_lw101": ("drsleep_rf_lw101", ""),
+    "refinenet_lw152": ("drsleep_rf_lw152", ""),
+}
+
+
+def imagenet_trunk(network: Network) -> dict[str, Tensor]:
+    """A classifier as torchvision or mmcls publish it, of the width of `network`, with its fc."""
+    name, prefix = TRUNKS[network.name]
+    whole = MMSEG if prefix else DRSLEEP
+    own = network.state_dict()
+    state = {
+        key.removeprefix(prefix): weight(key, tuple(own[whole.rename(key)].shape))
+        for key in reference(name).shapes
+        if key.startswith(prefix) and whole.rename(key).startswith("trunk.")
+    }
+    assert TORCHVISION.matches(state)
+    return {**state, "fc.weight": torch.zeros(10, 4), "fc.bias": torch.zeros(10)}

@@ -87,6 +87,12 @@ def test_probing_leaves_random_state_and_statistics_alone() -> None:
         ("own_network:Lopsided", {}, "scales height and width differently; got scores of 64 x 40"),
         ("own_network:Plain", {"mean": 1, "colour": 2}, r"mean: .*; colour: "),
         ("own_network:Plain", {"channel_order": "grb"}, "channel_order: .*'grb'"),
+        (
+            "own_network:Plain",
+            {"mean": [0.5, 0.25, 0.1], "std": [0.2, 0.2, 0.1]},
+            r"pixels from 0 to 1, not 0 to 255: give mean 127\.5,63\.75,25\.5 and std 51,51,25\.5",
+        ),
+        ("own_network:Plain", {"std": [58, 0, 57]}, "must be positive"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(

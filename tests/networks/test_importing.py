@@ -4,15 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from public_reference import reference
+from public_reference import NARROW, TRUNKS, imagenet_trunk, narrow_published, reference
+from safetensors.torch import save_file
 
 from artoolkit.data import cityscapes, nyuv2
 from artoolkit.errors import CheckpointError, DownloadError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
-from artoolkit.networks.importing import checkpoint_from_published, labels_of
-from artoolkit.networks.published import Published
+from artoolkit.networks.importing import (
+    checkpoint_from_published,
+    labels_of,
+    trunk_from_published,
+)
+from artoolkit.networks.published import Published, trunk_state
 from artoolkit.networks.sources import source_named
 from artoolkit.seal import file_sha256
 
@@ -123,3 +128,74 @@ def test_labels_come_from_the_user_the_file_or_the_code_base() -> None:
         labels_of(Published({}, ("x", "x", "z")), "mmseg", 3, None)
     with pytest.raises(UsageError, match="what the 21 classes of these weights are"):
         labels_of(hollow, "drsleep", 21, None)
+    assert labels_of(hollow, "own", 3, None, THREE) == THREE
+    assert labels_of(hollow, "mmseg", 19, None, THREE) == cityscapes.LABELS
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_every_residual_trunk_starts_from_published_files(name: str, tmp_path: Path) -> None:
+    network = build(name, num_classes=3, **NARROW)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    state = imagenet_trunk(network)
+    wrapped = {f"backbone.{k}": v for k, v in state.items() if not k.startswith("fc.")}
+    torch.save(state, tmp_path / "bare.pth")
+    torch.save({"state_dict": {**wrapped, "head.fc.weight": state["fc.weight"]}, "meta": {}},
+               tmp_path / "mmcls.pth")  # fmt: skip
+    save_file(state, tmp_path / "bare.safetensors")
+    for file, left_out in (
+        ("bare.pth", ("fc.weight", "fc.bias")),
+        ("mmcls.pth", ("head.fc.weight",)),
+        ("bare.safetensors", ("fc.weight", "fc.bias")),
+    ):
+        trunk = trunk_from_published(tmp_path / file, network, THREE)
+        assert (trunk.layout, set(trunk.left_out)) == ("torchvision", set(left_out))
+        expected = trunk_state(state)
+        assert trunk.checkpoint.state.keys() == expected.keys()
+        assert {key for key in before if key.startswith("trunk.")} == expected.keys()
+        assert all(torch.equal(trunk.checkpoint.state[key], expected[key]) for key in expected)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_mobilenets_trunk_too(tmp_path: Path) -> None:
+    from test_published import torchvision_mobilenet
+
+    torch.save(torchvision_mobilenet(), tmp_path / "m.pth")
+    network = build("refinenet_lw_mbv2", num_classes=3)
+    trunk = trunk_from_published(tmp_path / "m.pth", network, THREE)
+    own = [key for key in network.state_dict() if key.startswith("trunk.")]
+    assert set(own) == set(trunk.checkpoint.state)
+    assert "classifier.1.weight" in trunk.left_out
+
+
+def test_a_trunk_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
+    state = narrow_published("mmseg_icnet_r50", "icnet_r50", "mmseg")
+    torch.save({"state_dict": state}, tmp_path / "icnet.pth")
+    network = build("pspnet50", num_classes=3, layout="mmseg", **NARROW)
+    trunk = trunk_from_published(tmp_path / "icnet.pth", network, THREE)
+    assert trunk.layout == "mmseg"
+    key = "trunk.layer4.2.conv3.conv.weight"
+    assert torch.equal(trunk.checkpoint.state[key],
+                       state["backbone.backbone.layer4.2.conv3.weight"])  # fmt: skip
+    assert "head.classifier.bias" in trunk.left_out
+
+
+def test_a_trunk_of_another_network_is_named_key_by_key(tmp_path: Path) -> None:
+    path = tmp_path / "resnet50.pth"
+    torch.save(imagenet_trunk(build("refinenet_lw50", num_classes=3, **NARROW)), path)
+    with pytest.raises(
+        CheckpointError,
+        match=r"\(torchvision\) does not hold the encoder of icnet_r50; got .*missing: .*"
+        r"trunk\.stem\.1.*of another shape: trunk\.stem\.0.* weights list --network icnet_r50",
+    ):
+        trunk_from_published(path, build("icnet_r50", num_classes=3, **NARROW), THREE)
+    source = build("own_network:Plain", num_classes=3)
+    torch.save(source.module.state_dict(), path)
+    whole = trunk_from_published(path, source, THREE)
+    assert set(whole.checkpoint.state) == set(source.state_dict())
+    part = build("own_network:Plain", num_classes=3, encoder=["trunk."])
+    assert trunk_from_published(path, part, THREE).left_out == (
+        "module.head.weight", "module.head.bias"
+    )  # fmt: skip
+    wider = build("own_network:Plain", num_classes=3, arguments={"channels": 4})
+    with pytest.raises(CheckpointError, match=r"module\.trunk\.weight .*--option 'encoder="):
+        trunk_from_published(path, wider, THREE)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from streets import TABLE, Streets
 
+from artoolkit.errors import CheckpointError
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
 from artoolkit.training.assembly import (
     build_network,
@@ -87,3 +88,20 @@ def test_provenance_names_versions_seed_and_sources(tiny: Make, tmp_path: Path) 
     assert record["device"] == "cpu, 1 threads"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert record["baseline"] == {"sha256": digest, "recipe": "tiny"}
+    assert "imgsz" not in record
+
+
+def test_the_size_that_weights_were_published_for_stays_with_their_descendants(tiny: Make) -> None:
+    network = build_network(tiny(), TABLE, seed=1)
+    baseline = checkpoint_of(network, tiny(), TABLE, {"imgsz": [1025, 2049]})
+    record = provenance_of(tiny(), Streets(), CPU, {"baseline": baseline})
+    assert checkpoint_of(network, tiny(), TABLE, record).meta.imgsz == (1025, 2049)
+
+
+def test_a_recipe_does_not_run_code_that_the_user_never_named(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTOOLKIT_TRUSTED_NETWORKS", "")
+    foreign = tiny({"network.name": "os:system", "network.options": {"arguments": {}}})
+    with pytest.raises(CheckpointError, match="the recipe tiny is of the network os:system"):
+        build_network(foreign, TABLE, seed=1)

@@ -59,8 +59,24 @@ def test_a_recipe_that_is_given_is_taken_as_it_stands() -> None:
     assert recipe == load_recipe("quickstart-finetune")
 
 
+def test_imported_weights_bring_their_network_into_a_recipe_that_is_given() -> None:
+    meta = CheckpointMeta(
+        network="icnet_r50", num_classes=3, layout="mmseg", options={"width": 0.25}, labels=TABLE,
+        preprocess=Preprocess(), provenance={"imgsz": [65, 129]},
+    )  # fmt: skip
+    recipe = finetune_recipe(Checkpoint(meta, {}), source="camvid", changes={"seed": 4})
+    assert recipe.network.model_dump() == {
+        "name": "icnet_r50", "layout": "mmseg", "options": {"width": 0.25}
+    }  # fmt: skip
+    assert (recipe.seed, recipe.evaluation.imgsz) == (4, (65, 129))
+    assigned = finetune_recipe(
+        Checkpoint(meta, {}), source="camvid", assignments=["network.name=icnet"]
+    )
+    assert assigned.network.name == "icnet"
+
+
 def test_imported_weights_need_a_recipe() -> None:
-    with pytest.raises(UsageError, match=r"holds no recipe\. Give one with --recipe"):
+    with pytest.raises(UsageError, match=r"holds no recipe\. Give one with --recipe: camvid, "):
         finetune_recipe(baseline_of(None))
 
 
