@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     type=click.Choice(BACKENDS),
     help="Default: torch for a checkpoint, the target's for a bundle.",
 )
-@device_option()
+@device_option(default=None)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
 @imgsz_option(
     help_text="Network input of a checkpoint: height width (default: the image's own, or the one "
@@ -86,7 +86,7 @@ def command(
     classes: Path | None,
     split: str,
     backend: str | None,
-    device: str,
+    device: str | None,
     threads: int | None,
     imgsz: tuple[int, int] | None,
     as_json: bool,
@@ -120,7 +120,7 @@ def command(
                     hint="Export it first: artoolkit export CKPT --out BUNDLE",
                 )
             record = _checkpoint(
-                model, data, split, asked=asked, device=device, imgsz=imgsz, views=_views(**more),
+                model, data, split, asked=asked, device=device or "cpu", imgsz=imgsz, views=_views(**more),
                 progress=progress,
             )  # fmt: skip
     if out is not None:
@@ -134,7 +134,7 @@ def command(
 
 
 def _bundle(
-    model: Path, data: DataSet, split: str, *, backend: str | None, device: str,
+    model: Path, data: DataSet, split: str, *, backend: str | None, device: str | None,
     threads: int | None, imgsz: tuple[int, int] | None, progress: Report,
 ) -> QualityMeasurement:  # fmt: skip
     from artoolkit.bundle import open_bundle

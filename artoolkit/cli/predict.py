@@ -80,7 +80,7 @@ def predict(source: Source, jobs: list[Job], out: Path, *, overlays: bool) -> It
 @out_option(help_text="Folder for labels/ and overlays/.")
 @trust_option
 @backend_option()
-@device_option()
+@device_option(default=None)
 @imgsz_option(help_text="Network input of a checkpoint: height width (a bundle has its own).")
 @click.option("--overlays/--no-overlays", default=True, help="Coloured overlays beside the labels.")
 def command(
@@ -93,7 +93,7 @@ def command(
     split: str,
     out: Path,
     backend: str | None,
-    device: str,
+    device: str | None,
     imgsz: tuple[int, int] | None,
     overlays: bool,
 ) -> None:

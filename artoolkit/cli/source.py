@@ -39,11 +39,11 @@ def open_source(
     path: Path,
     *,
     backend: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     imgsz: tuple[int, int] | None = None,
     threads: int | None = None,
 ) -> Source:
-    """Open a bundle with its target's backend (or `backend`), or a checkpoint with torch.
+    """Open a bundle as its target says (or `backend`, `device`), or a checkpoint with torch.
 
     Raises `UsageError` for a combination that cannot be, `BundleError` or `CheckpointError` for a
     file that cannot be used.
@@ -59,14 +59,14 @@ def open_source(
             f"a checkpoint runs on torch, not on {backend}",
             hint=f"Export it first: artoolkit export {path} --out BUNDLE",
         )
-    return _open_checkpoint(path, device=device, imgsz=imgsz)
+    return _open_checkpoint(path, device=device or "cpu", imgsz=imgsz)
 
 
 def _open_bundle(
     path: Path,
     *,
     backend: str | None,
-    device: str,
+    device: str | None,
     imgsz: tuple[int, int] | None,
     threads: int | None,
 ) -> Source:

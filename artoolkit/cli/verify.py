@@ -14,7 +14,7 @@ from artoolkit.cli.options import backend_option, device_option
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @backend_option()
-@device_option()
+@device_option(default=None)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
 @click.option("--require-signature", "public_key", metavar="KEY",
               type=click.Path(path_type=Path, dir_okay=False),
@@ -24,7 +24,7 @@ def command(
     *,
     bundle: Path,
     backend: str | None,
-    device: str,
+    device: str | None,
     threads: int | None,
     public_key: Path | None,
     as_json: bool,

@@ -44,7 +44,11 @@ def agreement(predicted: NDArray[np.uint8], expected: NDArray[np.uint8]) -> floa
 
 
 def check_golden(
-    bundle: Bundle, *, backend: str | None = None, device: str = "cpu", threads: int | None = None
+    bundle: Bundle,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
 ) -> Check:
     """The golden images give the golden labels, but for the pixels that the margin allows."""
     target = bundle.manifest.target
@@ -73,7 +77,7 @@ def verify_bundle(
     path: Path,
     *,
     backend: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     public_key: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
