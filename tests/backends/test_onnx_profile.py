@@ -58,7 +58,8 @@ def test_multiply_adds_are_those_of_the_formulas(model: Path) -> None:
 
 def test_bytes_are_inputs_and_outputs_once_and_weights_that_are_not_packed(model: Path) -> None:
     found = profiled(model)
-    assert found["Mul"].bytes_moved == 4 * (8 * 5 * 6 + 8 + 8 * 5 * 6)
+    assert found["ArgMax"].bytes_moved == 4 * (8 * 5 * 5) + 8 * (5 * 5)
+    assert found["Conv"].bytes_moved == 4 * (4 * 10 * 12 + 8 * (2 * 3 * 3) + 8 * 5 * 6)
     product = found["MatMul"]
     assert product.bytes_moved == 4 * (8 * 5 * 6 + 8 * 5 * 5), "its weights are packed beforehand"
     assert (product.shape, product.dtype) == ((1, 8, 5, 5), "float")
