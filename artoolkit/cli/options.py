@@ -122,7 +122,7 @@ def device_option(default: str | None = "cpu") -> Callable[[Command], Command]:
         show_default=default is not None,
         callback=_device,
         metavar="cpu|0|cuda:0",
-        help="Where to run.",
+        help="Where to run." if default else "Where to run (default: as the bundle's target says).",
     )
 
 
