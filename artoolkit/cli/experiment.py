@@ -17,7 +17,7 @@ from artoolkit.cli.options import (
     out_option,
 )
 from artoolkit.cli.train import machine_of
-from artoolkit.errors import ArtoolkitError
+from artoolkit.errors import ArtoolkitError, UsageError
 from artoolkit.measure.experiment import ARMS, COLUMNS
 
 if TYPE_CHECKING:
@@ -124,6 +124,12 @@ def command(
         --set 'data.val.splits=["drive:0001TP"]'
     """
     machine = machine_of(device, workers)
+    if machine.processes.count > 1:
+        raise UsageError(
+            "an experiment runs in one process",
+            got=f"{machine.processes.count} from torchrun",
+            hint="Start one experiment a GPU instead, each with its own --first-seed and --out.",
+        )
     from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.training.experiment import Experiment, common_recipe, planned_runs
     from artoolkit.training.finetune import finetune_recipe

@@ -97,14 +97,28 @@ def changes_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def machine_of(device: str, workers: int | None) -> Machine:
-    """Where to train; by default one process loads images on a CPU, and up to 8 beside a GPU."""
+    """Where to train; by default one process loads images on a CPU, and up to 8 beside a GPU.
+
+    Under torchrun, `cuda` is the GPU of each process's own number.
+    """
     import os
 
+    from artoolkit.training.processes import launched
     from artoolkit.training.run import Machine
 
+    processes = launched()
+    if processes.count > 1 and device.startswith("cuda"):
+        if device != "cuda":
+            raise UsageError(
+                "under torchrun each process has a GPU of its own",
+                got=f"--device {device}",
+                expected="--device cuda",
+            )
+        device = f"cuda:{processes.local_rank}"
     spare = max(1, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else 1
     default = min(8, spare) if device.startswith("cuda") else 1
-    return Machine(device=device, workers=default if workers is None else workers)
+    chosen = default if workers is None else workers
+    return Machine(device=device, workers=chosen, processes=processes)
 
 
 def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -> None:
@@ -115,7 +129,8 @@ def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -
     from artoolkit.training.history import has_tensorboard
     from artoolkit.training.state import STATE
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    first = machine.processes.first
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not first)
     if not has_tensorboard():
         console.print("tensorboard is not installed: the curves are in metrics.jsonl only")
     try:
@@ -129,6 +144,8 @@ def carry_out(out: Path, machine: Machine, work: Callable[[Watcher], Outcome]) -
         where = f"epoch {outcome.progress.epoch + 1}, step {outcome.progress.step}"
         console.print(f"Stopped and saved in {where}. Go on with: {resume_command(out)}")
         raise click.exceptions.Exit(130)
+    if not first:
+        return
     if "mIoU" in outcome.metrics:
         click.echo(f"mIoU {outcome.metrics['mIoU']:.2f} %")
     click.echo(f"{out / 'model.safetensors'}")
