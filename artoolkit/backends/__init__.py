@@ -9,7 +9,18 @@ from artoolkit.backends.runner import Runner
 from artoolkit.bundle import Bundle
 from artoolkit.errors import UsageError
 
-__all__ = ["Runner", "open_runner"]
+__all__ = ["Runner", "device_of", "open_runner"]
+
+_ENGINES = ("tensorrt", "tensorrt-rtx")
+
+
+def device_of(bundle: Bundle, *, backend: str | None = None, device: str | None = None) -> str:
+    """The device that was asked for, or else the target's; the first GPU where an engine of a
+    bundle that was made for a CPU is meant."""
+    target = bundle.manifest.target
+    if device is None and target.device == "cpu" and (backend or target.backend) in _ENGINES:
+        return "cuda:0"
+    return device or target.device
 
 
 def open_runner(
@@ -25,12 +36,13 @@ def open_runner(
     `EngineError`) where the graph or engine cannot be opened here, `MissingLibraryError`.
     """
     target = bundle.manifest.target
-    backend, device = backend or target.backend, device or target.device
+    device = device_of(bundle, backend=backend, device=device)
+    backend = backend or target.backend
     if backend == "onnxruntime":
         from artoolkit.backends.onnxruntime import open_onnxruntime
 
         return open_onnxruntime(bundle.model, device=device, threads=threads or target.threads)
-    if backend in ("tensorrt", "tensorrt-rtx"):
+    if backend in _ENGINES:
         from artoolkit.backends.engine_library import LibraryName
         from artoolkit.backends.tensorrt import open_tensorrt
 

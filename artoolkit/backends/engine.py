@@ -56,7 +56,8 @@ def options_for(target: Target, **changes: Any) -> BuildOptions:
         # A GPU that RTX does not list gets a portable plan, which RTX itself judges when loading.
         listed = tuple(c for c in target.compute_capabilities if c in RTX_CAPABILITIES)
         asked["compute_capabilities"] = listed
-    return build_options(library=library, precision=target.precision, device=target.device, **asked)
+    values = {"precision": target.precision, "device": target.device, **asked}
+    return build_options(library=library, **values)
 
 
 def engine_from_onnx(
@@ -78,7 +79,7 @@ def engine_from_onnx(
     options = options or options_for(target)
     library = open_library(options.library, f"building an engine for {target.name}")
     check_range(library, target)
-    gpu = _building_gpu(target, options)
+    gpu = building_gpu(target, options)
     partial = plan.with_name(f".{plan.name}.partial")
     try:
         plan.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +103,11 @@ def engine_from_onnx(
     return Engine(plan, sidecar)
 
 
-def _building_gpu(target: Target, options: BuildOptions) -> Gpu | None:
-    """The GPU that `tensorrt` times its tactics on, which must be the target's; None for RTX."""
+def building_gpu(target: Target, options: BuildOptions) -> Gpu | None:
+    """The GPU that `tensorrt` times its tactics on, which must be the target's; None for RTX.
+
+    Raises `EngineError` where it is another one, `BackendError` without a driver or GPU.
+    """
     if options.library == "tensorrt-rtx":
         return None
     gpu = open_cuda(options.device).gpu

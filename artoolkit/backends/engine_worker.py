@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from artoolkit.backends.cuda_memory import device_index, open_cuda
 from artoolkit.backends.engine_build import build_plan
 from artoolkit.backends.engine_options import BuildOptions
 from artoolkit.errors import ArtoolkitError
@@ -59,6 +60,8 @@ def main() -> None:
     reporter.cancel_at_end_of(sys.stdin.buffer)
     options = BuildOptions.model_validate(request["options"])
     try:
+        if options.library == "tensorrt" and device_index(options.device):
+            open_cuda(options.device)  # makes it this thread's device, which the builder takes
         built = build_plan(
             Path(request["onnx"]), Path(request["plan"]), options, progress=reporter.progress
         )

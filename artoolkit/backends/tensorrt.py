@@ -296,6 +296,8 @@ def open_tensorrt(
     `library` defaults to the target's. Where several engines fit, the first by name is taken.
     """
     library = library or library_name(bundle.manifest.target)
+    # Before any plan: without the library, no command that builds one would help.
+    open_library(library, _PURPOSE)
     refusals: list[EngineError] = []
     for plan in plans(bundle):
         if _library_of(plan) not in (library, None):

@@ -12,12 +12,13 @@ from artoolkit.cli.options import CommaList, backend_option, device_option
 if TYPE_CHECKING:
     from artoolkit.measure.benchmark import BenchmarkMeasurement
     from artoolkit.measure.verdict import Subject
+    from artoolkit.spec import RunnerSpec
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
 @backend_option()
-@device_option()
+@device_option(default=None)
 @click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
 @click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Run so long before measuring, to measure a warm device.")  # fmt: skip
@@ -46,7 +47,7 @@ def command(
     *,
     model: Path,
     backend: str,
-    device: str,
+    device: str | None,
     warmup_ms: float,
     soak_s: float,
     duration_s: float,
@@ -71,6 +72,7 @@ def command(
         iterations=iterations,
         percentiles=percentile,
     )
+    device = device or _default_device(model, backend)
     record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
     if out is not None:
         from artoolkit.seal import write_atomically
@@ -80,6 +82,16 @@ def command(
         click.echo(record.to_bytes().decode(), nl=False)
     else:
         _show(record)
+
+
+def _default_device(model: Path, backend: str | None) -> str:
+    """The device of a bundle's target; an ONNX file names none."""
+    from artoolkit.backends import device_of
+    from artoolkit.bundle import open_bundle
+
+    if not model.is_dir():
+        return "cpu"
+    return device_of(open_bundle(model, check_hashes=False), backend=backend)
 
 
 def _subject(model: Path) -> Subject:
@@ -92,16 +104,20 @@ def _subject(model: Path) -> Subject:
     return Subject(name=model.name, sha256=file_sha256(model))
 
 
-def _memory(model: Path, **opening: Any) -> dict[str, Any]:
+def _memory(model: Path, spec: RunnerSpec, **opening: Any) -> dict[str, Any]:
     """Components and the peak of a fresh process, as far as this machine can tell."""
     from artoolkit.bundle import MODEL
     from artoolkit.errors import ArtoolkitError
+    from artoolkit.measure.engine_check import engine_memory
     from artoolkit.measure.memory import onnx_memory
     from artoolkit.measure.worker import process_memory
 
     found: dict[str, Any] = {"process": process_memory(model, **opening)}
     try:
-        found["components"] = onnx_memory(model / MODEL if model.is_dir() else model)
+        if spec.backend == "onnxruntime":
+            found["components"] = onnx_memory(model / MODEL if model.is_dir() else model)
+        else:
+            found["components"] = engine_memory(spec)
     except ArtoolkitError as error:
         click.echo(f"memory by component is not known: {error}", err=True)
     return found
@@ -125,7 +141,7 @@ def _measure(model: Path, plan: Any, *, memory: bool, **opening: Any) -> Benchma
             plan=plan,
             machine=Machine(gpu_reader(opening["device"])),
             progress=progress,
-            **(_memory(model, **opening) if memory else {}),
+            **(_memory(model, runner.spec, **opening) if memory else {}),
         )
 
 

@@ -41,6 +41,8 @@ LAYER_ERROR = 1e-3
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
+@click.option("--refit", is_flag=True, help="On tensorrt: also put the candidate's weights into "
+              "the baseline's engine. A diagnostic, no verdict.")  # fmt: skip
 @click.option("--layers", is_flag=True, help="Also name the layers whose outputs differ the most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(

@@ -15,15 +15,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artoolkit.backends import open_runner
+from artoolkit.backends import device_of, open_runner
 from artoolkit.bundle import Bundle
 from artoolkit.errors import BackendError, BundleError, MissingLibraryError
 from artoolkit.measure.accelerator import device_identity, gpu_reader
+from artoolkit.measure.engine_check import (
+    ENGINE_SOURCE,
+    check_engine_pair,
+    check_rtx_program,
+    engine_memory,
+)
 from artoolkit.measure.graph_check import check_graph, check_optimised, check_parts
 from artoolkit.measure.latency import LatencyPlan, Progress, measure_latency
 from artoolkit.measure.latency_check import check_latency
 from artoolkit.measure.machine import Machine
-from artoolkit.measure.memory import MemoryMeasurement, check_memory, onnx_memory
+from artoolkit.measure.memory import (
+    GRAPH_SOURCE,
+    MemoryComponents,
+    MemoryMeasurement,
+    check_memory,
+    onnx_memory,
+)
 from artoolkit.measure.quality import (
     QualityMeasurement,
     check_accuracy,
@@ -47,7 +59,8 @@ PROCESS_RUNS = 3
 class Settings:
     """How to compare; None: as the target says. `dataset` and `split` are for the accuracy check.
 
-    `margin_percent` is that of the latency. `outputs` is the parity check of an export against the
+    `margin_percent` is that of the latency; `refit` adds a diagnostic to the plan check of
+    `tensorrt`. `outputs` is the parity check of an export against the
     trained network, where it was made; otherwise the golden images decide. `trained_miou`: percent,
     of the candidate before export.
     """
@@ -59,6 +72,7 @@ class Settings:
     split: str = "val"
     plan: LatencyPlan = field(default_factory=LatencyPlan)
     margin_percent: float | None = None
+    refit: bool = False
     outputs: Check | None = None
     trained_miou: float | None = None
     seed: int = 0
@@ -90,7 +104,7 @@ class _Pair:
 
     @property
     def device(self) -> str:
-        return self.settings.device or self.target.device
+        return device_of(self.candidate, backend=self.backend, device=self.settings.device)
 
     def open(self, bundle: Bundle) -> Runner:
         threads = self.settings.threads or self.target.threads
@@ -121,11 +135,19 @@ def unavailable(name: str, reason: str, *, required: bool) -> Check:
     return Check(name=name, result="UNAVAILABLE", summary=reason, required=required)
 
 
+def _components(pair: _Pair, bundle: Bundle) -> tuple[str, MemoryComponents]:
+    """Where the bytes by component come from, and the bytes."""
+    if pair.backend == "onnxruntime":
+        return GRAPH_SOURCE, onnx_memory(bundle.model)
+    with closing(pair.open(bundle)) as runner:
+        return ENGINE_SOURCE, engine_memory(runner.spec)
+
+
 def _memory(pair: _Pair, required: bool) -> Check:
     measured = []
     for role, bundle in pair.both():
         pair.report(f"memory of the {role}", 0.0)
-        components = onnx_memory(bundle.model)
+        source, components = _components(pair, bundle)
         process = None
         if pair.settings.process_memory:
             process = process_memory(
@@ -138,7 +160,7 @@ def _memory(pair: _Pair, required: bool) -> Check:
         record = MemoryMeasurement(
             **header(MemoryMeasurement),
             subject=bundle_subject(bundle),
-            source="peak liveness in the ONNX graph",
+            source=source,
             components=components,
             process=process,
         )
@@ -204,6 +226,9 @@ def _accuracy(pair: _Pair, required: bool) -> Check:
 def _outputs(pair: _Pair, required: bool) -> Check:
     if pair.settings.outputs is not None:
         return pair.settings.outputs.model_copy(update={"required": required})
+    if pair.backend != "onnxruntime":
+        # Without an engine or a GPU there is no answer, which is not a wrong one.
+        pair.open(pair.candidate).close()
     check = check_golden(
         pair.candidate,
         backend=pair.backend,
@@ -223,43 +248,20 @@ def _plan(pair: _Pair, required: bool) -> Check:
             )
     if pair.backend == "tensorrt-rtx":
         return rtx_plan("plan", pair, required)
-    reason = f"{pair.backend} engines are not compared layer by layer yet"
-    return unavailable("plan", reason, required=required)
+    return check_engine_pair(
+        pair.baseline,
+        pair.candidate,
+        device=pair.device,
+        required=required,
+        report=pair.report,
+        refit=pair.settings.refit,
+    )
 
 
 def rtx_plan(name: str, pair: _Pair, required: bool) -> Check:
     """The program bytes of TensorRT for RTX, compared ahead of time, without a GPU."""
-    from artoolkit.backends.engine_form import engine_form
-    from artoolkit.backends.engine_options import PORTABLE
-    from artoolkit.backends.plan import plan_check
-
-    if pair.target.head == "sparse":
-        reason = "a head whose work follows the picture has no program of fixed cost"
-        return unavailable(name, reason, required=required)
-    pair.report("compiled programs (TensorRT-RTX)", 0.0)
-    with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-        places = [Path(folder) / role for role, _ in pair.both()]
-        for place in places:
-            place.mkdir()
-        forms = [
-            engine_form(bundle.model, place)
-            for (_, bundle), place in zip(pair.both(), places, strict=True)
-        ]
-        found = plan_check(
-            forms[0].path,
-            forms[1].path,
-            trained=pair.baseline.manifest.trained,
-            compute_capabilities=pair.target.compute_capabilities or (PORTABLE,),
-            precision=pair.target.precision,
-        )
-    changes = forms[0].changes
-    as_given = f"; as a GPU is given it: {', '.join(changes)}" if changes else ""
-    return Check(
-        name=name,
-        result=found.result,
-        summary=found.summary + as_given,
-        numbers={**found.model_dump(mode="json"), "form": list(changes)},
-        required=required,
+    return check_rtx_program(
+        name, pair.baseline, pair.candidate, required=required, report=pair.report
     )
 
 
@@ -292,15 +294,15 @@ _CHECKS: dict[str, Callable[[_Pair, bool], Check]] = {
 }
 
 
-# What a GPU would run is a question of its own wherever the target runs something else.
+# What RTX would run is a question of its own, which needs no GPU, wherever another backend runs.
 RTX_PLAN = "plan (TensorRT-RTX)"
 
 
 def _checks_for(pair: _Pair) -> Iterator[tuple[str, Callable[[_Pair, bool], Check]]]:
-    """The checks in order; on ONNX Runtime the engine that RTX would build is compared too."""
+    """The checks in order; the program that RTX would build is always compared."""
     for name, check in _CHECKS.items():
         yield name, check
-        if name == "plan" and pair.backend == "onnxruntime":
+        if name == "plan" and pair.backend != "tensorrt-rtx":
             yield RTX_PLAN, lambda pair, required: rtx_plan(RTX_PLAN, pair, required)
 
 

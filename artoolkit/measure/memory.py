@@ -23,6 +23,8 @@ from artoolkit.spec import Frozen
 if TYPE_CHECKING:
     import onnx
 
+GRAPH_SOURCE = "peak liveness in the ONNX graph"
+
 
 class MemoryComponents(Frozen):
     """Bytes: the program's file without its metadata, weights, activations at their peak, I/O."""

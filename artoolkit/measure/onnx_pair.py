@@ -22,7 +22,12 @@ from artoolkit.measure.graph_check import check_graph, check_optimised
 from artoolkit.measure.latency import measure_latency
 from artoolkit.measure.latency_check import check_latency
 from artoolkit.measure.machine import Machine
-from artoolkit.measure.memory import MemoryMeasurement, check_memory, onnx_memory
+from artoolkit.measure.memory import (
+    GRAPH_SOURCE,
+    MemoryMeasurement,
+    check_memory,
+    onnx_memory,
+)
 from artoolkit.measure.opening import read_feeds, seeded_feeds
 from artoolkit.measure.records import Record, header
 from artoolkit.measure.verdict import Check, Subject, Verdict, decide
@@ -101,7 +106,7 @@ class _Files:
             record = MemoryMeasurement(
                 **header(MemoryMeasurement),
                 subject=self.subject(path),
-                source="peak liveness in the ONNX graph",
+                source=GRAPH_SOURCE,
                 components=onnx_memory(path),
                 process=process_memory(path, device=self.device, runs=PROCESS_RUNS)
                 if self.settings.process_memory

@@ -95,6 +95,7 @@ def test_options_come_from_the_target_unless_asked_for():
     assert options.compute_capabilities == ("89",)
     assert options_for(target, compute_capabilities=()).capabilities_label == "portable"
     assert options_for(target, library="tensorrt").compute_capabilities == ()
+    assert options_for(target, library="tensorrt", device="dla:0").device == "dla:0"
     unlisted = tiny_target("rtx-40", compute_capabilities=("90",))
     assert options_for(unlisted).capabilities_label == "portable"
     with pytest.raises(UsageError, match="target cpu runs on onnxruntime, which needs no engine"):

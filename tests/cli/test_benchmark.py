@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import engine_bundles
 import pytest
 from click.testing import CliRunner
+from fake_gpu import FakeCuda, FakeTensorrt
 from measure.tiny import tiny_bundle, write_tiny
+from sidecars import write_plan
 
 from artoolkit.cli import main
+from artoolkit.errors import EngineError
+from artoolkit.measure import worker
 from artoolkit.measure.benchmark import BenchmarkMeasurement
+from artoolkit.measure.memory import ProcessMemory
 from artoolkit.measure.records import read_record
+from artoolkit.optional import is_installed
 
 QUICK = ("--duration-s", "0", "--iterations", "12", "--warmup-ms", "1", "--threads", "1")
 
@@ -50,3 +58,34 @@ def test_an_onnx_file_works_too_and_a_missing_one_is_wrong_usage(tmp_path: Path)
     assert "m.onnx on onnxruntime cpu" in result.stdout
     missing = CliRunner().invoke(main, ["benchmark", str(tmp_path / "no.onnx")])
     assert missing.exit_code == 2
+
+
+def test_an_engine_runs_on_its_targets_device_and_tells_its_own_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorrt(cuda))
+    alone = ProcessMemory(before_bytes=1, peak_bytes=(2,), torch_imported=False)
+    monkeypatch.setattr(worker, "process_memory", lambda path, **_: alone)
+    for_jetson = engine_bundles.tiny_bundle(tmp_path, engine_bundles.tiny_target("jetson-orin-nx"))
+    write_plan(for_jetson)
+    out = tmp_path / "b.json"
+    result = CliRunner().invoke(
+        main, ["benchmark", str(for_jetson.path), *QUICK, "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    record = read_record(out, BenchmarkMeasurement)
+    assert (record.runner.backend, record.runner.device) == ("tensorrt", "cuda:0")
+    assert record.components is not None and record.components.activations_bytes == 12345
+
+
+def test_without_an_engine_the_command_that_builds_it_is_named(tmp_path: Path) -> None:
+    for_rtx = engine_bundles.tiny_bundle(tmp_path)
+    result = CliRunner().invoke(main, ["benchmark", str(for_rtx.path), *QUICK])
+    if is_installed("tensorrt_rtx"):
+        assert result.exit_code == EngineError.exit_code
+        assert "artoolkit build" in result.stderr
+    else:
+        assert "pip install" in result.stderr
+    assert result.stderr.startswith("error: ") and "Traceback" not in result.output
