@@ -44,9 +44,14 @@ class Selection(Frozen):
 
 
 class DataChoice(Frozen):
-    """Which images are trained on, and which are evaluated."""
+    """Which images are trained on, and which are evaluated.
+
+    With `cache`, decoded images are kept on disk (`training.decoded` says where) and mapped from
+    there: 4 bytes a pixel, for disks that are quicker than decoding. The result is the same.
+    """
 
     dataset: str | None = None
+    cache: bool = False
     train: Selection = Selection(splits=("train",))
     val: Selection = Selection(splits=("val",))
 

@@ -35,6 +35,7 @@ from artoolkit.training.assembly import (
     settled,
     usable_device,
 )
+from artoolkit.training.decoded import Decoded, default_folder
 from artoolkit.training.engine import Evaluation, Learner, Row, evaluate, train_one_epoch
 from artoolkit.training.history import History, NoHistory
 from artoolkit.training.loader import (
@@ -180,6 +181,8 @@ class _Run:
         provenance: dict[str, Any],
     ) -> None:
         self.processes = processes = machine.processes
+        if recipe.data.cache:
+            dataset = Decoded(dataset, default_folder())
         training = EvaluationImages(dataset, selected(dataset, recipe.data.train))
         self.validation = EvaluationImages(dataset, selected(dataset, recipe.data.val))
         self.batches = EpochBatches(
