@@ -8,14 +8,14 @@ compared image by image (`artoolkit.measure.bootstrap`).
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.data.overlap import read_ahead
 from artoolkit.errors import DataError
 from artoolkit.labels import LabelTable
 from artoolkit.measure.bootstrap import NonInferiority, read_non_inferiority
@@ -27,13 +27,11 @@ from artoolkit.spec import Frozen, RunnerSpec
 
 if TYPE_CHECKING:
     from artoolkit.backends.runner import Runner
-    from artoolkit.data import DataSet, Sample
+    from artoolkit.data import DataSet
 
 Pixels = NDArray[np.uint8]
 # uint8 RGB images H x W x 3 of any sizes -> one uint8 train-id map of each image's size.
 Predictor = Callable[[Sequence[Pixels]], Sequence[Pixels]]
-
-_AHEAD = 4
 
 
 class ImageResult(Frozen):
@@ -108,24 +106,6 @@ def runner_predictor(runner: Runner) -> Predictor:
     return predict
 
 
-def _read_ahead(
-    dataset: DataSet, samples: Sequence[Sample]
-) -> Iterator[tuple[Sample, Pixels, Pixels]]:
-    """Decoded pairs in order, the next few read by another thread meanwhile."""
-
-    def read(sample: Sample) -> tuple[Sample, Pixels, Pixels]:
-        return sample, dataset.read_image(sample), dataset.read_label(sample)
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[tuple[Sample, Pixels, Pixels]]] = deque()
-        for sample in samples:
-            waiting.append(pool.submit(read, sample))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _image_result(name: str, predicted: Pixels, label: Pixels, classes: int) -> ImageResult:
     matrix = confusion_matrix(predicted, label, num_classes=classes)
     digest = hashlib.sha256(repr(label.shape).encode() + np.ascontiguousarray(label).tobytes())
@@ -156,17 +136,13 @@ def measure_quality(
         )
     samples = dataset.samples(split)
     results: list[ImageResult] = []
-    waiting: list[tuple[Sample, Pixels, Pixels]] = []
-    for pair in _read_ahead(dataset, samples):
-        waiting.append(pair)
-        if len(waiting) == batch or len(results) + len(waiting) == len(samples):
-            for (sample, _, label), predicted in zip(
-                waiting, predict([image for _, image, _ in waiting]), strict=True
-            ):
-                results.append(_image_result(sample.name, predicted, label, labels.num_classes))
-            waiting = []
-            if progress:
-                progress(len(results), len(samples))
+    pairs = read_ahead(lambda s: (dataset.read_image(s), dataset.read_label(s)), samples)
+    while group := list(islice(pairs, batch)):
+        predictions = predict([image for _, (image, _) in group])
+        for (sample, (_, label)), predicted in zip(group, predictions, strict=True):
+            results.append(_image_result(sample.name, predicted, label, labels.num_classes))
+        if progress:
+            progress(len(results), len(samples))
     return QualityMeasurement(
         **header(QualityMeasurement),
         subject=subject,

@@ -1,0 +1,135 @@
+"""Label maps and overlays as files: of pictures, of a video, of a camera.
+
+Decoding, inference and writing overlap, with a few pictures waiting between them at most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.data.frames import Newest, frame_rate, frames, is_live
+from artoolkit.data.jobs import Job
+from artoolkit.data.overlap import WriteBehind, read_ahead
+from artoolkit.data.pictures import read_rgb, write_png
+from artoolkit.errors import StorageError
+from artoolkit.labels import LabelTable
+from artoolkit.measure.quality import Predictor
+from artoolkit.optional import require
+from artoolkit.report.overlay import overlay
+
+Pixels = NDArray[np.uint8]
+# Encoding a PNG takes about as long as predicting it.
+_WRITERS = 2
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a stream came to: milliseconds from frame to labels, and frames that were dropped."""
+
+    latencies_ms: tuple[float, ...]
+    dropped: int
+
+    @property
+    def line(self) -> str:
+        if not self.latencies_ms:
+            return "no frame was seen"
+        median, p95, p99 = np.percentile(self.latencies_ms, (50, 95, 99))
+        return (
+            f"{len(self.latencies_ms)} frames, {self.dropped} dropped; frame to labels: "
+            f"median {median:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms"
+        )
+
+
+def write_predictions(
+    predict: Predictor,
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    table: LabelTable,
+    batch: int = 1,
+    overlays: bool = True,
+) -> Iterator[Job]:
+    """Write `out/labels` (uint8 PNG in the data set's ids) and `out/overlays`.
+
+    Yields each job, in order, when its files are there. Raises `DataError` for a picture that
+    cannot be read and `StorageError` for a file that cannot be written.
+    """
+
+    def write(job: Job, image: Pixels, labels: Pixels) -> Job:
+        write_png(table.to_file_ids(labels), out / "labels" / job.name)
+        if overlays:
+            write_png(overlay(image, labels, table), out / "overlays" / job.name)
+        return job
+
+    pictures = read_ahead(lambda job: read_rgb(job.image), jobs, ahead=2 * batch)
+    with WriteBehind[Job](threads=_WRITERS) as behind:
+        while group := list(islice(pictures, batch)):
+            predicted = predict([image for _, image in group])
+            for (job, image), labels in zip(group, predicted, strict=True):
+                yield from behind.submit(write, job, image, labels)
+        yield from behind.rest()
+
+
+def follow(
+    predict: Predictor,
+    source: str,
+    *,
+    table: LabelTable,
+    out: Path | None = None,
+    overlays: bool = True,
+    most: int | None = None,
+) -> Generator[Followed, None, None]:
+    """Predict the frames of `camera:0`, a stream or a video, at most `most`; yields after each.
+
+    Of a camera or stream the newest frame is taken and the others are dropped; a video waits.
+    Writes `out/labels/000000.png` and on, and the overlays as `out/overlay.mp4`. Raises `DataError`
+    where the source cannot be read, `StorageError` where a file cannot be written.
+    """
+    newest, times = Newest(frames(source), drop=is_live(source)), list[float]()
+    with _video(out if overlays else None, source) as show, WriteBehind[None]() as behind:
+        for frame in newest:
+            labels = predict([frame.pixels])[0]
+            times.append((time.perf_counter() - frame.read_s) * 1e3)
+            if out is not None:
+                path = out / "labels" / f"{frame.index:06d}.png"
+                for _ in behind.submit(write_png, table.to_file_ids(labels), path):
+                    pass
+            show(frame.pixels, labels, table)
+            yield Followed(tuple(times), newest.dropped)
+            if most is not None and len(times) >= most:
+                break
+
+
+@contextmanager
+def _video(out: Path | None, source: str) -> Iterator[Any]:
+    """A function that appends one overlay to `out/overlay.mp4`; one that does nothing for None."""
+    if out is None:
+        yield lambda *_: None
+        return
+    cv2: Any = require("cv2", "writing a video")
+    path, writer = out / "overlay.mp4", None
+    out.mkdir(parents=True, exist_ok=True)
+
+    def show(image: Pixels, labels: Pixels, table: LabelTable) -> None:
+        nonlocal writer
+        if writer is None:
+            code = cv2.VideoWriter_fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(path), code, frame_rate(source), image.shape[1::-1])
+            if not writer.isOpened():
+                raise StorageError(f"{path} cannot be written", hint="Use --no-overlays.")
+        writer.write(np.ascontiguousarray(overlay(image, labels, table)[..., ::-1]))
+
+    try:
+        yield show
+    finally:
+        if writer is not None:
+            writer.release()
