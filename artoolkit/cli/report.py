@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from artoolkit.cli.options import dataset_options, open_data, out_option
+from artoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from artoolkit.report.content import ReportContent
 
 
 @click.command()
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False)
-)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split that pictures are from.")
 @click.option(
@@ -38,13 +41,16 @@ def command(
     """One page of PATHS: bundles (verdict, measurements, pictures) and runs (training curves).
 
     With a data set the pictures show ground truth and the affinity maps; without, the golden
-    images. The page holds everything it shows and loads nothing.
+    images. The page holds everything it shows and loads nothing. A file that --json wrote gives the
+    same page again.
     """
     from artoolkit.report.page import as_html, as_markdown, gather
     from artoolkit.seal import write_atomically
 
-    data = None if dataset is None else open_data(dataset, data_root, classes)
-    content = gather(paths, dataset=data, split=split, images=images)
+    content = _written(paths)
+    if content is None:
+        data = None if dataset is None else open_data(dataset, data_root, classes)
+        content = gather(paths, dataset=data, split=split, images=images)
     html = as_html(content).encode()
     write_atomically(out, html)
     if json_out is not None:
@@ -52,3 +58,18 @@ def command(
     if markdown is not None:
         write_atomically(markdown, as_markdown(content).encode())
     click.echo(f"{out}  {len(html) / 1e6:.2f} MB")
+
+
+def _written(paths: tuple[Path, ...]) -> ReportContent | None:
+    """The content that an earlier report wrote as JSON; None where `paths` are folders."""
+    from artoolkit.measure.records import read_record
+    from artoolkit.report.content import ReportContent
+
+    files = [path for path in paths if path.is_file()]
+    if not files:
+        return None
+    if len(paths) > 1:
+        raise UsageError(
+            f"{files[0]} is a file", expected="folders of bundles and runs, or one report's JSON"
+        )
+    return read_record(files[0], ReportContent)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from artoolkit.measure.bootstrap import NonInferiority
 from artoolkit.measure.latency_check import LatencyReading
@@ -40,41 +40,76 @@ class Picture(Frozen):
     alt: str
 
 
+class ClassShare(Frozen):
+    """One class in one image, in percent of the pixels; `truth` is None without ground truth."""
+
+    name: str
+    truth: float | None
+    baseline: float
+    candidate: float
+
+
 class SampleRow(Frozen):
-    """One image as everybody sees it; `differ` marks where baseline and candidate disagree."""
+    """One image as everybody sees it, and what is in its pictures as numbers.
+
+    `differ` marks where baseline and candidate disagree. `right_percent`: labelled pixels that
+    baseline and candidate have right.
+    """
 
     name: str
     pictures: Annotated[dict[str, Picture], AfterValidator(in_order)]
     agreement_percent: float
+    right_percent: tuple[float, float] | None = None
+    classes: tuple[ClassShare, ...] = ()
 
 
 class AffinityRow(Frozen):
-    """Figure 4 for one image, red 1 to blue 0; `losses` is the mean squared error to the labels."""
+    """Figure 4 for one image, red 1 to blue 0; `losses` is the mean squared error to the labels.
+
+    `same` and `other`: mean affinity over pairs of points of one class, and of two classes.
+    """
 
     name: str
     maps: Annotated[dict[str, Picture], AfterValidator(in_order)]
     losses: Annotated[dict[str, float], AfterValidator(in_order)]
+    same: Annotated[dict[str, float], AfterValidator(in_order)]
+    other: Annotated[dict[str, float], AfterValidator(in_order)]
+
+
+class Histogram(Frozen):
+    """Inferences by latency: counts between neighbouring `edges_ms`, and those beyond the last."""
+
+    edges_ms: tuple[float, ...]
+    baseline: tuple[int, ...]
+    candidate: tuple[int, ...]
+    beyond: tuple[int, int]
 
 
 class LatencyPart(Frozen):
-    """Block medians in ms in the order they were taken, and how they read."""
+    """Block medians in ms in the order they were taken, every inference, and how they read."""
 
     baseline_ms: tuple[float, ...]
     candidate_ms: tuple[float, ...]
+    inferences: Histogram
     reading: LatencyReading
     includes: str
     notes: tuple[str, ...]
 
 
 class MemoryPart(Frozen):
-    """Bytes by component: (baseline, candidate)."""
+    """Bytes by component: (baseline, candidate); `processes`: peaks of fresh processes of each."""
 
     source: str
     components: Annotated[dict[str, tuple[int, int]], AfterValidator(in_order)]
+    processes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 class BundlePart(Frozen):
-    """The evidence of one bundle; None where it holds none."""
+    """The evidence of one bundle; None where it holds none.
+
+    `fingerprint` is the sha256 of the data that accuracy was judged on, `engines` the sha256 of
+    each plan in the bundle.
+    """
 
     name: str
     manifest: dict[str, Any]
@@ -83,6 +118,8 @@ class BundlePart(Frozen):
     memory: MemoryPart | None
     accuracy: NonInferiority | None
     dataset: str | None
+    fingerprint: str | None = None
+    engines: dict[str, str] = Field(default_factory=dict)
     samples: tuple[SampleRow, ...] = ()
     affinity: tuple[AffinityRow, ...] = ()
     notes: tuple[str, ...] = ()

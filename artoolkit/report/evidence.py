@@ -6,24 +6,36 @@ Readings are made again from the raw measurements, never copied from the verdict
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.backends.sidecar import plans
 from artoolkit.bundle import Bundle, open_bundle
 from artoolkit.errors import BackendError, ExportError, MissingLibraryError
-from artoolkit.measure.bootstrap import NonInferiority
 from artoolkit.measure.latency import LatencyMeasurement
 from artoolkit.measure.latency_check import read_latency
 from artoolkit.measure.memory import MemoryMeasurement
 from artoolkit.measure.quality import QualityMeasurement, compare_quality
 from artoolkit.measure.records import Record, read_record
 from artoolkit.measure.verdict import Verdict
-from artoolkit.report.content import AffinityRow, BundlePart, LatencyPart, MemoryPart, SampleRow
+from artoolkit.report.content import (
+    AffinityRow,
+    BundlePart,
+    Histogram,
+    LatencyPart,
+    MemoryPart,
+    SampleRow,
+)
 from artoolkit.report.samples import affinity_rows, sample_rows
+from artoolkit.seal import file_sha256
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
 
 R = TypeVar("R", bound=Record)
+BINS = 60
 
 
 def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
@@ -31,14 +43,32 @@ def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
     return read_record(path, record) if path.is_file() else None
 
 
+def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Histogram:
+    """Both arms between their fastest inference and the 99th percentile; the rest is counted."""
+    both = np.concatenate([before, after])
+    low, high = float(both.min()), float(np.percentile(both, 99))
+    edges = np.linspace(low, max(high, low * 1.001), BINS + 1)
+    return Histogram(
+        edges_ms=tuple(round(float(edge), 5) for edge in edges),
+        baseline=tuple(int(n) for n in np.histogram(before, edges)[0]),
+        candidate=tuple(int(n) for n in np.histogram(after, edges)[0]),
+        beyond=(int((before > edges[-1]).sum()), int((after > edges[-1]).sum())),
+    )
+
+
 def latency_part(record: LatencyMeasurement) -> LatencyPart:
-    """Block medians of the test proper and their reading."""
+    """Block medians and inferences of the test proper, and their reading."""
+    samples = [
+        np.concatenate([block.samples_ms for block in record.arm("test", arm)])
+        for arm in ("A", "B")
+    ]  # fmt: skip
     medians = {
         arm: tuple(block.median_ms for block in record.arm("test", arm)) for arm in ("A", "B")
     }
     return LatencyPart(
         baseline_ms=medians["A"],
         candidate_ms=medians["B"],
+        inferences=histogram(*samples),
         reading=read_latency(record),
         includes=record.includes,
         notes=record.notes,
@@ -54,21 +84,29 @@ def _memory(bundle: Bundle) -> MemoryPart | None:
         return None
     before, after = (record.components.model_dump() for record in pair if record is not None)
     return MemoryPart(
-        source=pair[1].source, components={name: (before[name], after[name]) for name in before}
+        source=pair[1].source,
+        components={name: (before[name], after[name]) for name in before},
+        processes=(pair[0].process.peak_bytes, pair[1].process.peak_bytes)
+        if pair[0].process and pair[1].process
+        else None,
     )
 
 
-def _accuracy(bundle: Bundle, verdict: Verdict | None) -> tuple[NonInferiority | None, str | None]:
+def _accuracy(bundle: Bundle, verdict: Verdict | None) -> dict[str, Any]:
+    """The reading, and which data it is of; nothing where none was measured."""
     pair = [
         _optional(bundle, f"quality-{role}.json", QualityMeasurement)
         for role in ("baseline", "candidate")
     ]
     if pair[0] is None or pair[1] is None:
-        return None, None
+        return {"accuracy": None, "dataset": None}
     margin = bundle.manifest.target.margins.accuracy_points
     seed = verdict.seed if verdict else 0
-    words = f"{pair[1].dataset} {pair[1].split}, {len(pair[1].images)} images"
-    return compare_quality(pair[0], pair[1], margin_points=margin, seed=seed), words
+    return {
+        "accuracy": compare_quality(pair[0], pair[1], margin_points=margin, seed=seed),
+        "dataset": f"{pair[1].dataset} {pair[1].split}, {len(pair[1].images)} images",
+        "fingerprint": pair[1].fingerprint,
+    }
 
 
 def bundle_part(
@@ -83,7 +121,6 @@ def bundle_part(
     bundle = open_bundle(path)
     verdict = _optional(bundle, "verdict.json", Verdict)
     latency = _optional(bundle, "latency.json", LatencyMeasurement)
-    accuracy, words = _accuracy(bundle, verdict)
     notes: list[str] = []
     if verdict is None:
         notes.append("No verdict yet: artoolkit compare BASELINE CANDIDATE gives one.")
@@ -102,9 +139,9 @@ def bundle_part(
         verdict=verdict,
         latency=latency_part(latency) if latency else None,
         memory=_memory(bundle),
-        accuracy=accuracy,
-        dataset=words,
+        engines={plan.name: file_sha256(plan) for plan in plans(bundle)},
         samples=samples,
         affinity=affinity,
         notes=tuple(notes),
+        **_accuracy(bundle, verdict),
     )

@@ -1,7 +1,8 @@
 """The report's figures as SVG text that takes its colours from the page, light or dark.
 
 matplotlib writes fixed colours; each colour here is a mark that `_themed` turns into a CSS
-variable. Every figure comes with a table of its numbers, for those who do not see it.
+variable. A figure is a row of panels, so that a phone can stack them, and comes with a table of its
+numbers, for those who do not see it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
 
 from artoolkit.measure.bootstrap import NonInferiority
+from artoolkit.measure.memory import mib
 from artoolkit.optional import require
 from artoolkit.report.content import LatencyPart, MemoryPart, RunPart
 
@@ -22,6 +25,8 @@ from artoolkit.report.content import LatencyPart, MemoryPart, RunPart
 INK, LINE, A, B, MARGIN = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {INK: "--ink", LINE: "--line", A: "--a", B: "--b", MARGIN: "--bad"}
 _RUN_COLOURS = (A, B, MARGIN, INK)
+_RUN_LINES = ("-", "--", "-.", ":")
+_WIDTH = 4.0
 _LABELS = {
     "cross_entropy": "cross-entropy",
     "affinity_regression": "affinity regression",
@@ -31,36 +36,46 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG with its title, what it shows in a sentence, and its numbers as a table."""
+    """SVG panels with a title, what they show in a sentence, and their numbers as a table."""
 
     title: str
     words: str
-    svg: str
+    panels: tuple[str, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
+class _Panel:
+    """One drawing: its axes, and the SVG once it is finished."""
+
+    def __init__(self, figure: Any, axes: Any) -> None:
+        self.figure, self.axes, self.svg = figure, axes, ""
+
+
 @contextmanager
-def _axes(name: str, *, columns: int = 1, height: float = 2.6) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes in the page's style; `name` makes the ids in the SVG its own."""
+def _panel(title: str, *, salt: str, height: float = 2.5) -> Iterator[_Panel]:
+    """Axes in the page's style; `salt` makes the ids in the SVG its own on the page."""
     require("matplotlib", "the figures of a report")
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
     style: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": LINE, "xtick.color": INK,
-        "ytick.color": INK, "grid.color": LINE, "axes.grid": True, "grid.linewidth": 0.5,
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-        "axes.axisbelow": True,
+        "svg.fonttype": "none", "svg.hashsalt": f"{salt} {title}", "font.family": "sans-serif",
+        "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": LINE,
+        "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.grid": True,
+        "grid.linewidth": 0.5, "axes.spines.top": False, "axes.spines.right": False,
+        "legend.frameon": False, "axes.axisbelow": True, "axes.titlesize": 9,
+        "axes.titlelocation": "left",
     }  # fmt: skip
     with mpl.rc_context(style):
-        figure = Canvas(figsize=(7.2, height), layout="constrained")
+        figure = Canvas(figsize=(_WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0)
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-        for one in axes:
-            one.patch.set_alpha(0)
-        yield figure, axes
+        axes = figure.subplots()
+        axes.patch.set_alpha(0)
+        axes.set_title(title)
+        panel = _Panel(figure, axes)
+        yield panel
+        panel.svg = _themed(figure, title)
 
 
 def _themed(figure: Any, title: str) -> str:
@@ -72,37 +87,16 @@ def _themed(figure: Any, title: str) -> str:
     for mark, variable in _VARIABLES.items():
         text = text.replace(mark, f"var({variable})")
     head, _, rest = text.partition(">")
-    size = [part for part in head.split() if part.startswith("viewBox")]
-    box = head[head.index("viewBox=") :].split('"')[1] if size else "0 0 518 187"
+    box = head[head.index("viewBox=") :].split('"')[1]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="{box}" role="img" aria-label="{title}">{rest}'
+        f'viewBox="{box}" role="img" aria-label="{escape(title)}">{rest}'
     )
 
 
 def latency_figure(part: LatencyPart, name: str) -> Figure:
-    """Block medians of both as strips, and the interval of the difference against the margin."""
+    """Every inference, block medians, and the interval of the difference against the margin."""
     reading = part.reading
-    title = "Latency: baseline A and candidate B"
-    with _axes(f"latency {name}", columns=2) as (figure, (strips, margin)):
-        random = np.random.default_rng(0)
-        for place, values, colour in ((1, part.baseline_ms, A), (0, part.candidate_ms, B)):
-            jitter = place + random.uniform(-0.22, 0.22, len(values))
-            strips.scatter(values, jitter, s=9, color=colour, alpha=0.6, linewidths=0)
-            strips.plot([np.median(values)] * 2, [place - 0.35, place + 0.35], color=colour)
-        strips.set_yticks([1, 0], ["A", "B"])
-        strips.set_xlabel("median of a block, ms")
-        for place, one in enumerate(filter(None, (reading.tail, reading.median, reading.control))):
-            d = one.difference_percent
-            margin.plot([d.low, d.high], [place] * 2, color=INK, linewidth=2)
-            margin.plot([d.estimate], [place], "o", color=INK, markersize=5)
-        shown = [one for one in (reading.tail, reading.median, reading.control) if one]
-        margin.set_yticks(range(len(shown)), [one.statistic for one in shown])
-        margin.set_ylim(-0.6, len(shown) - 0.4)
-        for side in (-1, 1):
-            margin.axvline(side * reading.median.margin_percent, color=MARGIN, linestyle="--")
-        margin.set_xlabel("B against A, %, 90 % interval; dashed: margin")
-        svg = _themed(figure, title)
     rows = tuple(
         (
             one.statistic, f"{one.difference_percent.estimate:+.2f}",
@@ -113,49 +107,94 @@ def latency_figure(part: LatencyPart, name: str) -> Figure:
     )  # fmt: skip
     words = (
         f"Median {reading.baseline_ms:.3f} ms (A) and {reading.candidate_ms:.3f} ms (B), "
-        f"{part.includes}. {reading.disturbed_blocks} of {reading.blocks} blocks were disturbed; "
-        "all are counted."
+        f"{part.includes}. {reading.disturbed_blocks} of {reading.blocks} blocks were disturbed"
     )
-    head = ("statistic", "B - A, %", "low", "high", "margin", "pairs", "reading")
-    return Figure(title, words, svg, head, rows)
+    if reading.disturbances:
+        causes = ", ".join(f"{cause} {count}x" for cause, count in reading.disturbances.items())
+        words += f" ({causes})"
+    words += f"; all are counted. {sum(part.inferences.beyond)} inferences took longer than shown."
+    return Figure(
+        title="Latency: baseline A and candidate B",
+        words=" ".join([words, *(f"{note.capitalize()}." for note in part.notes)]),
+        panels=(
+            _inferences_panel(part, name),
+            _medians_panel(part, name),
+            _margin_panel(part, name),
+        ),
+        head=("statistic", "B - A, %", "low", "high", "margin", "pairs", "reading"),
+        rows=rows,
+    )
+
+
+def _inferences_panel(part: LatencyPart, name: str) -> str:
+    with _panel("Every inference of the test", salt=name) as panel:
+        counts = part.inferences
+        for values, colour, line, arm in (
+            (counts.baseline, A, "-", "A"),
+            (counts.candidate, B, "--", "B"),
+        ):
+            panel.axes.stairs(values, counts.edges_ms, color=colour, linestyle=line, label=arm)
+        panel.axes.set_xlabel("ms")
+        panel.axes.set_ylabel("inferences")
+        panel.axes.legend()
+    return panel.svg
+
+
+def _medians_panel(part: LatencyPart, name: str) -> str:
+    with _panel("Medians of the blocks", salt=name) as panel:
+        random = np.random.default_rng(0)
+        for place, values, colour in ((1, part.baseline_ms, A), (0, part.candidate_ms, B)):
+            jitter = place + random.uniform(-0.22, 0.22, len(values))
+            panel.axes.scatter(values, jitter, s=9, color=colour, alpha=0.6, linewidths=0)
+            panel.axes.plot([np.median(values)] * 2, [place - 0.35, place + 0.35], color=colour)
+        panel.axes.set_yticks([1, 0], ["A", "B"])
+        panel.axes.set_xlabel("ms")
+    return panel.svg
+
+
+def _margin_panel(part: LatencyPart, name: str) -> str:
+    reading = part.reading
+    with _panel("B against A, 90 % intervals; dashed: margin", salt=name) as panel:
+        shown = [one for one in (reading.tail, reading.median, reading.control) if one]
+        for place, one in enumerate(shown):
+            d = one.difference_percent
+            panel.axes.plot([d.low, d.high], [place] * 2, color=INK, linewidth=2)
+            panel.axes.plot([d.estimate], [place], "o", color=INK, markersize=5)
+        panel.axes.set_yticks(range(len(shown)), [one.statistic for one in shown])
+        panel.axes.set_ylim(-0.6, len(shown) - 0.4)
+        for side in (-1, 1):
+            edge = side * reading.median.margin_percent
+            panel.axes.axvline(edge, color=MARGIN, linestyle="--")
+        panel.axes.set_xlabel("%")
+    return panel.svg
 
 
 def memory_figure(part: MemoryPart, name: str) -> Figure:
-    """Bytes by component, side by side."""
+    """Bytes by component, side by side; the table has the peaks of whole processes too."""
     title = "Memory by component"
     names = [key.removesuffix("_bytes") for key in part.components]
-    with _axes(f"memory {name}", height=2.2) as (figure, (axes,)):
-        for shift, index, colour, arm in ((0.2, 0, A, "A"), (-0.2, 1, B, "B")):
+    with _panel(title, salt=name, height=2.2) as panel:
+        for shift, index, colour, arm in ((-0.2, 0, A, "A"), (0.2, 1, B, "B")):
             values = [pair[index] / 2**20 for pair in part.components.values()]
-            axes.barh(np.arange(len(names)) + shift, values, 0.36, color=colour, label=arm)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("MiB")
-        axes.legend()
-        svg = _themed(figure, title)
-    rows = tuple(
+            places = np.arange(len(names)) + shift
+            panel.axes.barh(places, values, 0.36, color=colour, label=arm)
+        panel.axes.set_yticks(range(len(names)), names)
+        panel.axes.invert_yaxis()
+        panel.axes.set_xlabel("MiB")
+        panel.axes.legend()
+    rows = [
         (key.removesuffix("_bytes"), f"{a:,}", f"{b:,}", f"{b - a:+,}" if b != a else "equal")
         for key, (a, b) in part.components.items()
-    )
+    ]
+    if part.processes:
+        one, other = (f"{mib(min(peaks))} to {mib(max(peaks))}" for peaks in part.processes)
+        rows.append(("peak of a process", one, other, "reported, not compared"))
     head = ("component", "A, bytes", "B, bytes", "difference")
-    return Figure(title, f"Source: {part.source}.", svg, head, rows)
+    return Figure(title, f"Source: {part.source}.", (panel.svg,), head, tuple(rows))
 
 
 def accuracy_figure(part: NonInferiority, name: str) -> Figure:
-    """The difference in mIoU and in every class's IoU, each with its 95 % interval."""
-    title = "Accuracy: candidate minus baseline"
-    known = [c for c in part.classes if c.difference is not None]
-    lines = [("mIoU", part.difference_points), *((c.name, c.difference) for c in known)]
-    with _axes(f"accuracy {name}", height=1.0 + 0.24 * len(lines)) as (figure, (axes,)):
-        for place, (_, d) in enumerate(reversed(lines)):
-            assert d is not None, "chosen above"
-            colour = INK if place == len(lines) - 1 else MARGIN if d.high < 0 else B
-            axes.plot([d.low, d.high], [place] * 2, color=colour, linewidth=2)
-            axes.plot([d.estimate], [place], "o", color=colour, markersize=4)
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.axvline(-part.margin_points, color=MARGIN, linestyle="--")
-        axes.set_yticks(range(len(lines)), [line for line, _ in reversed(lines)])
-        axes.set_xlabel("points, 95 % interval; dashed: margin of the mIoU")
-        svg = _themed(figure, title)
+    """The IoU of both by class, and the differences with their 95 % intervals."""
     rows = tuple(
         (
             c.name, _percent(c.baseline), _percent(c.candidate),
@@ -169,8 +208,57 @@ def accuracy_figure(part: NonInferiority, name: str) -> Figure:
              f"{d.estimate:+.2f}", f"{d.low:+.2f} to {d.high:+.2f}")  # fmt: skip
     words = f"{part.images} images, {part.resamples:,} resamples of the paired bootstrap. "
     words += "Of many classes some fall by chance: 1 in 40 is expected to."
-    head = ("class", "A, %", "B, %", "B - A", "95 % interval")
-    return Figure(title, words, svg, head, (whole, *rows))
+    return Figure(
+        title="Accuracy: IoU by class, and candidate minus baseline",
+        words=words,
+        panels=(_iou_panel(part, name), _change_panel(part, name)),
+        head=("class", "A, %", "B, %", "B - A", "95 % interval"),
+        rows=(whole, *rows),
+    )
+
+
+def _lines_height(count: int) -> float:
+    """Inches for so many lines of text and an axis below."""
+    return 0.95 + 0.22 * count
+
+
+def _iou_panel(part: NonInferiority, name: str) -> str:
+    known = [("mIoU", part.baseline_miou, part.candidate_miou)]
+    known += [
+        (c.name, c.baseline, c.candidate)
+        for c in part.classes
+        if c.baseline is not None and c.candidate is not None
+    ]
+    with _panel("IoU", salt=name, height=_lines_height(len(known))) as panel:
+        places = range(len(known))
+        panel.axes.hlines(
+            places, [one[1] for one in known], [one[2] for one in known], color=LINE, linewidth=2
+        )
+        for index, colour, mark, arm in ((1, A, "o", "A"), (2, B, "D", "B")):
+            values = [line[index] for line in known]
+            panel.axes.plot(values, places, mark, color=colour, markersize=4, label=arm)
+        panel.axes.set_yticks(places, [line[0] for line in known])
+        panel.axes.invert_yaxis()
+        panel.axes.set_xlabel("%")
+        panel.axes.legend()
+    return panel.svg
+
+
+def _change_panel(part: NonInferiority, name: str) -> str:
+    changes = [(c.name, c.difference) for c in part.classes if c.difference is not None]
+    lines = [("mIoU", part.difference_points), *changes]
+    title = "B - A, 95 % intervals; dashed: margin of the mIoU"
+    with _panel(title, salt=name, height=_lines_height(len(lines))) as panel:
+        for place, (_, d) in enumerate(lines):
+            colour = INK if place == 0 else MARGIN if d.high < 0 else B
+            panel.axes.plot([d.low, d.high], [place] * 2, color=colour, linewidth=2)
+            panel.axes.plot([d.estimate], [place], "o", color=colour, markersize=4)
+        panel.axes.axvline(0, color=INK, linewidth=0.8)
+        panel.axes.axvline(-part.margin_points, color=MARGIN, linestyle="--")
+        panel.axes.set_yticks(range(len(lines)), [line for line, _ in lines])
+        panel.axes.invert_yaxis()
+        panel.axes.set_xlabel("points")
+    return panel.svg
 
 
 def _percent(value: float | None) -> str:
@@ -179,21 +267,33 @@ def _percent(value: float | None) -> str:
 
 def curves_figure(runs: Sequence[RunPart]) -> Figure:
     """Figure 3 of the paper: every run's losses and mIoU over the iterations, side by side."""
-    title = "Training curves"
     names = [name for name in _LABELS if any(name in run.curves for run in runs)]
-    with _axes("curves", columns=len(names), height=2.8) as (figure, panels):
-        for axes, name in zip(panels, names, strict=True):
-            for run, colour in zip(runs, _RUN_COLOURS * len(runs), strict=False):
-                if (curve := run.curves.get(name)) is not None:
-                    axes.plot(curve.iterations, curve.values, color=colour, label=run.name,
-                              linewidth=1.2, marker="." if name == "mIoU" else None)  # fmt: skip
-            axes.set_title(_LABELS[name], fontsize=9)
-            axes.set_xlabel("iteration")
-        panels[0].legend()
-        svg = _themed(figure, title)
     rows = tuple(
         (run.name, *(f"{run.curves[n].values[-1]:.4g}" if n in run.curves else "-" for n in names))
         for run in runs
     )
-    words = "Losses are smoothed for drawing; the table holds the last values."
-    return Figure(title, words, svg, ("run", *(_LABELS[name] for name in names)), rows)
+    return Figure(
+        title="Training curves (Figure 3 of the paper)",
+        words="Losses are smoothed for drawing; the table holds the last values.",
+        panels=tuple(_curve_panel(runs, name) for name in names),
+        head=("run", *(_LABELS[name] for name in names)),
+        rows=rows,
+    )
+
+
+def _curve_panel(runs: Sequence[RunPart], name: str) -> str:
+    with _panel(_LABELS[name], salt="curves") as panel:
+        for index, run in enumerate(runs):
+            if (curve := run.curves.get(name)) is not None:
+                panel.axes.plot(
+                    curve.iterations,
+                    curve.values,
+                    color=_RUN_COLOURS[index % len(_RUN_COLOURS)],
+                    linestyle=_RUN_LINES[index % len(_RUN_LINES)],
+                    linewidth=1.2,
+                    marker="." if name == "mIoU" else None,
+                    label=run.name,
+                )
+        panel.axes.set_xlabel("iteration")
+        panel.axes.legend()
+    return panel.svg

@@ -19,6 +19,13 @@ from artoolkit.report.figures import (
     latency_figure,
     memory_figure,
 )
+from artoolkit.report.tables import (
+    affinity_rows,
+    chain_rows,
+    class_colours,
+    share_rows,
+    trend_rows,
+)
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -52,6 +59,18 @@ def _figures(part: BundlePart) -> list[Figure]:
     return figures
 
 
+def title(content: ReportContent) -> str:
+    """`candidate: PASS` and the like; `artoolkit report` where there is no verdict."""
+    answers = [f"{p.name}: {p.verdict.result}" for p in content.bundles if p.verdict]
+    return ", ".join(answers) or "artoolkit report"
+
+
+def _pretty(value: dict[str, Any]) -> str:
+    """JSON to read, without the hashes of single tensors."""
+    shown = {key: item for key, item in value.items() if key != "parts"}
+    return json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False)
+
+
 def as_html(content: ReportContent) -> str:
     """One self-contained page: styles, figures and pictures inside, no script, no request."""
     jinja2 = require("jinja2", "the HTML report")
@@ -63,10 +82,16 @@ def as_html(content: ReportContent) -> str:
         undefined=jinja2.StrictUndefined,
     )
     values: dict[str, Any] = {
+        "title": title(content),
         "content": content,
         "bundles": [(part, _figures(part)) for part in content.bundles],
         "curves": curves_figure(content.runs) if content.runs else None,
-        "pretty": lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
+        "trends": trend_rows(content.runs),
+        "classes": class_colours,
+        "shares": share_rows,
+        "affinities": affinity_rows,
+        "chain": chain_rows,
+        "pretty": _pretty,
     }
     html: str = environment.get_template("report.html.j2").render(values)
     return html

@@ -17,7 +17,7 @@ from artoolkit.labels import VOID, LabelTable
 from artoolkit.measure.graph_check import load_onnx
 from artoolkit.preprocess import fit_image, fit_labels
 from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
-from artoolkit.report.content import AffinityRow, Picture, SampleRow
+from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,34 @@ def _share(names: tuple[str, ...], labels: Pixels) -> str:
     return ", ".join(f"{names[index]} {100 * counts[index] / total:.0f} %" for index in first)
 
 
+def _classes(
+    names: tuple[str, ...], truth: Pixels | None, before: Pixels, after: Pixels
+) -> tuple[ClassShare, ...]:
+    """Shares of every class that anybody sees, the largest of the baseline first."""
+
+    def shares(labels: Pixels) -> NDArray[np.float64]:
+        return 100 * np.bincount(labels.ravel(), minlength=256)[: len(names)] / labels.size
+
+    one, other = shares(before), shares(after)
+    true = None if truth is None else shares(truth)
+    seen = one + other + (0 if true is None else true)
+    return tuple(
+        ClassShare(
+            name=names[index],
+            truth=None if true is None else float(true[index]),
+            baseline=float(one[index]),
+            candidate=float(other[index]),
+        )
+        for index in np.argsort(-one, kind="stable")
+        if seen[index] > 0
+    )
+
+
+def _right(labels: Pixels, truth: Pixels) -> float:
+    known = truth != VOID
+    return 100 * float((labels[known] == truth[known]).mean()) if known.any() else 0.0
+
+
 def _row(
     name: str, image: Pixels, before: Pixels, after: Pixels, truth: Pixels | None, table: LabelTable
 ) -> SampleRow:
@@ -80,7 +108,13 @@ def _row(
     agreement = 100 * float((before == after).mean())
     words = f"Baseline and candidate agree on {agreement:.2f} % of the pixels."
     pictures["where they differ"] = picture(difference(image, before, after, truth), words)
-    return SampleRow(name=name, pictures=pictures, agreement_percent=agreement)
+    return SampleRow(
+        name=name,
+        pictures=pictures,
+        agreement_percent=agreement,
+        right_percent=None if truth is None else (_right(before, truth), _right(after, truth)),
+        classes=_classes(table.names, truth, before, after),
+    )
 
 
 def _predicted(bundle: Bundle, images: list[Pixels]) -> list[Pixels]:
@@ -143,33 +177,52 @@ def affinity_rows(
     candidate: Bundle, baseline: Bundle, dataset: DataSet, split: str, count: int
 ) -> tuple[AffinityRow, ...]:
     """Figure 4 on the first images of the split; needs ONNX Runtime and onnx."""
-    from artoolkit.backends.onnxruntime import open_onnxruntime
-
-    target = candidate.manifest.target
     corners = upsamples_with_corners(candidate.model)
     rows = []
     for sample in dataset.samples(split)[:count]:
-        labels = dataset.read_label(sample)
-        points = grid_points((labels.shape[0], labels.shape[1]))
+        labels, image = dataset.read_label(sample), dataset.read_image(sample)
+        size = (labels.shape[0], labels.shape[1])
+        points = grid_points(size)
         maps = {"labels": label_affinity(labels, points)}
-        image = fit_image(dataset.read_image(sample), target.imgsz)
         for role, bundle in (("baseline", baseline), ("candidate", candidate)):
-            outputs = ("labels", "scores")
-            with closing(open_onnxruntime(bundle.model, outputs=outputs)) as runner:
-                scores = runner.infer(np.repeat(image[None], target.batch, axis=0))["scores"][0]
-            size = (labels.shape[0], labels.shape[1])
-            maps[role] = sqrt_affinity(scores_at(scores, points, size, align_corners=corners))
-        losses = {
-            role: float(np.nanmean((maps[role] - maps["labels"]) ** 2))
-            for role in ("baseline", "candidate")
-        }
-        words = {"labels": "Label affinity"} | {
-            role: f"Square-root affinity of the {role}, mean squared error {loss:.4f}"
-            for role, loss in losses.items()
-        }
-        pictures = {
-            role: heat_map(affinity, f"{words[role]}, of 180 points, red 1 to blue 0.")
-            for role, affinity in maps.items()
-        }
-        rows.append(AffinityRow(name=sample.name, maps=pictures, losses=losses))
+            scores = scores_at(_scores(bundle, image), points, size, align_corners=corners)
+            maps[role] = sqrt_affinity(scores)
+        rows.append(affinity_row(sample.name, maps))
     return tuple(rows)
+
+
+def _scores(bundle: Bundle, image: Pixels) -> NDArray[np.float32]:
+    """float32 C x h x w, the graph's low-resolution scores of one image."""
+    from artoolkit.backends.onnxruntime import open_onnxruntime
+
+    target = bundle.manifest.target
+    batch = np.repeat(fit_image(image, target.imgsz)[None], target.batch, axis=0)
+    with closing(open_onnxruntime(bundle.model, outputs=("labels", "scores"))) as runner:
+        scores: NDArray[np.float32] = runner.infer(batch)["scores"][0]
+    return scores
+
+
+def affinity_row(name: str, maps: dict[str, NDArray[np.float64]]) -> AffinityRow:
+    """The maps `labels`, `baseline` and `candidate` (N x N each) as pictures and numbers."""
+    truth = maps["labels"]
+    networks = [role for role in maps if role != "labels"]
+    losses = {role: float(np.nanmean((maps[role] - truth) ** 2)) for role in networks}
+    words = {"labels": "Label affinity"} | {
+        role: f"Square-root affinity of the {role}, mean squared error {losses[role]:.4f}"
+        for role in networks
+    }
+    return AffinityRow(
+        name=name,
+        maps={
+            role: heat_map(affinity, f"{words[role]}, of {len(truth)} points, red 1 to blue 0.")
+            for role, affinity in maps.items()
+        },
+        losses=losses,
+        same={role: _mean(affinity[truth == 1]) for role, affinity in maps.items()},
+        other={role: _mean(affinity[truth == 0]) for role, affinity in maps.items()},
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """0 where no pair is of that kind."""
+    return float(values.mean()) if values.size else 0.0

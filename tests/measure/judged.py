@@ -16,7 +16,7 @@ from measure.test_compare import QUICK, Scenes
 from measure.tiny import tiny_bundle
 
 
-def judged_bundle(folder: Path) -> Bundle:
+def judged_bundle(folder: Path, *, network: str = "tiny") -> Bundle:
     """As `artoolkit export CKPT --baseline BASE` and `build` leave it, of the tiny network."""
     baseline, other = tiny_bundle(folder / "base"), tiny_bundle(folder / "other", seed=1)
     golden, manifest = other.golden(), other.manifest
@@ -25,7 +25,7 @@ def judged_bundle(folder: Path) -> Bundle:
         model=other.model,
         golden_images=golden["images"],
         golden_labels=golden["labels"],
-        network=manifest.network,
+        network=network,
         labels=manifest.labels,
         preprocess=manifest.preprocess,
         target=manifest.target,
