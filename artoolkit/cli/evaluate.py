@@ -120,8 +120,8 @@ def command(
                     hint="Export it first: artoolkit export CKPT --out BUNDLE",
                 )
             record = _checkpoint(
-                model, data, split, asked=asked, device=device or "cpu", imgsz=imgsz, views=_views(**more),
-                progress=progress,
+                model, data, split, asked=asked, device=device or "cpu", imgsz=imgsz,
+                views=_views(**more), progress=progress,
             )  # fmt: skip
     if out is not None:
         from artoolkit.seal import write_atomically
