@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from artoolkit.cli.network_options import (
     say_if_imported,
 )
 from artoolkit.cli.options import dataset_options, imgsz_option, open_data, out_option
+from artoolkit.cli.triton_format import serve
 from artoolkit.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -188,8 +190,13 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
               help="Pairs of latency blocks, at least.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
               help="Seconds for all latency blocks.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(("bundle", "triton")), default="bundle",
+              show_default=True, help="triton: a model repository at --out; then CHECKPOINT may be "
+              "a bundle, which is served with its engine.")  # fmt: skip
+@click.option("--engine", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Engine of the bundle that Triton serves, where it has several.")  # fmt: skip
 @out_option(help_text="Folder of the bundle.")
-@click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 def command(
     *,
     checkpoint: Path | None,
@@ -205,6 +212,8 @@ def command(
     calibration: int,
     blocks: int,
     budget_s: float,
+    form: str,
+    engine: Path | None,
     out: Path,
     overwrite: bool,
     **changes: Any,
@@ -215,11 +224,16 @@ def command(
     that seals them, and with --baseline the baseline's bundle and the evidence. Exit code with
     --baseline: 0 every required check passed, 1 one failed, 3 undecided.
     """
+    from artoolkit.bundle import open_bundle
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.optional import require
     from artoolkit.targets import find_target
 
+    check_form(form, baseline, engine)
+    if form == "triton" and checkpoint is not None and checkpoint.is_dir():
+        serve(open_bundle(checkpoint), out, engine=engine, overwrite=overwrite)
+        return
     require("torch", "exporting a network")
     require("onnx", "exporting a network")
     asked = asked_network(changes)
@@ -240,6 +254,11 @@ def command(
         golden=golden,
         calibration=calibration,
     )
+    if form == "triton":
+        with tempfile.TemporaryDirectory(prefix="artoolkit-triton-") as scratch:
+            made = write(job, Path(scratch) / "bundle", overwrite=False)
+            serve(made, out, engine=None, overwrite=overwrite)
+        return
     with progress_bar() as report:
         report("exporting", 0.0)
         bundle = write(job, out, overwrite=overwrite)
@@ -251,6 +270,17 @@ def command(
     show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
     click.echo(f"evidence: {bundle.evidence}")
     sys.exit(verdict.exit_code)
+
+
+def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
+    """Raises `UsageError` for options that the form of the export does not take."""
+    if form == "triton" and baseline is not None:
+        raise UsageError(
+            "--format triton judges nothing",
+            hint="Export with --baseline to a bundle first, then give that bundle.",
+        )
+    if form != "triton" and engine is not None:
+        raise UsageError("--engine goes with --format triton")
 
 
 def _trained(

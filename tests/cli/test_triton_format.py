@@ -1,0 +1,83 @@
+"""`artoolkit export --format triton`: from a bundle with or without an engine, and from weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from engine_bundles import tiny_bundle, tiny_target
+from sidecars import write_plan
+
+from artoolkit.bundle import Bundle
+from artoolkit.cli import main
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return tiny_bundle(tmp_path, tiny_target("jetson-orin-nx"))
+
+
+def export(source: Path | str, out: Path, *more: str) -> Result:
+    arguments = ["export", str(source), "--format", "triton", "--out", str(out), *more]
+    return CliRunner().invoke(main, arguments)
+
+
+def test_a_bundle_is_served_with_its_engine_and_without_torch(bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    plan = write_plan(bundle)
+    models = tmp_path / "models"
+    result = export(bundle.path, models)
+    assert result.exit_code == 0, result.output
+    assert (models / "tiny" / "1" / "model.plan").read_bytes() == plan.read_bytes()
+    assert 'platform: "tensorrt_plan"' in (models / "tiny" / "config.pbtxt").read_text()
+    folder, isaac = result.stdout.splitlines()
+    assert folder == f"{models / 'tiny'}  engine engine.plan"
+    assert isaac.startswith("Isaac ROS: ros2 launch isaac_ros_triton ") and str(models) in isaac
+
+
+def test_without_an_engine_its_onnx_file_is_served(bundle, tmp_path):
+    result = export(bundle.path, tmp_path / "models")
+    assert "tiny  ONNX file" in result.stdout
+    assert (tmp_path / "models" / "tiny" / "1" / "model.onnx").is_file()
+    again = export(bundle.path, tmp_path / "models")
+    assert again.exit_code == 15 and "exists. Give another --out, or --overwrite" in again.stderr
+    assert export(bundle.path, tmp_path / "models", "--overwrite").exit_code == 0
+
+
+def test_among_several_engines_one_has_to_be_named(bundle, tmp_path):
+    write_plan(bundle, name="a")
+    chosen = write_plan(bundle, name="b")
+    refused = export(bundle.path, tmp_path / "models")
+    assert refused.exit_code == 2 and "got a.plan, b.plan" in refused.stderr
+    result = export(bundle.path, tmp_path / "models", "--engine", str(chosen))
+    assert "engine b.plan" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "triton", "--baseline", "x"), "--format triton judges nothing"),
+        (("--engine", "model.plan"), "--engine goes with --format triton"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_usage(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("model.plan").touch()
+    result = CliRunner().invoke(main, ["export", "bundle", "--out", "out", *arguments])
+    assert result.exit_code == 2 and message in result.stderr
+
+
+@pytest.mark.slow
+def test_weights_are_exported_on_the_way(tmp_path):
+    arguments = ["--untrained", "icnet", "--num-classes", "4", "--imgsz", "64", "128"]
+    out = tmp_path / "models"
+    result = CliRunner().invoke(
+        main,
+        ["export", *arguments, "--format", "triton", "--out", str(out)],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    assert (out / "icnet" / "1" / "model.onnx").stat().st_size > 1e7
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["models"]
