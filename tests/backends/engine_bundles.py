@@ -9,6 +9,7 @@ import numpy as np
 from tiny_networks import TRAINED, write_tiny
 
 from artoolkit.bundle import Bundle, write_bundle
+from artoolkit.data import Sample
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Target
@@ -21,6 +22,28 @@ LABELS = LabelTable(
     file_ids=(0, 1, 2, 3),
 )
 SIZE_HW = (32, 64)
+
+
+class RedScenes:
+    """Three images whose labels are red modulo 4, which is what the faked engine says."""
+
+    name, root, labels = "scenes", Path(), LABELS
+
+    def splits(self) -> tuple[str, ...]:
+        return ("val",)
+
+    def samples(self, split: str) -> tuple[Sample, ...]:
+        return tuple(Sample(f"{split}{i}", Path(), Path()) for i in range(3))
+
+    def read_image(self, sample: Sample) -> np.ndarray:
+        random = np.random.default_rng(int(sample.name[-1]))
+        return random.integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8)
+
+    def read_label(self, sample: Sample) -> np.ndarray:
+        return self.read_image(sample)[..., 0] % 4
+
+    def prediction_name(self, sample: Sample) -> str:
+        return f"{sample.name}.png"
 
 
 def tiny_target(name: str = "rtx-40", **changes: Any) -> Target:

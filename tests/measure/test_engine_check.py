@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from engine_bundles import LABELS, SIZE_HW, tiny_bundle, tiny_target
+from engine_bundles import SIZE_HW, RedScenes, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from fake_inspector import FakeMachine, report
 from sidecars import write_plan
 
 from artoolkit.backends import plan_pair as plan_pair_module
 from artoolkit.bundle import Bundle
-from artoolkit.data import Sample
 from artoolkit.errors import EngineError
 from artoolkit.measure import compare
 from artoolkit.measure.compare import Settings, unavailable, verdict_of
@@ -25,28 +23,6 @@ from artoolkit.optional import is_installed
 from artoolkit.spec import RunnerSpec, Target
 
 QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
-
-
-class RedScenes:
-    """Three images whose labels are red modulo 4, which is what the faked engine says."""
-
-    name, root, labels = "scenes", Path(), LABELS
-
-    def splits(self) -> tuple[str, ...]:
-        return ("val",)
-
-    def samples(self, split: str) -> tuple[Sample, ...]:
-        return tuple(Sample(f"{split}{i}", Path(), Path()) for i in range(3))
-
-    def read_image(self, sample: Sample) -> np.ndarray:
-        random = np.random.default_rng(int(sample.name[-1]))
-        return random.integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8)
-
-    def read_label(self, sample: Sample) -> np.ndarray:
-        return self.read_image(sample)[..., 0] % 4
-
-    def prediction_name(self, sample: Sample) -> str:
-        return f"{sample.name}.png"
 
 
 @pytest.fixture
