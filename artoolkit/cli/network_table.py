@@ -25,13 +25,14 @@ class NetworkCost:
 
 def network_costs() -> list[NetworkCost]:
     """Every built-in network with 19 classes, as it is deployed."""
-    require("torch", "counting the networks")
+    torch = require("torch", "counting the networks")
     from artoolkit.networks import NETWORKS, build
     from artoolkit.networks.complexity import macs, parameter_count
 
     costs = []
     for name in NETWORKS:
-        network = build(name, num_classes=CLASSES)
+        with torch.device("meta"):  # shapes alone: no weight is drawn
+            network = build(name, num_classes=CLASSES)
         costs.append(
             NetworkCost(
                 name, parameter_count(network), macs(network, SIZE_HW), network.output_stride

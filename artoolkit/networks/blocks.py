@@ -1,4 +1,4 @@
-"""The parts that several networks share: convolution with normalisation, residual blocks, resizing.
+"""The parts that several networks share: convolutions, residual blocks, score heads, resizing.
 
 With `stride_first` the first convolution of a block has its stride: Caffe's bottleneck and every
 basic block. torchvision's bottleneck has it in the second, the 3x3.
@@ -115,4 +115,20 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.conv2(self.conv1(x)) + self.shortcut(x))
+        return out
+
+
+class ScoreHead(nn.Module):
+    """3x3 convolution, dropout over whole channels, 1x1 classifier with bias."""
+
+    def __init__(
+        self, in_channels: int, channels: int, num_classes: int, *, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.conv = ConvNorm(in_channels, channels, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.classifier(self.dropout(self.conv(x)))
         return out

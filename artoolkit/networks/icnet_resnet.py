@@ -11,7 +11,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 from torch.nn import functional
 
-from artoolkit.networks.blocks import ConvNorm, resize
+from artoolkit.networks.blocks import ConvNorm, ScoreHead, resize
 from artoolkit.networks.icnet import CascadeFusion
 from artoolkit.networks.network import Network, Outputs
 from artoolkit.networks.pooling import PyramidConcat
@@ -20,22 +20,6 @@ from artoolkit.networks.resnet import ResidualTrunk
 
 def _halved(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
-
-
-class ScoreHead(nn.Module):
-    """3x3 convolution, dropout over whole channels, 1x1 classifier with bias."""
-
-    def __init__(
-        self, in_channels: int, channels: int, num_classes: int, *, dropout: float = 0.1
-    ) -> None:
-        super().__init__()
-        self.conv = ConvNorm(in_channels, channels, 3)
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.classifier(self.dropout(self.conv(x)))
-        return out
 
 
 class ICNetResidual(Network):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from artoolkit.networks.icnet_resnet import ScoreHead
+from artoolkit.networks.blocks import ScoreHead
 from artoolkit.networks.network import Network, Outputs
 from artoolkit.networks.pooling import PyramidConcat
 from artoolkit.networks.resnet import ResidualTrunk

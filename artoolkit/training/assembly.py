@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.func import functional_call
 
 from artoolkit import __version__
 from artoolkit.data import DataSet
@@ -40,10 +41,11 @@ def usable_device(name: str) -> torch.device:
 
 
 def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
-    """The recipe's network with first weights drawn from `seed`; `RecipeError` if too small.
+    """The recipe's network with first weights drawn from `seed`.
 
-    `CheckpointError` if it is code outside artoolkit that the user never named (`custom.trust`):
-    a recipe travels in checkpoints and in folders of runs.
+    `RecipeError` where the recipe's images or batches are too small for it. `CheckpointError` if
+    it is code outside artoolkit that the user never named (`custom.trust`): a recipe travels in
+    checkpoints and in folders of runs.
     """
     choice = recipe.network
     if is_custom(choice.name):
@@ -62,7 +64,32 @@ def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
                 got="{} x {}".format(*size),
                 expected="at least {} x {}".format(*network.minimum_hw),
             )
+    if recipe.schedule.batch_size == 1 and not recipe.optimiser.freeze_bn:
+        check_batch_of_one(network, recipe.augmentation.crop)
     return network
+
+
+def check_batch_of_one(network: Network, crop: tuple[int, int]) -> None:
+    """`RecipeError` where batch normalisation would see a single value a channel.
+
+    Pooling to one bin leaves one, and so does a crop as small as the network's stride. Nothing is
+    computed (meta tensors).
+    """
+    state = {
+        name: tensor.detach().to("meta")
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
+    try:
+        with torch.no_grad():
+            functional_call(network, state, (torch.empty(1, 3, *crop, device="meta"),))
+    except ValueError as error:
+        raise RecipeError(
+            f"{network.name} cannot be trained on crops of {crop[0]} x {crop[1]} one at a time: "
+            f"{error}",
+            hint="Set schedule.batch_size to 2 or more, or optimiser.freeze_bn to true.",
+        ) from error
+    except RuntimeError:  # a user's network may need real numbers: its first step will show
+        return
 
 
 def build_objective(recipe: Recipe, network: Network) -> Objective:

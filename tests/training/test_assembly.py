@@ -8,7 +8,7 @@ import pytest
 import torch
 from streets import TABLE, Streets
 
-from artoolkit.errors import CheckpointError
+from artoolkit.errors import CheckpointError, RecipeError
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
 from artoolkit.training.assembly import (
     build_network,
@@ -105,3 +105,17 @@ def test_a_recipe_does_not_run_code_that_the_user_never_named(
     foreign = tiny({"network.name": "os:system", "network.options": {"arguments": {}}})
     with pytest.raises(CheckpointError, match="the recipe tiny is of the network os:system"):
         build_network(foreign, TABLE, seed=1)
+
+
+@pytest.mark.parametrize(("name", "crop"), [("pspnet50", [64, 96]), ("icnet", [32, 32])])
+def test_a_batch_of_one_that_cannot_be_normalised_is_refused(
+    name: str, crop: list[int], tiny: Make
+) -> None:
+    changes = {
+        "network": {"name": name, "options": {"width": 0.0625}}, "augmentation.crop": crop,
+        "schedule.batch_size": 1,
+    }  # fmt: skip
+    with pytest.raises(RecipeError, match=f"{name} cannot be trained on crops of .* one at a time"):
+        build_network(tiny(changes), TABLE, seed=1)
+    build_network(tiny(changes | {"optimiser.freeze_bn": True}), TABLE, seed=1)
+    build_network(tiny(changes | {"schedule.batch_size": 2}), TABLE, seed=1)
