@@ -10,7 +10,10 @@ import click
 from artoolkit.cli.options import CommaList, backend_option, device_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from artoolkit.measure.benchmark import BenchmarkMeasurement
+    from artoolkit.measure.records import Record
     from artoolkit.measure.verdict import Subject
     from artoolkit.spec import RunnerSpec
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
 @click.option("--memory/--no-memory", default=True, help="Measure memory too.")
+@click.option("--floor", is_flag=True,
+              help="Instead: each part against this machine's best (ONNX Runtime, CPU).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record here too."
@@ -55,6 +60,7 @@ def command(
     percentile: tuple[float, ...],
     threads: int | None,
     memory: bool,
+    floor: bool,
     as_json: bool,
     out: Path | None,
 ) -> None:
@@ -72,16 +78,27 @@ def command(
         iterations=iterations,
         percentiles=percentile,
     )
+    if floor:
+        from artoolkit.cli.floor_table import measure_floor, show_floor
+
+        limits = measure_floor(model, _subject(model), threads=threads)
+        _give(limits, out, None if as_json else lambda: show_floor(limits))
+        return
     device = device or _default_device(model, backend)
     record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
+    _give(record, out, None if as_json else lambda: _show(record))
+
+
+def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> None:
+    """Write the record where asked, and show it; without `show` it is printed as it is."""
     if out is not None:
         from artoolkit.seal import write_atomically
 
         write_atomically(out, record.to_bytes())
-    if as_json:
+    if show is None:
         click.echo(record.to_bytes().decode(), nl=False)
     else:
-        _show(record)
+        show()
 
 
 def _default_device(model: Path, backend: str | None) -> str:

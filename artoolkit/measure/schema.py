@@ -15,6 +15,7 @@ from typing import Any
 from artoolkit.backends.sidecar import Sidecar
 from artoolkit.bundle import Manifest
 from artoolkit.measure.benchmark import BenchmarkMeasurement
+from artoolkit.measure.floor import FloorMeasurement
 from artoolkit.measure.latency import LatencyMeasurement
 from artoolkit.measure.memory import MemoryMeasurement
 from artoolkit.measure.quality import QualityMeasurement
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, type[Frozen]] = {
     "memory-1": MemoryMeasurement,
     "quality-1": QualityMeasurement,
     "performance-1": BenchmarkMeasurement,
+    "floor-1": FloorMeasurement,
     "signature-1": Signature,
     "engine-1": Sidecar,
 }

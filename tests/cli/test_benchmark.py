@@ -17,6 +17,7 @@ from artoolkit.cli import main
 from artoolkit.errors import EngineError
 from artoolkit.measure import worker
 from artoolkit.measure.benchmark import BenchmarkMeasurement
+from artoolkit.measure.floor import FloorMeasurement
 from artoolkit.measure.memory import ProcessMemory
 from artoolkit.measure.records import read_record
 from artoolkit.optional import is_installed
@@ -89,3 +90,15 @@ def test_without_an_engine_the_command_that_builds_it_is_named(tmp_path: Path) -
     else:
         assert "pip install" in result.stderr
     assert result.stderr.startswith("error: ") and "Traceback" not in result.output
+
+
+def test_the_floor_is_shown_part_by_part_and_written(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "floor.json"
+    arguments = ["benchmark", str(bundle), "--floor", "--threads", "1", "--out", str(out)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    for expected in ("convolutions", "head", "measured / floor", "GMAC/s in float32", "GB/s"):
+        assert expected in words
+    record = read_record(out, FloorMeasurement)
+    assert sum(part.macs for part in record.parts()) == sum(o.macs for o in record.operators) > 0
