@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
 @click.option("--memory/--no-memory", default=True, help="Measure memory too.")
 @click.option("--floor", is_flag=True,
-              help="Instead: each part against this machine's best (ONNX Runtime, CPU).")  # fmt: skip
+              help="Instead: each part against this machine's best (CPU).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record here too."
