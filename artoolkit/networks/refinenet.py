@@ -100,6 +100,17 @@ class RefineNetLW(Network):
         self.stages = nn.ModuleList(stages)
         self.classifier = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.initialise()
+        self._calm_decoder()
+
+    def _calm_decoder(self) -> None:
+        """torch's own first weights for the projections, as the authors leave them.
+
+        Nothing normalises the decoder: with Kaiming's, its sums grow from link to link until the
+        first scores have a standard deviation of thousands.
+        """
+        for module in self.stages.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
 
     def forward(self, images_B3HW: Tensor) -> Tensor | Outputs:
         self.check_size(images_B3HW)

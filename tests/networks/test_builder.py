@@ -45,6 +45,17 @@ def test_scores_lie_at_the_declared_stride_for_any_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_first_scores_are_near_equal(name: str) -> None:
+    """So that training starts with a loss near log(classes), whatever the depth."""
+    torch.manual_seed(0)
+    network = build(name, num_classes=3, width=0.0625)
+    with torch.no_grad():
+        outputs = network(torch.randn(2, 3, 64, 96))
+    for scores in outputs.values():
+        assert 0 < scores.std() < 0.5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_narrow_networks_train_in_bfloat16(name: str) -> None:
     torch.manual_seed(0)
     network = build(name, num_classes=3, width=0.0625)
