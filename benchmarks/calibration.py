@@ -7,7 +7,11 @@
 
 The first three write `results/calibration-*.json` with every single run in it; the last renders
 `calibration.md` from those files. `timings` measures a real file against itself, and against
-itself with a known delay that is waited out after each inference.
+itself with a known delay that is waited out after each inference; stopped, it goes on. A model of a
+few milliseconds keeps its runs short:
+
+    artoolkit export --untrained icnet --num-classes 11 --imgsz 64 128 --out small
+    python benchmarks/calibration.py timings --model small/model.onnx ...
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from artoolkit.measure.simulation import (
     SimulatedRunner,
     simulated_accuracy,
 )
+from artoolkit.seal import file_sha256
 from artoolkit.spec import RunnerSpec
 
 FOLDER = Path(__file__).parent
@@ -44,6 +49,7 @@ DIFFERENCES = (0.0, -0.25, -0.5, -1.0)
 IMAGES = (30, 100, 500)
 LATENCY_MS = 10.0
 CLASSES = 11
+TIMINGS_SUITE, DEVICE = "calibration-timings", "onnxruntime-cpu"
 TIMINGS = """## Latency, on a real machine
 
 A real ONNX file against itself, and against itself with a delay that is waited out after each
@@ -274,12 +280,13 @@ def accuracy(runs: int) -> None:
 @click.option("--model", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--network", required=True, help="What the model is, for the page.")
 @click.option("--machine", required=True, help="Short name of the machine, for the file.")
-@click.option("--runs", default=100, show_default=True)
+@click.option("--runs", default=100, show_default=True, help="In all, those done before included.")
 @click.option("--delays", default="0,5", show_default=True)
 @click.option("--threads", default=1, show_default=True)
-@click.option("--budget-s", default=45.0, show_default=True)
+@click.option("--budget-s", default=LatencyPlan().budget_s, show_default=True)
 @click.option("--load", default="", help="What else the machine did, for the page.")
 def timings(
+    *,
     model: Path,
     network: str,
     machine: str,
@@ -289,16 +296,43 @@ def timings(
     budget_s: float,
     load: str,
 ) -> None:
-    """A real file against itself and against itself delayed; written after every run."""
-    where = {"machine": machine, "device": "onnxruntime-cpu"}
-    settings = {"network": network, "threads": threads, "budget_s": budget_s, "load": load}
-    found: list[dict[str, Any]] = []
+    """A real file against itself and against itself delayed.
+
+    Written after every run: the same command goes on where it stopped.
+    """
+    settings = {
+        "network": network,
+        "model_sha256": file_sha256(model),
+        "threads": threads,
+        "budget_s": budget_s,
+        "load": load,
+    }
+    found = runs_before(machine, settings)
+    done = {(run["seed"], run["delay_percent"]) for run in found}
     for seed in range(runs):
         for delay in map(float, delays.split(",")):
+            if (seed, delay) in done:
+                continue
             found.append(timing_run(model, delay, seed, threads, budget_s))
-            save("calibration-timings", found, settings=settings, **where)
+            save(TIMINGS_SUITE, found, machine=machine, device=DEVICE, settings=settings)
             click.echo(json.dumps(found[-1]))
     click.echo(latency_table([run | {"network": network} for run in found], "network"))
+
+
+def runs_before(machine: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of an earlier, stopped command; `UsageError` where it measured something else."""
+    path = RESULTS / f"{TIMINGS_SUITE}--{machine}--{DEVICE}.json"
+    if not path.is_file():
+        return []
+    result, runs = load(path)
+    before = result["settings"]
+    for key, value in settings.items():
+        if key != "load" and before[key] != value:
+            raise click.UsageError(
+                f"{path.name} holds runs with {key} {before[key]!r}, not {value!r}: "
+                "choose another --machine"
+            )
+    return runs
 
 
 @main.command(name="page")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from artoolkit.data import DataSet
 
 R = TypeVar("R", bound=Record)
-BINS = 60
+MOST_BINS = 60
 
 
 def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
@@ -47,7 +47,8 @@ def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Histog
     """Both arms between their fastest inference and the 99th percentile; the rest is counted."""
     both = np.concatenate([before, after])
     low, high = float(both.min()), float(np.percentile(both, 99))
-    edges = np.linspace(low, max(high, low * 1.001), BINS + 1)
+    bins = int(min(MOST_BINS, max(8, 2 * len(both) ** 0.5)))
+    edges = np.linspace(low, max(high, low * 1.001), bins + 1)
     return Histogram(
         edges_ms=tuple(round(float(edge), 5) for edge in edges),
         baseline=tuple(int(n) for n in np.histogram(before, edges)[0]),

@@ -27,6 +27,8 @@ _VARIABLES = {INK: "--ink", LINE: "--line", A: "--a", B: "--b", MARGIN: "--bad"}
 _RUN_COLOURS = (A, B, MARGIN, INK)
 _RUN_LINES = ("-", "--", "-.", ":")
 _WIDTH = 4.0
+# A single mIoU, or nearly equal ones, shall not look like a change.
+LEAST_POINTS = 2.0
 _LABELS = {
     "cross_entropy": "cross-entropy",
     "affinity_regression": "affinity regression",
@@ -78,6 +80,11 @@ def _panel(title: str, *, salt: str, height: float = 2.5) -> Iterator[_Panel]:
         panel.svg = _themed(figure, title)
 
 
+def _legend(axes: Any) -> None:
+    """Right of the title, where no value lies under it."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+
+
 def _themed(figure: Any, title: str) -> str:
     """The SVG element alone, scaling with the page, in the page's colours."""
     buffer = io.StringIO()
@@ -97,6 +104,7 @@ def _themed(figure: Any, title: str) -> str:
 def latency_figure(part: LatencyPart, name: str) -> Figure:
     """Every inference, block medians, and the interval of the difference against the margin."""
     reading = part.reading
+    beyond = sum(part.inferences.beyond)
     rows = tuple(
         (
             one.statistic, f"{one.difference_percent.estimate:+.2f}",
@@ -112,7 +120,7 @@ def latency_figure(part: LatencyPart, name: str) -> Figure:
     if reading.disturbances:
         causes = ", ".join(f"{cause} {count}x" for cause, count in reading.disturbances.items())
         words += f" ({causes})"
-    words += f"; all are counted. {sum(part.inferences.beyond)} inferences took longer than shown."
+    words += f"; all are counted. Inferences that took longer than shown: {beyond}."
     return Figure(
         title="Latency: baseline A and candidate B",
         words=" ".join([words, *(f"{note.capitalize()}." for note in part.notes)]),
@@ -136,7 +144,7 @@ def _inferences_panel(part: LatencyPart, name: str) -> str:
             panel.axes.stairs(values, counts.edges_ms, color=colour, linestyle=line, label=arm)
         panel.axes.set_xlabel("ms")
         panel.axes.set_ylabel("inferences")
-        panel.axes.legend()
+        _legend(panel.axes)
     return panel.svg
 
 
@@ -173,7 +181,7 @@ def memory_figure(part: MemoryPart, name: str) -> Figure:
     """Bytes by component, side by side; the table has the peaks of whole processes too."""
     title = "Memory by component"
     names = [key.removesuffix("_bytes") for key in part.components]
-    with _panel(title, salt=name, height=2.2) as panel:
+    with _panel("Components", salt=name, height=2.2) as panel:
         for shift, index, colour, arm in ((-0.2, 0, A, "A"), (0.2, 1, B, "B")):
             values = [pair[index] / 2**20 for pair in part.components.values()]
             places = np.arange(len(names)) + shift
@@ -181,7 +189,7 @@ def memory_figure(part: MemoryPart, name: str) -> Figure:
         panel.axes.set_yticks(range(len(names)), names)
         panel.axes.invert_yaxis()
         panel.axes.set_xlabel("MiB")
-        panel.axes.legend()
+        _legend(panel.axes)
     rows = [
         (key.removesuffix("_bytes"), f"{a:,}", f"{b:,}", f"{b - a:+,}" if b != a else "equal")
         for key, (a, b) in part.components.items()
@@ -240,7 +248,7 @@ def _iou_panel(part: NonInferiority, name: str) -> str:
         panel.axes.set_yticks(places, [line[0] for line in known])
         panel.axes.invert_yaxis()
         panel.axes.set_xlabel("%")
-        panel.axes.legend()
+        _legend(panel.axes)
     return panel.svg
 
 
@@ -295,5 +303,9 @@ def _curve_panel(runs: Sequence[RunPart], name: str) -> str:
                     label=run.name,
                 )
         panel.axes.set_xlabel("iteration")
+        low, high = panel.axes.get_ylim()
+        if name == "mIoU" and high - low < LEAST_POINTS:
+            middle = (low + high) / 2
+            panel.axes.set_ylim(middle - LEAST_POINTS / 2, middle + LEAST_POINTS / 2)
         panel.axes.legend()
     return panel.svg

@@ -60,8 +60,12 @@ def _figures(part: BundlePart) -> list[Figure]:
 
 
 def title(content: ReportContent) -> str:
-    """`candidate: PASS` and the like; `artoolkit report` where there is no verdict."""
-    answers = [f"{p.name}: {p.verdict.result}" for p in content.bundles if p.verdict]
+    """`icnet (bundle): PASS` and the like; `artoolkit report` where there is no verdict."""
+    answers = [
+        f"{part.manifest['network']} ({part.name}): {part.verdict.result}"
+        for part in content.bundles
+        if part.verdict
+    ]
     return ", ".join(answers) or "artoolkit report"
 
 

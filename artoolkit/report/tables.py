@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from artoolkit.measure.statistics import Interval
 from artoolkit.report.content import AffinityRow, BundlePart, RunPart, SampleRow
 
 Row = tuple[str, ...]
@@ -47,15 +48,26 @@ def affinity_rows(row: AffinityRow) -> list[Row]:
 
 
 def trend_rows(runs: Sequence[RunPart]) -> list[Row]:
-    """Table 2 of the paper: slope, standard error, t, p, and both intervals, for each run."""
+    """Table 2 of the paper, a column a run that has a trend: the head comes first."""
+    trends = {run.name: run.trend for run in runs if run.trend}
+    known = list(trends.values())
+    if not known:
+        return []
     return [
-        (
-            run.name, f"{trend.slope:.5f}", f"{trend.standard_error:.5f}", f"{trend.t:.2f}",
-            f"{trend.p:.2g}", f"{trend.ordinary.low:.5f} to {trend.ordinary.high:.5f}",
-            f"{trend.blocks.low:.5f} to {trend.blocks.high:.5f}",
-        )
-        for run in runs if (trend := run.trend)
-    ]  # fmt: skip
+        ("", *trends),
+        ("slope", *(f"{trend.slope:.5f}" for trend in known)),
+        ("standard error", *(f"{trend.standard_error:.5f}" for trend in known)),
+        ("t", *(f"{trend.t:.2f}" for trend in known)),
+        ("p", *(f"{trend.p:.2g}" for trend in known)),
+        ("95 % interval", *(_interval(trend.ordinary) for trend in known)),
+        ("95 % interval by block bootstrap", *(_interval(trend.blocks) for trend in known)),
+        ("correlation of successive iterations", *(f"{t.autocorrelation:.2f}" for t in known)),
+        ("iterations in a block", *(str(trend.block_length) for trend in known)),
+    ]
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.low:.5f} to {interval.high:.5f}"
 
 
 def class_colours(part: BundlePart) -> list[dict[str, Any]]:

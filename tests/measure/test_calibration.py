@@ -10,9 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from artoolkit.measure.simulation import NOISES, Noise, simulated_accuracy
 from artoolkit.metrics import mean_iou
+from measure.tiny import write_tiny
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MOST_FALSE_PASSES = 0.065
@@ -110,6 +112,67 @@ def test_a_committed_run_can_be_made_again(calibration: ModuleType) -> None:
     run = next(run for run in committed(calibration, "latency") if run["delay_percent"] == 2.0)
     again = calibration.latency_run(run["noise"], run["delay_percent"], run["seed"])
     assert again == run
+
+
+def small_model(folder: Path) -> Path:
+    """A few convolutions of about a millisecond."""
+    return write_tiny(folder / "small.onnx")
+
+
+@pytest.mark.slow
+def test_a_real_delay_never_passes_and_equal_files_hardly_ever_fail(
+    calibration: ModuleType, tmp_path: Path
+) -> None:
+    """The timings of the page on few runs, whatever else this machine does."""
+    model = small_model(tmp_path)
+    runs = [
+        calibration.timing_run(model, delay, seed, 1, 6.0) for seed in range(2) for delay in (0, 10)
+    ]
+    results = Counter((run["delay_percent"], run["result"]) for run in runs)
+    assert results[10, "PASS"] == 0
+    assert results[0, "FAIL"] < 2
+    # The budget holds, opening and warm-up come on top.
+    assert all(run["wall_s"] < 20 for run in runs)
+
+
+def test_timings_go_on_where_they_stopped(
+    calibration: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = small_model(tmp_path), []
+
+    def quick(_model: Path, delay: float, seed: int, _threads: int, _budget: float) -> dict:
+        asked.append((seed, delay))
+        return calibration.latency_run("normal", delay, seed) | {"wall_s": 1.0, "median_ms": 1.0}
+
+    monkeypatch.setattr(calibration, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys.modules["result_file"], "RESULTS", tmp_path)
+    monkeypatch.setattr(calibration, "timing_run", quick)
+    command = ["timings", "--model", str(model), "--network", "tiny", "--machine", "m", "--runs"]
+    for runs in ("1", "2"):
+        result = CliRunner().invoke(calibration.main, [*command, runs])
+        assert result.exit_code == 0, result.output
+    assert asked == [(0, 0.0), (0, 5.0), (1, 0.0), (1, 5.0)]
+    (path,) = tmp_path.glob("calibration-timings--*.json")
+    assert len(calibration.load(path)[1]) == 4
+    other = CliRunner().invoke(calibration.main, [*command, "2", "--threads", "2"])
+    assert other.exit_code == 2
+    assert "holds runs with threads 1, not 2" in other.output
+
+
+def test_committed_timings_are_decided_and_right(calibration: ModuleType) -> None:
+    paths = list(calibration.RESULTS.glob("calibration-timings--*.json"))
+    if not paths:
+        pytest.skip("no timings are committed")
+    for path in paths:
+        runs = calibration.load(path)[1]
+        results = Counter((run["delay_percent"], run["result"]) for run in runs)
+        same, delayed = (sum(r["delay_percent"] == d for r in runs) for d in (0, 5))
+        assert min(same, delayed) >= 100, path.name
+        assert max(run["wall_s"] for run in runs) <= 60
+        assert results[5, "PASS"] == 0
+        assert results[5, "FAIL"] >= 0.8 * delayed
+        assert results[0, "PASS"] >= 0.5 * same
+        assert results[0, "FAIL"] <= 0.05 * same
 
 
 def test_the_page_is_made_from_the_results(calibration: ModuleType) -> None:

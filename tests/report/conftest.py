@@ -33,7 +33,7 @@ def write_run(folder: Path, *, weight: float, steps: int = 40) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """A bundle that carries its baseline and evidence, an AR run and its control."""
     folder = tmp_path_factory.mktemp("report")
@@ -42,11 +42,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return candidate.path, *runs
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def content(paths: tuple[Path, Path, Path]) -> ReportContent:
     return gather(paths, dataset=Scenes(), images=2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def html(content: ReportContent) -> str:
     return as_html(content)
