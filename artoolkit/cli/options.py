@@ -54,12 +54,15 @@ class CommaList(ParamType, Generic[Item]):
 
 
 def device_name(value: str) -> str:
-    """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and `dla:0` as they are (Ultralytics' words)."""
+    """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and `dla:0` as they are (Ultralytics' words).
+
+    `tensorrt:0` is ONNX Runtime's TensorRT provider on that GPU.
+    """
     name = f"cuda:{value}" if value.isdecimal() else value.lower()
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "dla") or (":" in name and not index.isdecimal()):
+    if kind not in ("cpu", "cuda", "dla", "tensorrt") or (":" in name and not index.isdecimal()):
         raise UsageError(
-            "--device is unknown", got=repr(value), expected="cpu, 0, cuda, cuda:0 or dla:0"
+            "--device is unknown", got=repr(value), expected="cpu, 0, cuda, cuda:0, dla:0 or tensorrt:0"
         )
     return name
 
