@@ -70,7 +70,7 @@ class Nvml:
 def open_nvml(device: str) -> Nvml | None:
     """NVML for a device like `cuda:0`; None for a CPU, without pynvml, or without such a GPU."""
     kind, _, index = device.partition(":")
-    if kind != "cuda":
+    if kind not in ("cuda", "tensorrt"):
         return None
     try:
         library = importlib.import_module("pynvml")
