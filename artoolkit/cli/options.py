@@ -62,7 +62,9 @@ def device_name(value: str) -> str:
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "dla", "tensorrt") or (":" in name and not index.isdecimal()):
         raise UsageError(
-            "--device is unknown", got=repr(value), expected="cpu, 0, cuda, cuda:0, dla:0 or tensorrt:0"
+            "--device is unknown",
+            got=repr(value),
+            expected="cpu, 0, cuda, cuda:0, dla:0 or tensorrt:0",
         )
     return name
 
