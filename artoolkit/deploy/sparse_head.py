@@ -199,12 +199,3 @@ def _named(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
             names[:] = [n if n in (SCORES, OUTPUT) else f"head.{n}" for n in names]
         node.name = node.output[0]
     return named
-
-
-def disagreeing_share(scores: NDArray[np.floating]) -> float:
-    """The share of cells of N x C x h x w scores that the sparse head has to compute: 0 to 1."""
-    best = scores.argmax(1)
-    upper, lower = best[:, :-1], best[:, 1:]
-    same = (upper == lower)[:, :, 1:] & (upper == lower)[:, :, :-1]
-    same &= upper[:, :, 1:] == upper[:, :, :-1]
-    return float(1 - same.mean())

@@ -43,6 +43,7 @@ from artoolkit.measure.quality import (
     runner_predictor,
 )
 from artoolkit.measure.records import Record, header
+from artoolkit.measure.sparse import limits_of_latency
 from artoolkit.measure.verdict import Check, Subject, Verdict, decide
 from artoolkit.measure.verify import check_golden
 from artoolkit.measure.worker import process_memory
@@ -172,13 +173,19 @@ def _memory(pair: _Pair, required: bool) -> Check:
 def _latency(pair: _Pair, required: bool) -> Check:
     target = pair.target
     images = pair.candidate.golden()["images"]
+    batches = np.split(images, len(images) // target.batch)
     measurement = measure_latency(
         lambda: pair.open(pair.baseline),
         lambda: pair.open(pair.candidate),
-        images=np.split(images, len(images) // target.batch),
+        images=batches,
         plan=pair.settings.latency_plan(target.margins.latency_percent),
         machine=Machine(gpu_reader(pair.device)),
         progress=pair.settings.progress,
+        notes=(
+            (limits_of_latency(pair.baseline, pair.candidate, batches),)
+            if target.head == "sparse"
+            else ()
+        ),
     )
     pair.records["latency.json"] = measurement
     return check_latency(measurement, required=required)

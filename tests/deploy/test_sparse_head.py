@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.deploy.onnx import graph_from_checkpoint
-from artoolkit.deploy.sparse_head import cell_axis, disagreeing_share, sparse_nodes
+from artoolkit.deploy.sparse_head import cell_axis, sparse_nodes
 from artoolkit.errors import ExportError
 from deploy.tiny_network import Exporter, pictures, target, tiny_checkpoint
 
@@ -96,16 +96,7 @@ def test_a_class_that_is_best_only_inside_a_cell_is_found() -> None:
 def test_one_class_everywhere_leaves_nothing_to_compute() -> None:
     scores = np.zeros((1, 3, 4, 4), np.float32)
     scores[:, 2] = 1
-    assert disagreeing_share(scores) == 0
     np.testing.assert_array_equal(sparse_labels(scores, (16, 16), align_corners=False), 2)
-
-
-def test_the_share_of_cells_counts_a_border_once_a_row() -> None:
-    scores = np.zeros((1, 2, 5, 5), np.float32)
-    scores[:, 1, :, 3:] = 1
-    assert disagreeing_share(scores) == pytest.approx(4 / 16)
-    noise = np.random.default_rng(0).standard_normal((1, 19, 30, 30), np.float32)
-    assert disagreeing_share(noise) > 0.99
 
 
 def test_cells_hold_every_pixel_once_and_repeat_only_their_last() -> None:
