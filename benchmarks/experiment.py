@@ -1,0 +1,183 @@
+"""Does the loss help on CamVid? All baselines, arms and seeds, on seen and on unseen drives.
+
+    python benchmarks/experiment.py --data-root CAMVID             everything; days on a CPU
+    python benchmarks/experiment.py --data-root CAMVID --studies usual --seeds 1-2
+    python benchmarks/experiment.py --render                       page and figure of what exists
+
+A study is a split and a baseline: `usual` is judged on the validation images, whose drive is in the
+training set; `without-DRIVE` trains baseline and arms on the other drives and is judged on every
+image of DRIVE, which neither has seen; `-b2` is a second baseline from another seed, for the arms
+that tell most. Baselines train 60 epochs from scratch, arms a fifth of that at a fifth of the rate,
+falling to 0: long enough that the control itself stops gaining from the longer training.
+
+Rows are appended to results/experiment-camvid.jsonl seed by seed, so that an interruption loses
+nothing, and the same command goes on; rows that are there already, from whatever machine, are not
+done again. experiment-camvid.md and its figure beside them are made from the rows alone; the page
+says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from experiment_page import DRIVES, write_page
+from result_file import RESULTS
+
+from artoolkit.cli.quickstart import Step, carry_out
+from artoolkit.measure.experiment import append_row, read_rows
+
+ROWS = RESULTS / "experiment-camvid.jsonl"
+SEEDS = (1, 2, 3, 4, 5)
+BASELINE_EPOCHS = 60
+# Arms and their weights; the control has none.
+FULL = (("control", (0.0,)), ("paper", (0.1,)), ("center", (5.0, 20.0)), ("all", (5.0, 20.0)))
+TELLING = (("control", (0.0,)), ("all", (5.0, 20.0)))
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A split and a baseline, and the arms that are tried on them."""
+
+    name: str
+    train: str
+    val: str
+    baseline_seed: int
+    arms: tuple[tuple[str, tuple[float, ...]], ...]
+
+    def runs(self, seeds: Sequence[int]) -> list[tuple[str, float, int]]:
+        """Arm, weight and seed of every run, seed by seed."""
+        return [(arm, w, seed) for seed in seeds for arm, weights in self.arms for w in weights]
+
+
+def studies() -> tuple[Study, ...]:
+    """All of them: four splits, each with two baselines."""
+    splits = [("usual", "train", "val")]
+    splits += [(f"without-{d}", f"train-without-{d}", f"drive:{d}") for d in DRIVES]
+    return tuple(
+        Study(f"{name}{ending}", train, val, seed, arms)
+        for ending, seed, arms in (("", 1, FULL), ("-b2", 2, TELLING))
+        for name, train, val in splits
+    )
+
+
+def baseline_step(study: Study, folder: Path, data: tuple[str, ...], more: tuple[str, ...]) -> Step:
+    splits = (("train", study.train), ("val", study.val))
+    chosen = [p for kind, name in splits for p in ("--set", f'data.{kind}.splits=["{name}"]')]
+    changes = [part for change in more for part in ("--set", change)]
+    return Step(
+        "baseline",
+        f"Baseline of {study.name}",
+        ("train", "--recipe", "camvid", "--epochs", str(BASELINE_EPOCHS), "--seed",
+         str(study.baseline_seed), "--set", "evaluation.every=10", *chosen, *changes, *data,
+         "--out", str(folder)),
+        run=folder,
+    )  # fmt: skip
+
+
+def experiment_steps(
+    study: Study, folder: Path, seed: int, data: tuple[str, ...], more: tuple[str, ...]
+) -> Iterator[Step]:
+    """The arms of one seed: arms with the same weights in one command."""
+    by_weights: dict[tuple[float, ...], list[str]] = {}
+    for arm, weights in study.arms:
+        by_weights.setdefault(weights, []).append(arm)
+    changes = [part for change in more for part in ("--set", change)]
+    for weights, arms in by_weights.items():
+        asked = [] if weights == (0.0,) else ["--ar-weight", ",".join(map(str, weights))]
+        yield Step(
+            f"seed-{seed}-{'-'.join(arms)}",
+            f"{study.name}, seed {seed}: {', '.join(arms)}",
+            ("experiment", "--baseline", str(folder / "baseline" / "model.safetensors"), *data,
+             "--arms", ",".join(arms), *asked, "--first-seed", str(seed), "--seeds", "1",
+             *changes, "--drop-models", "--out", str(folder / "experiment")),
+        )  # fmt: skip
+
+
+def collect(runs: Path, into: Path) -> int:
+    """Appends to `into` the finished rows under `runs` that it lacks; how many."""
+    known = {_key(row) for row in read_rows(into)}
+    added = 0
+    for study in studies():
+        for row in read_rows(runs / study.name / "experiment" / "runs.jsonl"):
+            full = {"study": study.name, "baseline_seed": study.baseline_seed, **row}
+            if _key(full) not in known:
+                append_row(into, full)
+                added += 1
+    return added
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return (row.get("study"), row["arm"], row["ar_weight"], row["seed"])
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """`1-5` or `3` -> the seeds."""
+    first, _, last = text.partition("-")
+    if not first.isdecimal() or (last and not last.isdecimal()):
+        raise click.BadParameter(f"got {text}; expected SEED or FIRST-LAST", param_hint="--seeds")
+    return tuple(range(int(first), int(last or first) + 1))
+
+
+def chosen_studies(names: str | None) -> tuple[Study, ...]:
+    known = {study.name: study for study in studies()}
+    wanted = list(known) if names is None else names.split(",")
+    if unknown := [name for name in wanted if name not in known]:
+        raise click.BadParameter(
+            f"got {unknown[0]}; expected {', '.join(known)}", param_hint="--studies"
+        )
+    return tuple(known[name] for name in wanted)
+
+
+@click.command()
+@click.option("--data-root", help="Folder of CamVid.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/experiment"))
+@click.option("--studies", "names", metavar="NAME,...", help="Default: all.")
+@click.option("--seeds", "seed_text", default="1-5", show_default=True, metavar="FIRST-LAST")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="As in train.")
+@click.option("--render", is_flag=True, help="Only collect rows and make the page.")
+@click.option("--results", type=click.Path(path_type=Path), default=ROWS, help="File of the rows.")
+def main(
+    *, data_root: str | None, runs: Path, names: str | None, seed_text: str, device: str,
+    changes: tuple[str, ...], render: bool, results: Path,
+) -> None:  # fmt: skip
+    """The whole experiment, or the part of it that is asked for; see the top of this file."""
+    chosen, seeds = chosen_studies(names), seeds_of(seed_text)
+    collect(runs, results)
+    if not render:
+        if data_root is None:
+            raise click.UsageError("--data-root CAMVID is needed, or --render")
+        data = ("--dataset", "camvid", "--data-root", data_root, "--device", device)
+        for study in chosen:
+            run_study(study, runs / study.name, seeds, data, changes=changes, results=results)
+    planned = {study.name: study.runs(SEEDS) for study in studies()}
+    for path in write_page(read_rows(results), planned, results):
+        click.echo(path)
+
+
+def run_study(
+    study: Study, folder: Path, seeds: Sequence[int], data: tuple[str, ...], *,
+    changes: tuple[str, ...], results: Path,
+) -> None:  # fmt: skip
+    """What is left of a study; rows are appended to `results` after each command."""
+    known = {_key(row) for row in read_rows(results)}
+    left = [s for s in seeds if any((study.name, *run) not in known for run in study.runs([s]))]
+    if not left:
+        return
+    finished = folder / ".finished"
+    carry_out(baseline_step(study, folder / "baseline", data, changes), finished / "baseline")
+    for seed in left:
+        for step in experiment_steps(study, folder, seed, data, changes):
+            try:
+                carry_out(step, finished / step.name)
+            finally:
+                collect(folder.parent, results)
+
+
+if __name__ == "__main__":
+    main()
