@@ -160,7 +160,7 @@ def _failure(logger: Any, options: BuildOptions) -> EngineError:
     elif "cuda" in text or "driver" in text:
         hint = "tensorrt builds on a GPU: check the driver with nvidia-smi and artoolkit doctor."
     else:
-        hint = "See the log beside the plan; artoolkit doctor shows what this machine has."
+        hint = "artoolkit doctor shows what this machine has; try another version of the library."
     return EngineError(f"the engine was not built: {reason}", hint=hint)
 
 

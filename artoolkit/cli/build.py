@@ -72,6 +72,18 @@ def command(*, bundle: Path, **asked: Any) -> None:
     with _progress_bar() as progress:
         engine = build_engine(opened, options, progress=progress)
     _print(engine)
+    if opened.manifest.baseline:
+        click.echo(_for_comparing(bundle, engine))
+
+
+def _for_comparing(bundle: Path, engine: Engine) -> str:
+    """What is still missing before `artoolkit compare` can run both engines."""
+    from artoolkit.bundle import BASELINE
+
+    library = engine.sidecar.library
+    # Built from the same timings, the two do not differ by the noise of two builds.
+    cache = " --timing-cache FILE, the same for both" if library == "tensorrt" else ""
+    return f"to compare: artoolkit build {bundle / BASELINE} --library {library}{cache}"
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def outputs_check(job: Job, bundle: Bundle) -> Check:
         summary=f"{100 * parity.agreement:.4f} % of the labelled pixels of {parity.images} images "
         f"agree with the trained network (at least {100 * least:g} % needed), scores differ by at "
         f"most {parity.scores_max_abs:.2g} ({atol:g} allowed)"
-        + ("" if holds else "; artoolkit compare --layers names the layers"),
+        + ("" if holds else worst_layers(job, bundle)),
         numbers={
             "agreement": parity.agreement,
             "scores_max_abs": parity.scores_max_abs,
@@ -122,6 +122,22 @@ def outputs_check(job: Job, bundle: Bundle) -> Check:
             "pixels": parity.pixels,
         },
     )
+
+
+def worst_layers(job: Job, bundle: Bundle) -> str:
+    """The layers that differ the most from the same graph in float32, as the end of a sentence."""
+    from artoolkit.deploy.onnx import onnx_from_checkpoint
+    from artoolkit.deploy.parity import largest_errors, layer_errors
+
+    exact = job.target.model_copy(update={"precision": "fp32"})
+    images = bundle.golden()["images"][: job.target.batch]
+    with tempfile.TemporaryDirectory(prefix="artoolkit-layers-") as folder:
+        reference = onnx_from_checkpoint(job.checkpoint, exact, Path(folder) / "fp32.onnx")
+        errors = largest_errors(layer_errors(reference.path, bundle.model, images))
+    found = [f"{one.layer or one.operator} {one.relative:.2g}" for one in errors if one.relative]
+    if not found:
+        return "; every layer computes what it does in float32"
+    return f"; largest relative errors against float32: {', '.join(found)}"
 
 
 def trained_miou(job: Job, report: Report) -> float | None:

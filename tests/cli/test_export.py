@@ -1,0 +1,42 @@
+"""`artoolkit export`: a precision that misses its gate names the layers that are to blame."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from deploy.tiny_network import Tiny, pictures, target, tiny_checkpoint
+
+from artoolkit.cli.export import Job, outputs_check
+from artoolkit.deploy.export import export_bundle
+from artoolkit.networks import builder
+from artoolkit.spec import Margins
+
+# More than every pixel: no export can hold it.
+IMPOSSIBLE = Margins(label_agreement={"fp32": 2.0, "fp16": 2.0})
+
+
+@pytest.fixture(autouse=True)
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    monkeypatch.setitem(builder.NETWORKS, "tiny", entry)
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        ("fp16", r"; largest relative errors against float32: \w[\w.]* \d\S*, \w[\w.]* \d"),
+        ("fp32", r"; every layer computes what it does in float32"),
+    ],
+)
+def test_a_gate_that_is_missed_names_the_layers(tmp_path: Path, precision: str, words: str) -> None:
+    device = target(precision=precision, margins=IMPOSSIBLE)
+    job = Job(
+        checkpoint=tiny_checkpoint(), baseline=None, target=device, dataset=None, split="val",
+        golden=1, calibration=1,
+    )  # fmt: skip
+    bundle = export_bundle(job.checkpoint, device, tmp_path / "bundle", images=list(pictures(1)))
+    check = outputs_check(job, bundle)
+    assert check.result == "FAIL"
+    assert re.search(words, check.summary), check.summary
