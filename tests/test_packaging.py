@@ -127,7 +127,7 @@ def test_everything_resolves_on_python_3_10(machine: str, tmp_path: Path) -> Non
     extras = PROJECT["optional-dependencies"]
     # torch's own requirements differ from index to index (CPU, CUDA); its wheel must exist.
     own_index = ("torch", "accelerate")
-    wanted = [*PROJECT["dependencies"], *extras["train"], *extras["cpu"]]
+    wanted = [*PROJECT["dependencies"], *extras["train"], *extras["cpu"], *extras["sign"]]
     rest = [name for name in wanted if not name.startswith(own_index)]
     assert {"numpy", "onnxruntime", "tomli", "scipy"} <= set(resolve(machine, rest, tmp_path))
     alone = [name for name in wanted if name.startswith(own_index)]

@@ -26,6 +26,7 @@ ABILITIES: dict[str, tuple[str, ...]] = {
     "reports with figures": ("matplotlib", "jinja2"),
     "TensorBoard events": ("torch", "tensorboard"),
     "prepare NYUv2": ("h5py",),
+    "sign bundles and require signatures": ("cryptography",),
 }
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
