@@ -6,8 +6,9 @@ Every time is a ratio to `torch.nn.functional.cross_entropy` on upsampled scores
 before it in the same process; the ratio of a row is the median over repetitions. Memory is the peak
 of the process above its level before, in score maps of B x C x H x W float32, the gradient of the
 input included. Random scores at a quarter of the label's size and their upsampling; labels in
-patches, a tenth of them void. Alternatives of other packages, where installed (now: `kornia`),
-are timed at the first shape only. `--shape 1x19x64x128 --repetitions 1` to try it.
+patches, a tenth of them void. Alternatives of other packages, where installed (`kornia`,
+`rmi-pytorch`), are timed at the first shape only; with `--alternatives-only` beside the fused node
+alone, into a result file of their own. `--shape 1x19x64x128 --repetitions 1` to try it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import gc
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,12 +40,14 @@ from artoolkit.losses import Objective, affinity_regression
 
 VOID = 255
 STRIDE = 4
-# The public packages that have one of the usual alternatives, and what imports it.
-ALTERNATIVES = {"lovasz": "kornia"}
+# The public packages that have one of the usual alternatives, and the modules that they install.
+ALTERNATIVES = {"lovasz": "kornia", "rmi": "rmi-pytorch"}
+MODULES = {"kornia": "kornia", "rmi-pytorch": "rmi"}
 UNAVAILABLE = {
-    "rmi": "no package on the index provides it",
-    "aaf": "no package on the index provides it",
+    "aaf": "no package was found for PyTorch: looked for 'adaptive affinity fields' in the names "
+    "and descriptions of PyPI and in public code, where research repositories alone have it",
 }
+FUSED_LOW, FUSED_FULL = "fused, 1/4 scores", "fused, upsampled scores"
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,26 @@ def lovasz(scene: Scene) -> Tensor | None:
     return scores.grad
 
 
+def region_mutual_information(scene: Scene) -> Tensor | None:
+    """RMI with its cross-entropy, of rmi-pytorch at its defaults: labels one-hot, void nowhere."""
+    from rmi import RMILoss
+
+    scores = scene.full.detach().requires_grad_()
+    shown = scene.labels.masked_fill(scene.labels == VOID, 0)
+    target = F.one_hot(shown, scores.shape[1]).permute(0, 3, 1, 2).to(scores.dtype)
+    target *= (scene.labels != VOID).unsqueeze(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls what torch has renamed
+        RMILoss(with_logits=True)(scores, target).backward()
+    return scores.grad
+
+
 def rows(installed: dict[str, str]) -> tuple[dict[str, Row], dict[str, Row]]:
     """By name: what is timed, and the alternatives, which take too long for large maps."""
     own: dict[str, Row] = {
         "cross-entropy": cross_entropy,
-        "fused, upsampled scores": fused("full"),
-        "fused, 1/4 scores": fused("low"),
+        FUSED_FULL: fused("full"),
+        FUSED_LOW: fused("low"),
         "two branches, upsampled scores": two_branches("full"),
         "two branches, 1/4 scores": two_branches("low"),
         "upsampling and cross-entropy": upsampling_and_cross_entropy,
@@ -152,7 +170,11 @@ def rows(installed: dict[str, str]) -> tuple[dict[str, Row], dict[str, Row]]:
         "AR alone, all, stride 1": affinity("low", grid="all", stride=1),
         "fused, 1/4 scores, grid all": fused("low", grid="all", stride=STRIDE),
     }
-    return own, {"Lovasz (kornia)": lovasz} if "kornia" in installed else {}
+    others: dict[str, tuple[str, Row]] = {
+        "kornia": ("Lovasz (kornia)", lovasz),
+        "rmi-pytorch": ("RMI (rmi-pytorch)", region_mutual_information),
+    }
+    return own, dict(found for package, found in others.items() if package in installed)
 
 
 @contextmanager
@@ -227,7 +249,7 @@ def alternatives() -> dict[str, str]:
     return {
         package: metadata.version(package)
         for package in ALTERNATIVES.values()
-        if find_spec(package) is not None
+        if find_spec(MODULES[package]) is not None
     }
 
 
@@ -239,6 +261,7 @@ def alternatives() -> dict[str, str]:
 @click.option("--threads", "thread_counts", default="1,2", show_default=True)
 @click.option("--repetitions", default=9, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True)
+@click.option("--alternatives-only", is_flag=True, help="Packages' losses and the fused node.")
 @click.option("--save/--no-save", default=True, help="Write the result file.")
 def main(
     *,
@@ -247,11 +270,14 @@ def main(
     thread_counts: str,
     repetitions: int,
     seed: int,
+    alternatives_only: bool,
     save: bool,
 ) -> None:
     """Time and memory of the loss terms beside cross-entropy; see the top of this file."""
     installed = alternatives()
     own, others = rows(installed)
+    if alternatives_only:
+        shapes, own = shapes[:1], {name: own[name] for name in (FUSED_FULL, FUSED_LOW)}
     counts = [int(count) for count in thread_counts.split(",")]
     settings: dict[str, Any] = {
         "shapes": list(shapes),
@@ -289,9 +315,9 @@ def main(
     for line in table({"raw": {"runs": runs}}):
         click.echo(line)
     if save:
-        path = write_result(
-            "loss-cost", machine=machine, device="cpu", settings=settings, raw={"runs": runs}
-        )
+        suite = "loss-cost-peers" if alternatives_only else "loss-cost"
+        raw = {"runs": runs}
+        path = write_result(suite, machine=machine, device="cpu", settings=settings, raw=raw)
         click.echo(f"written: {path.name}")
 
 

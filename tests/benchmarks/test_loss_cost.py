@@ -49,6 +49,24 @@ def test_everything_that_is_timed_has_a_gradient() -> None:
         assert gradient.any()
 
 
+@pytest.mark.parametrize("package", ["kornia", "rmi-pytorch"])
+def test_alternatives_of_packages_have_a_gradient_too(package: str) -> None:
+    import loss_cost
+
+    pytest.importorskip(loss_cost.MODULES[package], reason=f"{package} is not installed")
+    ((_, row),) = loss_cost.rows({package: "1"})[1].items()
+    gradient = row(loss_cost.make_scene((1, 3, 64, 64), seed=0))
+    assert gradient.shape == (1, 3, 64, 64)
+    assert gradient.any()
+
+
+def test_what_is_not_measured_says_where_it_was_looked_for() -> None:
+    import loss_cost
+
+    assert set(loss_cost.UNAVAILABLE) == {"aaf"}
+    assert "looked for" in loss_cost.UNAVAILABLE["aaf"]
+
+
 @pytest.mark.parametrize("text", ["2x19x1024", "1x2x17x32", "0x2x16x16"])
 def test_a_shape_that_is_none_is_refused(text) -> None:
     import click
