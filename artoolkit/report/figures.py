@@ -29,6 +29,8 @@ _RUN_LINES = ("-", "--", "-.", ":")
 _WIDTH = 4.0
 # A single mIoU, or nearly equal ones, shall not look like a change.
 LEAST_POINTS = 2.0
+# So many characters fit beside the title of a panel.
+SHORT_NAMES = 16
 _LABELS = {
     "cross_entropy": "cross-entropy",
     "affinity_regression": "affinity regression",
@@ -307,5 +309,8 @@ def _curve_panel(runs: Sequence[RunPart], name: str) -> str:
         if name == "mIoU" and high - low < LEAST_POINTS:
             middle = (low + high) / 2
             panel.axes.set_ylim(middle - LEAST_POINTS / 2, middle + LEAST_POINTS / 2)
-        panel.axes.legend()
+        if sum(len(run.name) for run in runs) <= SHORT_NAMES:
+            _legend(panel.axes)
+        else:
+            panel.axes.legend()
     return panel.svg
