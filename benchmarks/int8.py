@@ -1,0 +1,191 @@
+"""What half precision and int8 cost in mIoU on CamVid, in ONNX Runtime, layer by layer.
+
+    python benchmarks/int8.py BASELINE [CANDIDATE] --data-root CAMVID
+
+Both are checkpoints. int8 is decided on the baseline with its training images and reused for the
+candidate, as an export does it. ONNX Runtime computes all forms on the CPU: u8 activations are what
+a CPU is given, s8 what TensorRT is given.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from result_file import write_result
+
+from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.cli.progress import Report, progress_bar
+from artoolkit.data import DataSet, open_dataset
+from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
+from artoolkit.deploy.parity import largest_errors, layer_errors
+from artoolkit.deploy.quantize import Calibration, calibrate, quantized
+from artoolkit.measure.quality import (
+    QualityMeasurement,
+    compare_quality,
+    measure_quality,
+    runner_predictor,
+)
+from artoolkit.measure.verdict import Subject
+from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
+from artoolkit.preprocess import fit_image
+from artoolkit.seal import file_sha256
+from artoolkit.spec import Target
+
+Images = NDArray[np.uint8]
+REFERENCE = "fp32"
+FORMS: dict[str, dict[str, str]] = {
+    "fp32": {"precision": "fp32", "backend": "onnxruntime"},
+    "fp16": {"precision": "fp16", "backend": "onnxruntime"},
+    "int8 u8": {"precision": "int8", "backend": "onnxruntime"},
+    "int8 s8": {"precision": "int8", "backend": "tensorrt"},
+}
+MARGIN_POINTS = 0.5
+
+
+def target_of(form: str, imgsz: tuple[int, int]) -> Target:
+    return Target.model_validate({"name": form, "imgsz": imgsz, **FORMS[form]})
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The data set, its images for calibration at the network's size, and one for the layers."""
+
+    dataset: DataSet
+    calibration: Images
+    layers: Images
+
+
+def read_pictures(dataset: DataSet, imgsz: tuple[int, int], count: int) -> Pictures:
+    """`count` training images spread over the split, and the first validation image."""
+    samples = dataset.samples("train")
+    chosen = samples[:: max(1, len(samples) // count)][:count]
+    images = [fit_image(dataset.read_image(sample), imgsz) for sample in chosen]
+    first = fit_image(dataset.read_image(dataset.samples("val")[0]), imgsz)
+    return Pictures(dataset, np.stack(images), first[None])
+
+
+def write_forms(
+    checkpoint: Checkpoint, imgsz: tuple[int, int], folder: Path,
+    calibrations: dict[str, Calibration], images: Images,
+) -> dict[str, Path]:  # fmt: skip
+    """Every form as ONNX file; int8 is calibrated where `calibrations` does not hold it yet."""
+    paths = {}
+    for form in FORMS:
+        target = target_of(form, imgsz)
+        model, trained = graph_from_checkpoint(checkpoint, target)
+        if target.precision == "int8":
+            if form not in calibrations:
+                calibrations[form] = calibrate(checkpoint, target, images)
+            model, trained = quantized(model, trained, target, calibrations[form])
+        paths[form] = write_onnx(model, trained, folder / f"{form}.onnx").path
+    return paths
+
+
+def quality(
+    path: Path, checkpoint: Checkpoint, dataset: DataSet, what: str, report: Report
+) -> QualityMeasurement:
+    with open_onnxruntime(path) as runner:
+        return measure_quality(
+            runner_predictor(runner),
+            dataset,
+            "val",
+            subject=Subject(name=what, sha256=file_sha256(path)),
+            labels=checkpoint.meta.labels,
+            predictor=runner.spec,
+            progress=lambda done, total: report(what, done / total),
+        )
+
+
+def row(measured: QualityMeasurement, reference: QualityMeasurement) -> dict[str, Any]:
+    """IoU of every class, and the difference to float32 with its paired-bootstrap interval."""
+    reading = compare_quality(reference, measured, margin_points=MARGIN_POINTS)
+    return {
+        "metrics": measured.metrics,
+        "images": len(measured.images),
+        "fingerprint": measured.fingerprint,
+        "difference_points": reading.difference_points.model_dump(mode="json"),
+    }
+
+
+def layers(paths: dict[str, Path], image: Images) -> dict[str, Any]:
+    """The layers that each form computes worst, against float32 on one image."""
+    found: dict[str, Any] = {}
+    for form in FORMS:
+        if form != REFERENCE:
+            errors = layer_errors(paths[REFERENCE], paths[form], image)
+            found[form] = [asdict(error) for error in largest_errors(errors)]
+    return found
+
+
+def measure(
+    checkpoints: Sequence[tuple[str, Path]], pictures: Pictures, imgsz: tuple[int, int],
+    report: Report,
+) -> dict[str, Any]:  # fmt: skip
+    """Rows by role and form."""
+    calibrations: dict[str, Calibration] = {}
+    raw: dict[str, Any] = {}
+    for role, path in checkpoints:
+        checkpoint = read_checkpoint(path)
+        with tempfile.TemporaryDirectory() as folder:
+            report(f"{role}: exporting", 0.0)
+            paths = write_forms(checkpoint, imgsz, Path(folder), calibrations, pictures.calibration)
+            measured = {
+                form: quality(file, checkpoint, pictures.dataset, f"{role} {form}", report)
+                for form, file in paths.items()
+            }
+            raw[role] = {
+                "checkpoint_sha256": file_sha256(path),
+                "forms": {form: row(one, measured[REFERENCE]) for form, one in measured.items()},
+                "largest_layer_errors": layers(paths, pictures.layers),
+            }
+    return raw
+
+
+def table(raw: dict[str, Any]) -> list[str]:
+    """Markdown: mIoU of every form, and how far it lies from float32."""
+    lines = ["| checkpoint | " + " | ".join(FORMS) + " |", "|---" * (len(FORMS) + 1) + "|"]
+    for role, found in raw.items():
+        cells = []
+        for form in FORMS:
+            one = found["forms"][form]
+            apart = one["difference_points"]["estimate"]
+            words = "" if form == REFERENCE else f" ({apart:+.2f})"
+            cells.append(f"{one['metrics']['mIoU']:.2f}{words}")
+        lines.append(f"| {role} | " + " | ".join(cells) + " |")
+    return lines
+
+
+@click.command()
+@click.argument("baseline", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("candidate", required=False,
+                type=click.Path(path_type=Path, exists=True, dir_okay=False))  # fmt: skip
+@click.option("--dataset", default="camvid", show_default=True)
+@click.option("--data-root", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--imgsz", nargs=2, type=int, default=(360, 480), show_default=True)
+@click.option("--calibration", default=32, show_default=True, help="Training images for int8.")
+@click.option("--machine", default="x86-2core", show_default=True, help="Kind of machine.")
+def main(
+    *, baseline: Path, candidate: Path | None, dataset: str, data_root: Path,
+    imgsz: tuple[int, int], calibration: int, machine: str,
+) -> None:  # fmt: skip
+    """Evaluate every form of BASELINE and CANDIDATE, and write the result file."""
+    checkpoints = [("baseline", baseline)] + ([("candidate", candidate)] if candidate else [])
+    pictures = read_pictures(open_dataset(dataset, data_root), imgsz, calibration)
+    with progress_bar() as report:
+        raw = measure(checkpoints, pictures, imgsz, report)
+    settings = {"dataset": dataset, "imgsz": imgsz, "calibration_images": calibration}
+    path = write_result(f"int8-{dataset}", machine=machine, device="cpu",
+                        settings=settings, raw=raw)  # fmt: skip
+    click.echo("\n".join(table(raw)))
+    click.echo(path)
+
+
+if __name__ == "__main__":
+    main()
