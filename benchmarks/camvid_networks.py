@@ -3,6 +3,9 @@
     python benchmarks/camvid_networks.py --data-root CAMVID --network icnet,refinenet_lw_mbv2
     python benchmarks/camvid_networks.py --data-root CAMVID --network refinenet_lw50 --epochs 10
 
+The one difference: nothing normalises the decoder of Light-Weight RefineNet, so that its loss is
+not finite after four steps at the recipe's rate of 0.05. It takes its authors' 0.005 there.
+
 Hours on a CPU. Each network has a folder of its own under --runs; a stopped one goes on there, and
 the result file holds every finished one. Validation shares its drive with the training images.
 """
@@ -23,13 +26,16 @@ from artoolkit.training.recipe import load_recipe
 
 SUITE = "camvid-networks"
 FINISHED = ".finished"
+# By the first letters of a network's name; --set is put over them.
+OWN = {"refinenet_lw": ("optimiser.decoder_multiplier=0.1", "schedule.warmup_iterations=100")}
 
 
 def step(
     network: str, run: Path, data_root: str, *, epochs: int | None, changes: tuple[str, ...]
 ) -> Step:
     """The command that trains `network`; `changes` are put over the recipe `camvid`."""
-    overrides = [part for change in changes for part in ("--set", change)]
+    own = [change for start, given in OWN.items() if network.startswith(start) for change in given]
+    overrides = [part for change in (*own, *changes) for part in ("--set", change)]
     length = () if epochs is None else ("--epochs", str(epochs))
     command = ("train", "--recipe", "camvid", "--network", network, *length, *overrides)
     data = ("--dataset", "camvid", "--data-root", data_root)
@@ -95,7 +101,7 @@ def main(
         done = step(name, runs / name, data_root, epochs=epochs, changes=changes)
         carry_out(done, runs / FINISHED / name)
     raw = collected(runs)
-    settings = {"recipe": json.loads(load_recipe("camvid").model_dump_json())}
+    settings = {"recipe": json.loads(load_recipe("camvid").model_dump_json()), "own": OWN}
     click.echo("\n".join(table(raw)))
     click.echo(write_result(SUITE, machine=machine, device="cpu", settings=settings, raw=raw))
 

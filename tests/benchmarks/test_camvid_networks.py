@@ -13,6 +13,7 @@ from PIL import Image
 from result_file import ResultFile
 
 from artoolkit.measure.records import read_record
+from artoolkit.training.recipe import load_recipe
 
 pytest.importorskip("torch")
 SMALL = ("augmentation.crop=[32, 48]", "network.options.width=0.125", "schedule.batch_size=2",
@@ -34,14 +35,18 @@ def camvid(tmp_path: Path) -> Path:
     return tmp_path / "camvid"
 
 
-def test_every_network_gets_the_same_command(tmp_path: Path) -> None:
+def test_networks_get_the_same_command_but_for_what_is_said(tmp_path: Path) -> None:
     icnet, other = (
         camvid_networks.step(name, tmp_path / name, "data", epochs=10, changes=SMALL)
         for name in ("icnet", "refinenet_lw50")
     )
-    swapped = [part.replace("refinenet_lw50", "icnet") for part in other.arguments]
-    assert swapped == list(icnet.arguments)
+    own = [p for c in camvid_networks.OWN["refinenet_lw"] for p in ("--set", c)]
+    at = other.arguments.index(own[1]) - 1
+    assert list(other.arguments[at : at + len(own)]) == own
+    rest = [*other.arguments[:at], *other.arguments[at + len(own) :]]
+    assert [part.replace("refinenet_lw50", "icnet") for part in rest] == list(icnet.arguments)
     assert icnet.run == tmp_path / "icnet"
+    assert all(load_recipe("camvid", assignments=[change]) for change in own[1::2])
 
 
 def test_one_result_file_holds_the_curves_of_every_finished_run(
