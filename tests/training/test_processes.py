@@ -17,6 +17,8 @@ from streets import Streets
 
 from artoolkit.errors import ArtoolkitError
 from artoolkit.networks.checkpoint import read_checkpoint
+from artoolkit.training.assembly import build_network
+from artoolkit.training.optimiser import BATCH_NORM, freeze_batch_norm
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.run import Machine, Silent, resume, train
@@ -173,3 +175,16 @@ def test_a_lost_peer_is_one_line_and_other_errors_pass() -> None:
         patched.setattr(torch.distributed, "init_process_group", lambda _: None)
         with together(Processes(0, 2), torch.device("cpu")):
             raise RuntimeError("shapes differ")
+
+
+def test_joint_statistics_are_of_the_same_network(tiny: Make) -> None:
+    """What GPUs get: other modules, the same keys, and still recognised as normalisation."""
+    network = build_network(tiny(), STREETS.labels, seed=1)
+    keys = list(network.state_dict())
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    synced = [one for one in network.modules() if isinstance(one, torch.nn.SyncBatchNorm)]
+    assert synced and list(network.state_dict()) == keys
+    assert all(isinstance(one, BATCH_NORM) for one in synced)
+    network.train()
+    freeze_batch_norm(network)
+    assert not any(one.training for one in synced)
