@@ -15,12 +15,18 @@ def chain_rows(part: BundlePart) -> list[Row]:
     """Every link from the checkpoint to the verdict, with its sha256."""
     manifest, verdict = part.manifest, part.verdict
     origin = manifest["provenance"]
+    training = origin.get("training") or {}
     links = [
+        *(
+            (f"images and labels: {role}", found["sha256"])
+            for role, found in training.get("data", {}).items()
+        ),
+        ("checkpoint that was fine-tuned", training.get("baseline", {}).get("sha256")),
         ("checkpoint", origin.get("checkpoint")),
         *((name, sha256) for name, sha256 in manifest["files"].items()),
         ("manifest", manifest["sha256"]),
         ("manifest of the baseline", manifest["baseline"]),
-        ("labels and file names of the data", part.fingerprint),
+        ("labels that accuracy was judged on", part.fingerprint),
     ]
     if verdict is not None:
         links += [*verdict.measurements.items(), ("verdict.json", verdict.sha256())]

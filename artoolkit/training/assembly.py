@@ -10,7 +10,9 @@ import torch
 from torch.func import functional_call
 
 from artoolkit import __version__
+from artoolkit.commit import source_commit
 from artoolkit.data import DataSet
+from artoolkit.data.fingerprint import fingerprint
 from artoolkit.errors import BackendError, CheckpointError, RecipeError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.losses import Objective
@@ -20,6 +22,7 @@ from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_stric
 from artoolkit.networks.custom import check_trusted, is_custom
 from artoolkit.networks.importing import encoder_prefixes
 from artoolkit.seal import file_sha256
+from artoolkit.training.loader import selected
 from artoolkit.training.recipe import Recipe
 
 
@@ -222,13 +225,15 @@ def checkpoint_of(
 def provenance_of(
     recipe: Recipe, dataset: DataSet, device: torch.device, sources: dict[str, Checkpoint]
 ) -> dict[str, Any]:
-    """Versions, seed and environment, and the sha256 of the checkpoints it starts from.
+    """Versions, commit, seed and environment; fingerprints of the data, and the sha256 of the
+    checkpoints it starts from.
 
     The input size that a baseline was published for stays with its descendants ("imgsz").
     """
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "artoolkit": __version__,
+        "commit": source_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -236,6 +241,10 @@ def provenance_of(
         "device": gpu or f"cpu, {torch.get_num_threads()} threads",
         "seed": recipe.seed,
         "dataset": dataset.name,
+        "data": {
+            role: fingerprint(selected(dataset, selection))
+            for role, selection in (("train", recipe.data.train), ("val", recipe.data.val))
+        },
         **{role: _identity(source) for role, source in sources.items()},
         **_published_size(sources.get("baseline")),
     }

@@ -30,7 +30,14 @@ def judged_bundle(folder: Path, *, network: str = "tiny") -> Bundle:
         preprocess=manifest.preprocess,
         target=manifest.target,
         trained=manifest.trained,
-        provenance={"commit": "0" * 40},
+        provenance={
+            "commit": "0" * 40,
+            "checkpoint": "1" * 64,
+            "training": {
+                "baseline": {"sha256": "2" * 64},
+                "data": {"train": {"images": 6, "sha256": "3" * 64}},
+            },
+        },
         baseline=baseline.path,
     )
     inner = bundle.baseline

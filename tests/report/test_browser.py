@@ -69,3 +69,13 @@ def test_no_error_and_no_request(html: str, tmp_path: Path) -> None:
     asked = set(re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]+)"', net.read_text()))
     # What the browser asks for on its own account is not the page's.
     assert not {url for url in asked if "google" not in url and "gvt1" not in url}
+
+
+def test_the_measurement_finds_what_is_too_wide(tmp_path: Path) -> None:
+    wide = "<main><p style='width:500px'>wide</p><div class='scroll'><b>inside</b></div></main>"
+    (tmp_path / "report.html").write_text(f"<!DOCTYPE html><body>{wide}</body>")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=390))
+    log = browse(tmp_path, "frame.html", f"--screenshot={tmp_path / 'shot.png'}")
+    ((scrolled, count),) = re.findall(r"MEASURED (\d+) (\d+)", log)
+    assert int(scrolled) > 390
+    assert int(count) == 1

@@ -220,4 +220,7 @@ def test_the_chain_is_on_the_page(content: ReportContent, html: str) -> None:
     assert chain["engine engine.plan"] == part.engines["engine.plan"]
     assert part.fingerprint in chain.values()
     assert chain["commit of artoolkit"] == "0" * 40
+    assert chain["checkpoint"] == "1" * 64
+    assert chain["checkpoint that was fine-tuned"] == "2" * 64
+    assert chain["images and labels: train"] == "3" * 64
     assert all(sha256 in html for sha256 in chain.values())

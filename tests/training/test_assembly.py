@@ -8,6 +8,7 @@ import pytest
 import torch
 from streets import TABLE, Streets
 
+from artoolkit.commit import source_commit
 from artoolkit.errors import CheckpointError, RecipeError
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
 from artoolkit.training.assembly import (
@@ -88,6 +89,10 @@ def test_provenance_names_versions_seed_and_sources(tiny: Make, tmp_path: Path) 
     assert record["device"] == "cpu, 1 threads"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert record["baseline"] == {"sha256": digest, "recipe": "tiny"}
+    assert record["commit"] == source_commit()
+    assert {role: found["images"] for role, found in record["data"].items()} == {
+        "train": 6, "val": 2
+    }  # fmt: skip
     assert "imgsz" not in record
 
 
