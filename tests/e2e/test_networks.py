@@ -68,7 +68,9 @@ def test_train_resume_export_and_the_same_labels(name: str, tmp_path: Path) -> N
     )
     assert bundle.manifest.labels == TABLE
     parity = parity_of_export(checkpoint, bundle.model, target, pictures)
-    assert parity.holds(atol=1e-3, agreement=1.0)
+    # After two steps a deep network's statistics are off and its scores large: relative, then.
+    assert (parity.agreement, parity.images) == (1.0, 2)
+    assert parity.scores_max_rel < 1e-4
     noise = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
     with open_trained(checkpoint, target) as ours, open_onnxruntime(bundle.model) as exported:
         assert np.array_equal(ours.infer(noise)["labels"], exported.infer(noise)["labels"])
