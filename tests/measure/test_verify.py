@@ -165,6 +165,23 @@ def test_a_number_that_the_measurements_do_not_give(bundle: Bundle) -> None:
     assert "accuracy, candidate_miou is not what its measurements give" in failures(bundle)
 
 
+def test_another_numpy_may_draw_other_resamples_and_not_another_miou(bundle: Bundle) -> None:
+    def elsewhere(values: dict[str, Any]) -> None:
+        values["environment"]["libraries"]["numpy"] = "1.24.0"
+        (check,) = [c for c in values["checks"] if c["name"] == "accuracy"]
+        check["numbers"]["difference_points"]["low"] -= 0.01
+
+    rewrite(bundle, "verdict.json", elsewhere)
+    assert failures(bundle) == ""
+
+    def better(values: dict[str, Any]) -> None:
+        (check,) = [c for c in values["checks"] if c["name"] == "accuracy"]
+        check["numbers"]["candidate_miou"] += 0.01
+
+    rewrite(bundle, "verdict.json", better)
+    assert "accuracy, candidate_miou is not" in failures(bundle)
+
+
 def test_a_verdict_of_another_bundle(bundle: Bundle) -> None:
     rewrite(bundle, "verdict.json", lambda v: v["candidate"].update(sha256="1" * 64))
     assert "is the verdict of another bundle" in failures(bundle)
