@@ -69,8 +69,11 @@ def open_baseline(
             dataset = load_recipe(recipe_source).data.dataset
         return open_data(dataset, places.root, places.classes).labels
 
+    from artoolkit.training.processes import launched
+
     checkpoint = open_checkpoint(path, network, labels)
-    say_if_imported(checkpoint)
+    if launched().first:
+        say_if_imported(checkpoint)
     return checkpoint
 
 

@@ -244,16 +244,19 @@ def open_encoder(path: Path, recipe: Recipe, data: DataSet) -> Checkpoint:
         return read_checkpoint(path)
     from artoolkit.networks.importing import encoder_prefixes, trunk_from_published
     from artoolkit.training.assembly import build_network
+    from artoolkit.training.processes import launched
 
     network = build_network(recipe, data.labels, seed=recipe.seed)
     trunk = trunk_from_published(path, network, data.labels)
     prefixes = encoder_prefixes(network)
     fresh = {key.split(".")[0] for key in network.state_dict() if not key.startswith(prefixes)}
-    click.echo(
-        f"{path} ({trunk.layout}): {len(trunk.checkpoint.state)} weights of the encoder loaded; "
-        f"not used: {_some(trunk.left_out)}; from seed {recipe.seed}: {_some(sorted(fresh))}",
-        err=True,
-    )
+    if launched().first:
+        click.echo(
+            f"{path} ({trunk.layout}): {len(trunk.checkpoint.state)} weights of the encoder "
+            f"loaded; not used: {_some(trunk.left_out)}; "
+            f"from seed {recipe.seed}: {_some(sorted(fresh))}",
+            err=True,
+        )
     return trunk.checkpoint
 
 
