@@ -239,6 +239,21 @@ def test_a_builder_that_hangs_after_the_cancellation_is_killed(model, tmp_path, 
         build_in_process(model, tmp_path / "m.plan", RTX, progress=lambda *_: False)
 
 
+def test_tensorrt_builds_on_the_gpu_that_was_asked_for(model, tmp_path, monkeypatch):
+    code = """
+from artoolkit.backends import engine_worker
+from artoolkit.errors import EngineError
+def opened(device):
+    raise EngineError("opened " + device)
+engine_worker.open_cuda = opened
+engine_worker.main()
+"""
+    run_instead(monkeypatch, code)
+    options = BuildOptions(library="tensorrt", device="cuda:1")
+    with pytest.raises(EngineError, match="opened cuda:1"):
+        build_in_process(model, tmp_path / "m.plan", options)
+
+
 def test_errors_cross_the_process_with_their_class(model, tmp_path):
     if is_installed("tensorrt"):
         pytest.skip("tensorrt is installed, so nothing is missing")
