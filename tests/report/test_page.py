@@ -224,3 +224,13 @@ def test_the_chain_is_on_the_page(content: ReportContent, html: str) -> None:
     assert chain["checkpoint that was fine-tuned"] == "2" * 64
     assert chain["images and labels: train"] == "3" * 64
     assert all(sha256 in html for sha256 in chain.values())
+
+
+def test_the_committed_example_is_such_a_page_and_small() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "example-report.html").read_text()
+    page = Page(text)
+    assert len(text) < 3e6
+    assert all(one.startswith(("data:", "#")) for one in page.loads)
+    assert page.wordless == 0
+    for part in ("Every inference of the test", "Figure 2", "Figure 3", "Figure 4", "Table 2"):
+        assert part in text
