@@ -39,7 +39,7 @@ VENDORS = {
     "cuda": "backends",
     "onnxruntime": "backends",
 }
-HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "cv2", "scipy", "matplotlib", "accelerate"}
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "cv2", "scipy", "matplotlib"}
 # These run on a robot, where only the base dependencies are installed.
 TORCH_FREE = {*LAYERS[0], "data", "backends", "measure", "cli", "report"}
 

@@ -215,8 +215,12 @@ def check_accuracy(
     """PASS if the candidate's mIoU is not worse by more than the margin; FAIL if it is.
 
     `trained_miou` (percent) is that of the candidate before export, where it was evaluated: the
-    exported one must lie within `exported_margin_points` of it.
+    exported one must lie within `exported_margin_points` of it. UNDECIDED on a single image, which
+    has no spread to judge by.
     """
+    if len(baseline.images) < 2:
+        few = f"{len(baseline.images)} image; an interval needs 2 at the least, and better hundreds"
+        return Check(name="accuracy", result="UNDECIDED", summary=few, required=required)
     reading = compare_quality(baseline, candidate, margin_points=margin_points, seed=seed)
     d, result = reading.difference_points, _RESULTS[reading.reading]
     summary_line = (

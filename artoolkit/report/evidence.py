@@ -102,10 +102,13 @@ def _accuracy(bundle: Bundle, verdict: Verdict | None) -> dict[str, Any]:
     if pair[0] is None or pair[1] is None:
         return {"accuracy": None, "dataset": None}
     margin = bundle.manifest.target.margins.accuracy_points
-    seed = verdict.seed if verdict else 0
+    seed, images = verdict.seed if verdict else 0, len(pair[1].images)
     return {
-        "accuracy": compare_quality(pair[0], pair[1], margin_points=margin, seed=seed),
-        "dataset": f"{pair[1].dataset} {pair[1].split}, {len(pair[1].images)} images",
+        # One image has no spread to judge by.
+        "accuracy": compare_quality(pair[0], pair[1], margin_points=margin, seed=seed)
+        if images > 1
+        else None,
+        "dataset": f"{pair[1].dataset} {pair[1].split}, {images} images",
         "fingerprint": pair[1].fingerprint,
     }
 

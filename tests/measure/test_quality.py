@@ -176,3 +176,10 @@ def test_an_export_that_changed_the_network_fails_although_it_is_better() -> Non
     )
     assert (near.result, far.result) == ("PASS", "FAIL")
     assert "the export changed it" in far.summary
+
+
+def test_one_image_decides_nothing() -> None:
+    one = measure(data=InMemory(1))
+    check = check_accuracy(one, one, margin_points=0.5)
+    assert check.result == "UNDECIDED"
+    assert check.summary.startswith("1 image;")
