@@ -104,9 +104,7 @@ class Target(Frozen):
     @model_validator(mode="after")
     def _head_runs(self) -> Target:
         if self.head == "sparse" and (self.backend, self.device) != ("onnxruntime", "cpu"):
-            raise ValueError(
-                "the sparse head is for ONNX Runtime on a CPU alone"
-            )
+            raise ValueError("the sparse head is for ONNX Runtime on a CPU alone")
         return self
 
     @property
