@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from artoolkit.wire import messages
+
 # Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.name.
 _GRAPH, _INITIALIZER, _NAME = 7, 5, 8
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 SHOWN = 3
 
 
@@ -23,50 +24,14 @@ def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    """A base-128 number at `place`, and where the next byte is."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-
-
-def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
-    """The contents of every field `number` that has a length (protobuf.dev/programming-guides).
-
-    Raises `ValueError` or `IndexError` where the bytes are no protobuf message.
-    """
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        kind = tag & 7
-        if kind == _VARINT:
-            _, place = _varint(data, place)
-        elif kind in (_FIXED64, _FIXED32):
-            place += 8 if kind == _FIXED64 else 4
-        elif kind == _BYTES:
-            length, place = _varint(data, place)
-            if place + length > len(data):
-                raise ValueError("a field is longer than its message")
-            if tag >> 3 == number:
-                yield data[place : place + length]
-            place += length
-        else:
-            raise ValueError(f"no protobuf: wire type {kind}")
-
-
 def onnx_parts(path: Path) -> dict[str, str]:
     """Hash of every initialiser by name; empty where the file is no ONNX that can be read."""
     found: dict[str, str] = {}
     try:
         data = memoryview(path.read_bytes())
-        for graph in _messages(data, _GRAPH):
-            for tensor in _messages(graph, _INITIALIZER):
-                name = b"".join(bytes(part) for part in _messages(tensor, _NAME))
+        for graph in messages(data, _GRAPH):
+            for tensor in messages(graph, _INITIALIZER):
+                name = b"".join(bytes(part) for part in messages(tensor, _NAME))
                 found[name.decode()] = _digest(tensor)
     except (OSError, ValueError, IndexError):
         return {}

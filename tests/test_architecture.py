@@ -21,6 +21,7 @@ LAYERS = (
         "preprocess",
         "metrics",
         "parts",
+        "wire",
         "commit",
         "bundle",
         "targets",

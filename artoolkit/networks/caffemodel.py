@@ -7,7 +7,6 @@ blob its shape and float32 data. Unknown fields are skipped, as protobuf asks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +14,12 @@ import torch
 from torch import Tensor
 
 from artoolkit.errors import CheckpointError
+from artoolkit.wire import Value, fields, varint
 
 # (field of the layer in the network, of its name, of its blobs): current and version 1 layers.
 LAYER_FORMS = {100: (1, 7), 2: (4, 6)}
 NORM_BLOBS = ("weight", "bias", "running_mean", "running_var")  # slope, bias, mean, variance
 PLAIN_BLOBS = ("weight", "bias")
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-
-Value = int | memoryview
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number longer than 64 bits")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, Value]]:
-    """Field numbers and values of one message; `IndexError` or `ValueError` where it is broken."""
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        kind = tag & 7
-        if kind == VARINT:
-            value, position = _varint(data, position)
-            yield tag >> 3, value
-            continue
-        if kind == LENGTH:
-            size, position = _varint(data, position)
-        elif kind in (FIXED32, FIXED64):
-            size = 4 if kind == FIXED32 else 8
-        else:
-            raise ValueError(f"wire type {kind}")
-        if position + size > len(data):
-            raise IndexError("past the end")
-        yield tag >> 3, data[position : position + size]
-        position += size
 
 
 def _integers(value: Value) -> list[int]:
@@ -66,7 +28,7 @@ def _integers(value: Value) -> list[int]:
         return [value]
     values, position = [], 0
     while position < len(value):
-        number, position = _varint(value, position)
+        number, position = varint(value, position)
         values.append(number)
     return values
 
@@ -76,9 +38,9 @@ def _blob(data: memoryview) -> Tensor:
     shape: list[int] = []
     legacy: dict[int, int] = {}
     parts: list[memoryview] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 7 and not isinstance(value, int):
-            shape = [size for n, dims in _fields(value) if n == 1 for size in _integers(dims)]
+            shape = [size for n, dims in fields(value) if n == 1 for size in _integers(dims)]
         elif number in (1, 2, 3, 4) and isinstance(value, int):
             legacy[number] = value
         elif number == 5 and not isinstance(value, int):
@@ -92,7 +54,7 @@ def _blob(data: memoryview) -> Tensor:
 
 def _layer(data: memoryview, name_field: int, blob_field: int) -> tuple[str, list[Tensor]]:
     name, blobs = "", []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if isinstance(value, int):
             continue
         if number == name_field:
@@ -123,7 +85,7 @@ def read_caffemodel(path: Path) -> dict[str, Tensor]:
     """
     state: dict[str, Tensor] = {}
     try:
-        for number, value in _fields(memoryview(path.read_bytes())):
+        for number, value in fields(memoryview(path.read_bytes())):
             if number in LAYER_FORMS and not isinstance(value, int):
                 state |= _named(*_layer(value, *LAYER_FORMS[number]))
     except (IndexError, ValueError, UnicodeDecodeError) as error:

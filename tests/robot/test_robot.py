@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from engine_bundles import tiny_bundle, tiny_target
 from PIL import Image
 
@@ -44,55 +44,43 @@ def pictures(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def test_every_picture_of_a_folder_gets_a_label_map_of_its_size(bundle, tmp_path, capsys):
-    loop = load("camera_loop")
-    out = tmp_path / "labels"
-    times = loop.run(bundle, str(pictures(tmp_path / "in")), out=out)
-    assert len(times.latency_ms) == 3 and min(times.latency_ms) > 0
+def test_every_picture_of_a_folder_gets_a_label_map_of_its_size(bundle, tmp_path):
+    loop, out = load("camera_loop"), tmp_path / "labels"
+    source = pictures(tmp_path / "in")
+    arguments = [str(bundle), "--source", str(source), "--out", str(out)]
+    result = CliRunner().invoke(loop.main, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("3 frames, 0 dropped; frame to labels: median")
     assert [p.name for p in sorted(out.iterdir())] == ["000000.png", "000001.png", "000002.png"]
     with Image.open(out / "000001.png") as labels:
         assert labels.size == (80, 48)
-    assert "3 frames, 0 dropped; frame to labels: median" in capsys.readouterr().out
 
 
-def test_it_stops_after_so_many_and_says_so_where_there_are_none(bundle, tmp_path, capsys):
-    loop = load("camera_loop")
-    assert len(loop.run(bundle, str(pictures(tmp_path / "in")), most=1).latency_ms) == 1
-    (tmp_path / "empty").mkdir()
-    loop.run(bundle, str(tmp_path / "empty"))
-    assert capsys.readouterr().out.endswith("no frame was seen\n")
+def test_it_stops_after_so_many(bundle, tmp_path):
+    used = []
+    followed = load("camera_loop").run(
+        bundle, str(pictures(tmp_path / "in")), lambda *seen: used.append(seen), most=1
+    )
+    assert len(followed.latencies_ms) == len(used) == 1
+    assert followed.latencies_ms[0] > 0
 
 
-def test_a_slow_reader_of_a_camera_gets_the_newest_frame_and_the_rest_are_dropped():
-    loop = load("camera_loop")
-    read = threading.Event()
+def test_ctrl_c_ends_the_loop_with_its_times(bundle, tmp_path):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def camera():
-        for value in range(5):
-            yield np.full((1, 1, 3), value, np.uint8)
-        read.set()
-
-    newest = loop.Newest(camera(), drop=True)
-    assert read.wait(10)
-    values = [int(frame[0, 0, 0]) for _, frame in newest]
-    assert values == [4] and newest.dropped == 4
+    followed = load("camera_loop").run(bundle, str(pictures(tmp_path / "in")), interrupted)
+    assert len(followed.latencies_ms) == 1
 
 
-def test_a_camera_that_fails_ends_the_loop_with_its_error():
-    loop = load("camera_loop")
-
-    def camera():
-        yield np.zeros((1, 1, 3), np.uint8)
-        raise DataError("the cable was pulled")
-
-    with pytest.raises(DataError, match="the cable was pulled"):
-        list(loop.Newest(camera(), drop=False))
-
-
-def test_a_camera_that_is_not_there_is_one_line(bundle):
+def test_a_folder_without_a_picture_and_a_camera_that_is_not_there_are_one_line(bundle, tmp_path):
     pytest.importorskip("cv2")
-    with pytest.raises(DataError, match=r"nowhere\.mp4 cannot be opened"):
-        load("camera_loop").run(bundle, "nowhere.mp4")
+    (tmp_path / "empty").mkdir()
+    loop = load("camera_loop")
+    for source, problem in ((tmp_path / "empty", "no frame"), ("nowhere.mp4", "cannot be opened")):
+        result = CliRunner().invoke(loop.main, [str(bundle), "--source", str(source)])
+        assert result.exit_code == 1
+        assert problem in str(result.exception)
 
 
 class FakeNode:
