@@ -156,8 +156,19 @@ def evaluation_loader(images: EvaluationImages, *, workers: int) -> DataLoader[I
 
 
 def fetched(loader: DataLoader[Item]) -> Iterator[Batch]:
-    """The batches of a loader; the first image that cannot be used raises its `DataError`."""
-    for batch in loader:
+    """The batches of a loader; the first image that cannot be used raises its `DataError`.
+
+    A worker that dies while its batch is taken over closes the connection that it came through:
+    that is a `TrainingError` here.
+    """
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            raise _dead_worker(f"{type(error).__name__} while a batch was taken over") from error
         if isinstance(batch, ArtoolkitError):
             raise batch
         yield batch
@@ -171,11 +182,15 @@ def worker_deaths() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise TrainingError(
-            "a process that loads images died",
-            got=str(error).splitlines()[0].rstrip(" ."),
-            hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
-        ) from error
+        raise _dead_worker(str(error).splitlines()[0].rstrip(" .")) from error
+
+
+def _dead_worker(got: str) -> TrainingError:
+    return TrainingError(
+        "a process that loads images died",
+        got=got,
+        hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
+    )
 
 
 def _collate(items: list[Item]) -> Batch | ArtoolkitError:

@@ -95,8 +95,9 @@ def test_fp16_normalises_before_it_rounds() -> None:
 
 
 def test_an_unknown_head_is_an_error_of_one_line() -> None:
-    with pytest.raises(ExportError, match="got sparse; expected argmax or chain"):
-        deployed_module(tiny_checkpoint().network(), Preprocess(), target(head="sparse"))
+    network = tiny_checkpoint().network()
+    with pytest.raises(ExportError, match="got softmax; expected argmax or chain or sparse"):
+        Deployed(network, Preprocess(), labels_hw=(40, 56), head="softmax")
 
 
 @pytest.mark.parametrize(

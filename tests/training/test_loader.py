@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,19 @@ def test_a_dead_worker_is_a_training_error_of_one_line() -> None:
     with pytest.raises(TrainingError, match="loads images died") as caught, worker_deaths():
         list(fetched(loader))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, EOFError, FileNotFoundError])
+def test_a_worker_that_dies_while_its_batch_is_taken_over_is_the_same(
+    error: type[Exception],
+) -> None:
+    def batches() -> Iterator[object]:
+        raise error
+        yield
+
+    with pytest.raises(TrainingError, match="loads images died") as caught:
+        next(fetched(batches()))  # type: ignore[arg-type]  # what iterating a loader does
+    assert error.__name__ in str(caught.value)
 
 
 def test_other_runtime_errors_pass_through() -> None:
