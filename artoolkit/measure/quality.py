@@ -242,7 +242,10 @@ def check_accuracy(
         summary_line += f"; {loss:.3f} points from the trained network"
         if loss > exported_margin_points:
             result = "FAIL"
-            summary_line += f", more than {exported_margin_points:g}: the export changed it"
+            summary_line += (
+                f", more than {exported_margin_points:g}: the export changed it; artoolkit compare "
+                "--layers, with a bundle in fp32, names the layers"
+            )
     return Check(
         name="accuracy", result=result, summary=summary_line, numbers=numbers, required=required
     )
