@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from camvid_networks import table
 from result_file import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -61,7 +62,17 @@ def networks() -> list[str]:
     return lines
 
 
-TABLES: dict[str, Callable[[], list[str]]] = {"camvid": camvid, "networks": networks}
+def camvid_networks() -> list[str]:
+    """First and last epoch of every network that was trained from scratch by one command."""
+    (result,) = read("camvid-networks")
+    return table(result["raw"])
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "camvid": camvid,
+    "networks": networks,
+    "camvid-networks": camvid_networks,
+}
 
 
 def rendered(text: str) -> str:
