@@ -243,33 +243,17 @@ def command(
     from artoolkit.bundle import open_bundle
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
-    from artoolkit.optional import require
-    from artoolkit.targets import find_target
 
     check_form(form, baseline, engine)
     if form == "triton" and checkpoint is not None and checkpoint.is_dir():
         serve(open_bundle(checkpoint), out, engine=engine, overwrite=overwrite)
         return
-    require("torch", "exporting a network")
-    require("onnx", "exporting a network")
-    asked = asked_network(changes)
-    data = None if dataset is None else open_data(dataset, data_root, classes)
-    if untrained is not None:
-        if checkpoint is not None or baseline is not None:
-            raise UsageError("--untrained takes no checkpoint and no --baseline")
-        candidate, reference = _untrained(untrained, num_classes, asked), None
-    else:
-        candidate, reference = _trained(checkpoint, baseline, num_classes, asked, data)
-    changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
-    job = Job(
-        checkpoint=candidate,
-        baseline=reference,
-        target=find_target(target_name, **changes),
-        dataset=data,
-        split=split,
-        golden=golden,
-        calibration=calibration,
-    )
+    job = asked_job(
+        checkpoint, baseline, untrained, num_classes,
+        dataset=None if dataset is None else open_data(dataset, data_root, classes),
+        split=split, target_name=target_name, golden=golden, calibration=calibration,
+        changes=changes,
+    )  # fmt: skip
     if form == "triton":
         with tempfile.TemporaryDirectory(prefix="artoolkit-triton-") as scratch:
             made = write(job, Path(scratch) / "bundle", overwrite=False)
@@ -278,7 +262,7 @@ def command(
     with progress_bar() as report:
         report("exporting", 0.0)
         bundle = write(job, out, overwrite=overwrite)
-        if reference is None:
+        if job.baseline is None:
             click.echo(f"{out}  sha256 {bundle.manifest.sha256}")
             return
         verdict = judge(job, bundle, report, pairs=blocks, budget_s=budget_s)
@@ -297,6 +281,36 @@ def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
         )
     if form != "triton" and engine is not None:
         raise UsageError("--engine goes with --format triton")
+
+
+def asked_job(
+    checkpoint: Path | None, baseline: Path | None, untrained: str | None, num_classes: int | None,
+    *, dataset: DataSet | None, split: str, target_name: str, golden: int, calibration: int,
+    changes: dict[str, Any],
+) -> Job:  # fmt: skip
+    """What the options amount to; `changes` are those of the network and of the target."""
+    from artoolkit.optional import require
+    from artoolkit.targets import find_target
+
+    require("torch", "exporting a network")
+    require("onnx", "exporting a network")
+    asked = asked_network(changes)
+    if untrained is not None:
+        if checkpoint is not None or baseline is not None:
+            raise UsageError("--untrained takes no checkpoint and no --baseline")
+        candidate, reference = _untrained(untrained, num_classes, asked), None
+    else:
+        candidate, reference = _trained(checkpoint, baseline, num_classes, asked, dataset)
+    changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
+    return Job(
+        checkpoint=candidate,
+        baseline=reference,
+        target=find_target(target_name, **changes),
+        dataset=dataset,
+        split=split,
+        golden=golden,
+        calibration=calibration,
+    )
 
 
 def _trained(

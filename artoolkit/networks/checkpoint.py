@@ -42,6 +42,19 @@ class CheckpointMeta(Frozen):
     recipe: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
+    @classmethod
+    def of(cls, network: Network, labels: LabelTable, **more: Any) -> CheckpointMeta:
+        """What `network` says of itself; `more` are the other fields, such as `recipe`."""
+        return cls(
+            network=network.name,
+            num_classes=network.num_classes,
+            layout=network.layout,
+            options=network.options,
+            labels=labels,
+            preprocess=network.preprocess,
+            **more,
+        )
+
     @property
     def imgsz(self) -> tuple[int, int] | None:
         """Height and width of the one input that published weights were made for, if they were."""

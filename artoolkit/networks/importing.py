@@ -161,15 +161,8 @@ def trunk_from_published(path: Path, network: Network, labels: LabelTable) -> Tr
             if found != "own"
             else "Say which prefixes are the encoder: --option 'encoder=[\"backbone.\"]'.",
         )
-    meta = CheckpointMeta(
-        network=network.name,
-        num_classes=network.num_classes,
-        layout=network.layout,
-        options=network.options,
-        labels=labels,
-        preprocess=network.preprocess,
-        provenance=_origin(path, source) | {"layout": found},
-    )
+    provenance = _origin(path, source) | {"layout": found}
+    meta = CheckpointMeta.of(network, labels, provenance=provenance)
     gone = classifier_keys(published.state) if found == "torchvision" else ()
     left_out = (*gone, *(key for key in state if not key.startswith(prefixes)))
     return Trunk(Checkpoint(meta, trunk, path), found, tuple(left_out))

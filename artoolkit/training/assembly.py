@@ -209,16 +209,8 @@ def checkpoint_of(
     network: Network, recipe: Recipe, labels: LabelTable, provenance: dict[str, Any]
 ) -> Checkpoint:
     """The network's weights with the effective recipe and where they come from."""
-    meta = CheckpointMeta(
-        network=network.name,
-        num_classes=network.num_classes,
-        layout=network.layout,
-        options=network.options,
-        labels=labels,
-        preprocess=network.preprocess,
-        recipe=recipe.model_dump(mode="json", exclude_none=True),
-        provenance=provenance,
-    )
+    effective = recipe.model_dump(mode="json", exclude_none=True)
+    meta = CheckpointMeta.of(network, labels, recipe=effective, provenance=provenance)
     return Checkpoint(meta, network.state_dict())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -24,12 +25,14 @@ from artoolkit.training.engine import Row
 from artoolkit.training.experiment import Run
 from artoolkit.training.recipe import Recipe
 
+Bar = TypeVar("Bar", bound="_Bar")
 
-class ProgressBar:
-    """A `run.Watcher` for a terminal; where there is none, only the epochs' lines are printed."""
 
-    def __init__(self, console: Console, device: str = "cpu") -> None:
-        self.console, self.device = console, device
+class _Bar:
+    """A bar with what was done, numbers and the time left; nothing where there is no terminal."""
+
+    def __init__(self, console: Console, **options: Any) -> None:
+        self.console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -39,12 +42,11 @@ class ProgressBar:
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
+            **options,
         )
         self._task: TaskID | None = None
-        self._epochs = 0
-        self._losses: list[float] = []
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self: Bar) -> Bar:
         self._bar.start()
         return self
 
@@ -55,6 +57,16 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+
+class ProgressBar(_Bar):
+    """A `run.Watcher` for a terminal; where there is none, only the epochs' lines are printed."""
+
+    def __init__(self, console: Console, device: str = "cpu") -> None:
+        super().__init__(console)
+        self.device = device
+        self._epochs = 0
+        self._losses: list[float] = []
 
     def started(self, recipe: Recipe, iterations_per_epoch: int, progress: state.Progress) -> None:
         self._epochs = recipe.schedule.epochs
@@ -93,37 +105,13 @@ class ProgressBar:
         self.console.print("  ".join(parts), highlight=False)
 
 
-class ExperimentBar:
+class ExperimentBar(_Bar):
     """An `experiment.ExperimentWatcher` for a terminal: one bar over all runs, one line a run."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            speed_estimate_period=3600,  # a run takes minutes to hours
-            disable=not console.is_terminal,
-        )
-        self._task: TaskID | None = None
+        super().__init__(console, speed_estimate_period=3600)  # a run takes minutes to hours
         self._done = 0
         self._steps = 1
-
-    def __enter__(self) -> ExperimentBar:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None:
         already = f", {finished} finished before" if finished else ""

@@ -11,42 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_town import data, make_town
 
 from artoolkit.cli import run
 from artoolkit.training import experiment
 from artoolkit.training.display import ExperimentBar
 from artoolkit.training.recipe import load_recipe
 
-RECIPE = """
-name = "tiny"
-[network]
-name = "icnet"
-options = { width = 0.125 }
-[augmentation]
-crop = [32, 64]
-[schedule]
-epochs = 1
-batch_size = 2
-[optimiser]
-lr = 0.05
-[execution]
-precision = "fp32"
-"""
-
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("town")
-    (folder / "tiny.toml").write_text(RECIPE)
-    made = ("data", "synthesize", str(folder / "data"), "--train", "4", "--val", "2")
-    assert run((*made, "--imgsz", "64", "128")) == 0
-    train = ("train", "--recipe", str(folder / "tiny.toml"), *data(folder))
-    assert run((*train, "--out", str(folder / "base"))) == 0
-    return folder
-
-
-def data(town: Path) -> tuple[str, ...]:
-    return ("--dataset", "cityscapes", "--data-root", str(town / "data"), "--workers", "0")
+    """A data set, a recipe and a trained baseline in one folder."""
+    return make_town(tmp_path_factory.mktemp("town"), epochs=1)
 
 
 def start(town: Path, out: Path, *more: str) -> int:

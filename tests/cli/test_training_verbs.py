@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from public_reference import NARROW, imagenet_trunk
+from small_town import data, make_town, tiny_recipe
 
 from artoolkit.cli import run
 from artoolkit.networks import build
@@ -15,37 +16,11 @@ from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.networks.published import trunk_state
 from artoolkit.training.recipe import load_recipe
 
-RECIPE = """
-name = "tiny"
-[network]
-name = "icnet"
-options = { width = 0.125 }
-[augmentation]
-crop = [32, 64]
-[schedule]
-epochs = 2
-batch_size = 2
-[optimiser]
-lr = 0.05
-[execution]
-precision = "fp32"
-"""
-
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, a recipe and a trained baseline in one folder."""
-    folder = tmp_path_factory.mktemp("town")
-    (folder / "tiny.toml").write_text(RECIPE)
-    made = ("data", "synthesize", str(folder / "data"), "--train", "4", "--val", "2")
-    assert run((*made, "--imgsz", "64", "128")) == 0
-    train = ("train", "--recipe", str(folder / "tiny.toml"), *data(folder))
-    assert run((*train, "--out", str(folder / "base"))) == 0
-    return folder
-
-
-def data(town: Path) -> tuple[str, ...]:
-    return ("--dataset", "cityscapes", "--data-root", str(town / "data"), "--workers", "0")
+    return make_town(tmp_path_factory.mktemp("town"), epochs=2)
 
 
 def finetune(town: Path, out: Path, *more: str) -> int:
@@ -93,7 +68,7 @@ def test_finetune_and_its_control_differ_in_the_weight_alone(town: Path, tmp_pat
 
 def test_a_recipe_given_to_finetune_keeps_its_own_loss(town: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "own.toml"
-    recipe.write_text(RECIPE + '[loss]\nar_weight = 2.0\nar_grid = "jitter"\n')
+    recipe.write_text(tiny_recipe(2) + '[loss]\nar_weight = 2.0\nar_grid = "jitter"\n')
     assert finetune(town, tmp_path / "own", "--recipe", str(recipe), "--epochs", "1") == 0
     loss = load_recipe(str(tmp_path / "own" / "recipe.toml")).loss
     assert (loss.ar_weight, loss.ar_grid) == (2.0, "jitter")
@@ -198,8 +173,7 @@ def test_init_says_what_was_loaded_and_what_was_not(
     network = build("refinenet_lw50", num_classes=19, **NARROW)
     file, recipe = tmp_path / "resnet50.pth", tmp_path / "lw50.toml"
     torch.save({"state_dict": imagenet_trunk(network)}, file)
-    still = RECIPE.replace("epochs = 2", "epochs = 1").replace("lr = 0.05", "lr = 1e-12")
-    recipe.write_text(still)
+    recipe.write_text(tiny_recipe(1, optimiser="lr = 1e-12"))
     narrow = ("--network", "refinenet_lw50", "--option", "width=0.0625")
     command = ("train", "--recipe", str(recipe), *data(town), "--init", str(file))
     assert run((*command, *narrow, "--out", str(tmp_path / "run"))) == 0

@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import pytest
 from small_journey import Journey
+from small_town import tiny_recipe
 
 from artoolkit.cli import run
 
 SIZE = ("64", "128")
-RECIPE = """
-name = "tiny"
-
-[network]
-name = "icnet"
-options = { width = 0.125 }
-
-[augmentation]
-crop = [64, 128]
-
-[schedule]
-epochs = 2
-batch_size = 2
-
-[optimiser]
-lr = 0.02
-
-[execution]
-precision = "fp32"
-"""
 # Blocks so short that the noise of a shared machine decides the latency check, not these tests.
 QUICK = ("--budget-s", "1", "--blocks", "2")
 
@@ -37,7 +18,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """Data -> baseline -> AR and control -> bundle with verdict, on pictures of 64 x 128."""
     root = tmp_path_factory.mktemp("journey")
     made = Journey(root, 0)
-    (root / "tiny.toml").write_text(RECIPE)
+    (root / "tiny.toml").write_text(tiny_recipe(2, crop=(64, 128), optimiser="lr = 0.02"))
     machine = ("--workers", "0")
     baseline = ("finetune", "--baseline", made.checkpoint("baseline"), *made.data, *machine)
     for arguments in (

@@ -10,29 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from small_town import tiny_recipe
 
 from artoolkit.cli import run
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training.state import read_state
 
-RECIPE = """
-name = "tiny"
-[network]
-name = "icnet"
-options = { width = 0.125 }
-[augmentation]
-crop = [32, 64]
-[schedule]
-epochs = 12
-batch_size = 2
-[optimiser]
-lr = 0.02
-freeze_bn = true
-[evaluation]
-every = 12
-[execution]
-precision = "fp32"
-"""
+RECIPE = tiny_recipe(12, optimiser="lr = 0.02\nfreeze_bn = true", every=12)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
