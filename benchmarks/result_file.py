@@ -26,13 +26,18 @@ class ResultFile(Record):
 
     @property
     def file_name(self) -> str:
-        return f"{self.suite}--{self.machine}--{self.device}.json"
+        return result_path(self.suite, machine=self.machine, device=self.device).name
+
+
+def result_path(suite: str, *, machine: str, device: str) -> Path:
+    """Where the result file of a suite lies; `machine` is a kind, never a host name."""
+    return RESULTS / f"{suite}--{machine}--{device}.json"
 
 
 def write_result(
     suite: str, *, machine: str, device: str, settings: dict[str, Any], raw: dict[str, Any]
 ) -> Path:
-    """Write `results/<suite>--<machine>--<device>.json`; `machine` is a kind, never a host name."""
+    """Write the sealed result file, atomically, and return its path."""
     result = ResultFile(
         **header(ResultFile),
         suite=suite,
@@ -41,6 +46,6 @@ def write_result(
         settings=settings,
         raw=raw,
     )
-    path = RESULTS / result.file_name
+    path = result_path(suite, machine=machine, device=device)
     write_atomically(path, result.to_bytes())
     return path
