@@ -6,11 +6,12 @@ needs to be resized there. In the other cells the scores of every pixel are comp
 head does. The labels are those of the dense head wherever two scores do not tie within float
 rounding.
 
-A cell is the square between four neighbouring score positions. Its pixels are the same for every
-picture, but the number of cells that disagree is not, and so neither is the time: equal latency
-can be shown for given pictures only, which is why this head is asked for (`head = "sparse"`) and
-never the default. Legend: N images, C classes, h w score positions, H W pixels, K cells that
-disagree, R S rows and columns of pixels a cell.
+A cell is the square between four neighbouring score positions. Along an axis, most cells have the
+same number of pixels; the few with more are listed several times, so that no other pays for them.
+The pixels of a cell are the same for every picture, but the number of cells that disagree is not,
+and so neither is the time: equal latency can be shown for given pictures only, which is why this
+head is asked for (`head = "sparse"`) and never the default. Legend: N images, C classes, h w score
+positions, H W pixels, K listed cells that disagree, R S rows and columns of pixels of one.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from artoolkit.errors import ExportError
 from artoolkit.networks.pooling import resize_matrix
 
 # Top to bottom: the best class at each position (N x h x w); every pixel takes that of its cell's
-# first corner, right where all four agree; the other cells (3 x K: image, row, column); the scores
-# of their pixels (K x RS x C) from those of their corners (K x 4 x C); their classes, put over.
+# first corner, right where all four agree; the other cells in the lists of both axes (3 x K: image,
+# row, column); the scores of their pixels (K x RS x C) from those of their corners (K x 4 x C);
+# their classes, put over.
 _BODY = """
     <opset_import: ["" : 20], domain: "artoolkit"> sparse_head (scores) => (labels) {
         moved = Transpose <perm = [0, 2, 3, 1]> (scores)
@@ -57,15 +59,19 @@ _BODY = """
         down_both = And (down_left, down_right)
         same = And (across, down_both)
         differs = Not (same)
-        cells = NonZero (differs)
+        differs_tall = Gather <axis = 1> (differs, rows_listed)
+        differs_listed = Gather <axis = 2> (differs_tall, columns_listed)
+        cells = NonZero (differs_listed)
         image, row, column = Split <axis = 0, num_outputs = 3> (cells)
         row_index = Reshape (row, flat)
         column_index = Reshape (column, flat)
 
-        scaled = Mul (cells, position_strides)
-        first_corner = ReduceSum <keepdims = 0> (scaled, images_axis)
-        first_corners = Unsqueeze (first_corner, rows_axis)
-        corner_index = Add (first_corners, corners)
+        image_index = Reshape (image, cells_shape)
+        row_corners = Gather <axis = 0> (rows_corners, row_index)
+        column_corners = Gather <axis = 0> (columns_corners, column_index)
+        in_map = Add (row_corners, column_corners)
+        map_start = Mul (image_index, image_positions)
+        corner_index = Add (in_map, map_start)
         corner_scores = Gather <axis = 0> (by_position, corner_index)
         row_weights = Gather <axis = 0> (rows_weights, row_index)
         column_weights = Gather <axis = 0> (columns_weights, column_index)
@@ -78,7 +84,6 @@ _BODY = """
         row_pixels = Gather <axis = 0> (rows_pixels, row_index)
         column_pixels = Gather <axis = 0> (columns_pixels, column_index)
         in_image = Add (row_pixels, column_pixels)
-        image_index = Reshape (image, cells_shape)
         image_start = Mul (image_index, image_pixels)
         in_batch = Add (in_image, image_start)
         places = Reshape (in_batch, flat)
@@ -92,12 +97,14 @@ _BODY = """
 class CellAxis:
     """The pixels of the cells along one axis.
 
-    `cell_of` int64 pixels: the cell that a pixel lies in. `pixels` int64 cells x R: the pixels of a
-    cell, the last one repeated where a cell has fewer than R. `weights` float32 cells x R x 2: of
-    the score positions at the cell's start and end.
+    `cell_of` int64 pixels: the cell that a pixel lies in. `listed` int64 L: every cell, one of more
+    than R pixels as often as it takes to hold them all. `pixels` int64 L x R: the pixels of each,
+    the last one repeated where they are fewer than R. `weights` float32 L x R x 2: of the score
+    positions at the cell's start and end.
     """
 
     cell_of: NDArray[np.int64]
+    listed: NDArray[np.int64]
     pixels: NDArray[np.int64]
     weights: NDArray[np.float32]
 
@@ -118,11 +125,19 @@ def cell_axis(pixels: int, positions: int, *, align_corners: bool) -> CellAxis:
     cell_of = np.minimum((matrix > 0).argmax(1), positions - 2)
     start = np.searchsorted(cell_of, np.arange(positions - 1))
     size = np.bincount(cell_of, minlength=positions - 1)
-    steps = np.arange(size.max())
-    members = start[:, None] + np.minimum(steps, size[:, None] - 1)
-    ends = np.arange(positions - 1)[:, None, None] + np.arange(2)
-    weights = matrix[members[:, :, None], ends]
-    return CellAxis(cell_of.astype(np.int64), members.astype(np.int64), weights.astype(np.float32))
+    at_once = 1 + int(np.bincount(size)[1:].argmax())
+    parts = -(-size // at_once)
+    listed = np.repeat(np.arange(positions - 1), parts)
+    part = np.arange(len(listed)) - np.repeat(parts.cumsum() - parts, parts)
+    steps = part[:, None] * at_once + np.arange(at_once)
+    members = start[listed, None] + np.minimum(steps, size[listed, None] - 1)
+    weights = matrix[members[:, :, None], listed[:, None, None] + np.arange(2)]
+    return CellAxis(
+        cell_of.astype(np.int64),
+        listed.astype(np.int64),
+        members.astype(np.int64),
+        weights.astype(np.float32),
+    )
 
 
 def sparse_head(model: onnx.ModelProto) -> None:
@@ -164,14 +179,17 @@ def sparse_nodes(
     down, across = rows.pixels.shape[1], columns.pixels.shape[1]
     constants = {
         "rows_cell": rows.cell_of,
+        "rows_listed": rows.listed,
+        "rows_corners": (rows.listed[:, None] + [0, 0, 1, 1]) * width,
         "rows_pixels": rows.pixels.repeat(across, 1) * labels_hw[1],
         "rows_weights": rows.weights.repeat(across, 1).repeat(2, 2),
         "columns_cell": columns.cell_of,
+        "columns_listed": columns.listed,
+        "columns_corners": columns.listed[:, None] + [0, 1, 0, 1],
         "columns_pixels": np.tile(columns.pixels, down),
         "columns_weights": np.tile(columns.weights, (1, down, 2)),
         "image_pixels": [labels_hw[0] * labels_hw[1]],
-        "corners": [0, 1, width, width + 1],
-        "position_strides": [[height * width], [width], [1]],
+        "image_positions": [height * width],
         "positions_shape": [-1, channels],
         "map_shape": [n, height, width],
         "cells_shape": [-1, 1],
@@ -181,7 +199,6 @@ def sparse_nodes(
         "second": [1],
         "before_last": [-1],
         "end": [np.iinfo(np.int64).max],
-        "images_axis": [0],
         "rows_axis": [1],
         "columns_axis": [2],
     }

@@ -21,7 +21,7 @@ from artoolkit.spec import Frozen
 PARTS: dict[str, tuple[str, ...]] = {
     "convolutions": ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"),
     "resizes": ("Resize", "Upsample"),
-    "pooling": ("MaxPool", "AveragePool", "MatMul", "FusedMatMul", "QLinearMatMul"),
+    "pooling": ("MaxPool", "NhwcMaxPool", "AveragePool", "MatMul", "FusedMatMul", "QLinearMatMul"),
     "copies": (
         "Cast", "Concat", "DequantizeLinear", "Gather", "QuantizeLinear", "ReorderInput",
         "ReorderOutput", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",

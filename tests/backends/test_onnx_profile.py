@@ -74,3 +74,34 @@ def test_operators_come_in_the_order_in_which_they_run(model: Path) -> None:
 def test_feeds_that_do_not_fit_are_one_line(model: Path) -> None:
     with pytest.raises(BackendError, match="could not run"):
         profile_onnx(model, {"other": np.ones(3, np.float32)}, threads=1)
+
+
+def test_int8_convolutions_count_though_their_weights_are_packed(tmp_path: Path) -> None:
+    helper, arrays = onnx.helper, onnx.numpy_helper
+    scale, zero = np.float32(0.1), np.uint8(0)
+    values = {
+        "scale": np.asarray(scale),
+        "zero": np.asarray(zero),
+        "kernel": np.ones((8, 4, 3, 3), np.int8),
+        "kernel_zero": np.zeros((), np.int8),
+    }
+    node = helper.make_node(
+        "QLinearConv",
+        ["image", "scale", "zero", "kernel", "scale", "kernel_zero", "scale", "zero"],
+        ["out"],
+        "conv",
+    )
+    graph = helper.make_graph(
+        [node],
+        "int8",
+        [helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, (1, 4, 10, 12))],
+        [helper.make_tensor_value_info("out", onnx.TensorProto.UINT8, None)],
+        [arrays.from_array(value, name) for name, value in values.items()],
+    )
+    path = tmp_path / "int8.onnx"
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    feeds = {"image": np.ones((1, 4, 10, 12), np.uint8)}
+    found = {o.kind: o for o in profile_onnx(path, feeds, threads=1, runs=1)}
+    assert found["QLinearConv"].macs == 8 * 8 * 10 * (4 * 3 * 3)
+    assert found["QLinearConv"].dtype == "uint8"

@@ -99,13 +99,24 @@ def test_one_class_everywhere_leaves_nothing_to_compute() -> None:
     np.testing.assert_array_equal(sparse_labels(scores, (16, 16), align_corners=False), 2)
 
 
-def test_cells_hold_every_pixel_once_and_repeat_only_their_last() -> None:
-    axis = cell_axis(37, 9, align_corners=True)
-    assert sorted(set(axis.pixels.ravel())) == list(range(37))
-    for cell, pixels in enumerate(axis.pixels):
-        np.testing.assert_array_equal(axis.cell_of[pixels], cell)
-        assert (np.diff(pixels) >= 0).all()
+@pytest.mark.parametrize(("pixels", "positions"), [(37, 9), (9, 9), (10, 9), (100, 3)])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_listed_cells_hold_every_pixel_once_and_repeat_only_their_last(
+    pixels: int, positions: int, align_corners: bool
+) -> None:
+    axis = cell_axis(pixels, positions, align_corners=align_corners)
+    each = [np.unique(members) for members in axis.pixels]
+    assert sorted(np.concatenate(each)) == list(range(pixels))
+    for cell, members in zip(axis.listed, axis.pixels, strict=True):
+        np.testing.assert_array_equal(axis.cell_of[members], cell)
+        assert (np.diff(members) >= 0).all()
     np.testing.assert_allclose(axis.weights.sum(2), 1, rtol=1e-6)
+
+
+def test_a_few_larger_cells_do_not_make_all_larger() -> None:
+    axis = cell_axis(1024, 256, align_corners=True)
+    assert axis.pixels.shape == (259, 4)
+    assert (np.bincount(axis.listed) == 2).sum() == 4, "251 cells of 4 pixels and 4 of 5"
 
 
 def test_exported_with_the_network(exporter: Exporter) -> None:
