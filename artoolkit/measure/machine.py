@@ -30,7 +30,7 @@ _LEAST_S = 0.03
 
 
 class BlockState(Frozen):
-    """The machine during one block; None where this machine does not say.
+    """The machine during one pair of blocks; None where this machine does not say.
 
     `other_cores`: cores kept busy by other processes on average; `stolen_cores`: cores that the
     hypervisor gave to somebody else; `cpu_throttles`: how often the processor slowed a core down
@@ -169,7 +169,7 @@ def state_between(
 
 
 class Machine:
-    """Reads the state around blocks; `gpu` reads the accelerator's, if there is one."""
+    """Reads the state around a pair of blocks; `gpu` reads the accelerator's, if there is one."""
 
     def __init__(self, gpu: Callable[[], dict[str, float | str]] | None = None) -> None:
         self._gpu = gpu

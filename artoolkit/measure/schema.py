@@ -27,7 +27,7 @@ from artoolkit.spec import Frozen
 SCHEMAS: dict[str, type[Frozen]] = {
     "manifest-1": Manifest,
     "verdict-1": Verdict,
-    "latency-1": LatencyMeasurement,
+    "latency-2": LatencyMeasurement,
     "memory-1": MemoryMeasurement,
     "quality-1": QualityMeasurement,
     "performance-1": BenchmarkMeasurement,

@@ -2,7 +2,8 @@
 
 The verdicts are calibrated on it (`benchmarks/calibration.py` and the tests): only where the truth
 is known can the rate of wrong answers be counted. Three kinds of noise, on top of a slow drift that
-both runners share:
+both runners share. A block's own level is drawn for each of the two blocks of a pair: taking turns
+does not even it out.
 
 normal       each inference times exp(N(0, 0.03)), each block times exp(N(0, 0.02))
 heavy-tailed the same with Student t noise of 3 degrees of freedom, and one inference in 50 takes
@@ -36,7 +37,7 @@ class SimulatedMachine(Machine):
     def __init__(self, noise: Noise, seed: int) -> None:
         super().__init__()
         self.noise, self.random = noise, np.random.default_rng(seed)
-        self.now_s, self._drift, self._block = 0.0, 0.0, 0.0
+        self.now_s, self._drift, self.pairs = 0.0, 0.0, 0
         self._drawn: list[float] = []
         self._busy, self._change_s = False, self.random.exponential(PAUSE_S)
 
@@ -44,9 +45,13 @@ class SimulatedMachine(Machine):
         return self.now_s
 
     def start(self) -> None:
-        """A block begins: the drift moves on and the block gets its own level."""
+        """A pair of blocks begins: the drift moves on."""
         self._drift += self.random.normal(0, DRIFT)
-        self._block = self._draw(BLOCK_NOISE)
+        self.pairs += 1
+
+    def block_level(self) -> float:
+        """How many times as long the inferences of one block take as those of another."""
+        return math.exp(self._draw(BLOCK_NOISE))
 
     def stop(self) -> BlockState:
         return BlockState(wall_s=1.0, own_cores=1.0)
@@ -63,7 +68,7 @@ class SimulatedMachine(Machine):
 
     def spend(self, seconds: float) -> None:
         """One inference that would take `seconds` on an idle machine."""
-        level = math.exp(self._drift + self._block + self._draw(SAMPLE_NOISE))
+        level = math.exp(self._drift + self._draw(SAMPLE_NOISE))
         if self.noise == "heavy-tailed" and self.random.random() < 0.02:
             level *= 1 + float(self.random.pareto(2.5))
         if self.noise == "bursty":
@@ -79,6 +84,7 @@ class SimulatedRunner:
 
     def __init__(self, machine: SimulatedMachine, latency_ms: float) -> None:
         self.machine, self.latency_ms = machine, latency_ms
+        self._pair, self._level = 0, 1.0
         image = TensorSpec(name="image", dtype="uint8", shape=(1, 1, 1, 3))
         self.spec = RunnerSpec(
             backend="onnxruntime",
@@ -89,7 +95,9 @@ class SimulatedRunner:
         )
 
     def infer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        self.machine.spend(self.latency_ms / 1e3)
+        if self._pair != self.machine.pairs:
+            self._pair, self._level = self.machine.pairs, self.machine.block_level()
+        self.machine.spend(self._level * self.latency_ms / 1e3)
         return {}
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from artoolkit.measure.latency import (
     LatencyMeasurement,
     LatencyPlan,
     inferences_a_block,
+    inferences_a_turn,
     measure_latency,
     quiet_collector,
     time_block,
@@ -41,9 +42,9 @@ def measured(
     )
 
 
-def test_blocks_are_interleaved_and_balanced_control_first() -> None:
+def test_blocks_are_balanced_pairs_control_first() -> None:
     record = measured()
-    assert [b.arm for b in record.blocks[:8]] == list("ABBAABBA")
+    assert [b.arm for b in record.blocks[:4]] == list("ABAB")
     phases = [b.phase for b in record.blocks]
     assert phases == sorted(phases)
     for phase in ("control", "test"):
@@ -52,6 +53,47 @@ def test_blocks_are_interleaved_and_balanced_control_first() -> None:
         assert [b.pair for b in first[::2]] == list(range(len(first) // 2))
     assert record.planned_pairs % 2 == 0
     assert {len(b.samples_ms) for b in record.blocks} == {20}
+
+
+class Named(SimulatedRunner):
+    """Writes down who inferred from what."""
+
+    def __init__(self, machine: SimulatedMachine, name: str, heard: list[tuple[str, int]]) -> None:
+        super().__init__(machine, 4.0)
+        self.name, self.heard = name, heard
+
+    def infer(self, images: Any) -> dict[str, Any]:
+        self.heard.append((self.name, int(images)))
+        return super().infer(images)
+
+
+def heard_in_turns(plan: LatencyPlan) -> tuple[LatencyMeasurement, list[tuple[str, int]]]:
+    """The record, and the runner and image of every inference of the test itself."""
+    machine, heard = SimulatedMachine("normal", 0), list[tuple[str, int]]()
+    record = measure_latency(
+        lambda: Named(machine, "A", heard),
+        lambda: Named(machine, "B", heard),
+        images=[1, 2, 3],
+        plan=plan,
+        machine=machine,
+        clock=machine.clock,
+    )
+    return record, heard[-2 * record.planned_pairs * record.inferences_a_block :]
+
+
+def test_the_blocks_of_a_pair_take_turns() -> None:
+    plan = LatencyPlan(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10)
+    record, heard = heard_in_turns(plan)
+    assert (record.inferences_a_block, record.inferences_a_turn) == (7, 3)
+    names = ["".join(name for name, _ in heard[i : i + 14]) for i in range(0, len(heard), 14)]
+    assert names[:2] == ["AAABBBBBBAAAAB", "BBBAAAAAABBBBA"]
+    assert names == names[:2] * (len(names) // 2)
+
+
+def test_without_turns_one_block_follows_the_other() -> None:
+    record, heard = heard_in_turns(LatencyPlan(inferences=5, block_ms=0, turn_ms=1000))
+    assert record.inferences_a_turn == 5
+    assert "".join(name for name, _ in heard[:20]) == "AAAAABBBBBBBBBBAAAAA"
 
 
 def test_every_sample_is_kept_and_measured_around_infer_only() -> None:
@@ -64,24 +106,9 @@ def test_every_sample_is_kept_and_measured_around_infer_only() -> None:
 
 
 def test_every_block_runs_the_same_batches_in_the_same_order() -> None:
-    seen: list[int] = []
-
-    class Recording(SimulatedRunner):
-        def infer(self, images: Any) -> dict[str, Any]:
-            seen.append(int(images))
-            return super().infer(images)
-
-    machine = SimulatedMachine("normal", 0)
-    record = measure_latency(
-        lambda: Recording(machine, 10.0),
-        lambda: Recording(machine, 10.0),
-        images=[1, 2, 3],
-        plan=LatencyPlan(warmup_ms=0, inferences=4, block_ms=0),
-        machine=machine,
-        clock=machine.clock,
-    )
-    inferences = seen[-4 * 2 * record.planned_pairs :]
-    assert inferences == [1, 2, 3, 1] * (2 * record.planned_pairs)
+    _, heard = heard_in_turns(LatencyPlan(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10))
+    for name in "AB":
+        assert [image for who, image in heard if who == name][:14] == [1, 2, 3, 1, 2, 3, 1] * 2
 
 
 @pytest.mark.parametrize(
@@ -89,6 +116,13 @@ def test_every_block_runs_the_same_batches_in_the_same_order() -> None:
 )
 def test_a_block_fits_the_network(latency_ms: float, expected: int) -> None:
     assert inferences_a_block(latency_ms, LatencyPlan()) == expected
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "block", "expected"), [(5.0, 20, 2), (45.0, 12, 1), (0.1, 500, 100), (1.0, 4, 4)]
+)
+def test_a_turn_fills_its_time(latency_ms: float, block: int, expected: int) -> None:
+    assert inferences_a_turn(latency_ms, block, LatencyPlan()) == expected
 
 
 def test_a_slow_network_keeps_the_budget_and_says_what_that_costs() -> None:

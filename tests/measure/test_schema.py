@@ -45,7 +45,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     [
         ("manifest-1", "manifest.json"),
         ("verdict-1", "evidence/verdict.json"),
-        ("latency-1", "evidence/latency.json"),
+        ("latency-2", "evidence/latency.json"),
         ("memory-1", "evidence/memory-candidate.json"),
         ("quality-1", "evidence/quality-candidate.json"),
         ("engine-1", "engines/engine.json"),
