@@ -18,6 +18,9 @@ from artoolkit.labels import VOID
 
 Matrix = NDArray[np.int64]
 
+# With shorter runs than this, on average, finding them costs more than it saves (measured).
+_PIXELS_A_RUN = 8
+
 
 def confusion_matrix(
     predicted: NDArray[np.uint8],
@@ -33,8 +36,7 @@ def confusion_matrix(
     if predicted.shape != labels.shape:
         raise ValueError(f"predicted {predicted.shape} and labels {labels.shape} differ in shape")
     width = num_classes + 1
-    pairs = labels.astype(np.uint16) << 8 | predicted
-    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    counts = _pair_counts(predicted.ravel(), labels.ravel())
     present = np.flatnonzero(counts.sum(1)).tolist()
     foreign = [i for i in present if i >= num_classes and i != ignore_index]
     if foreign:
@@ -44,6 +46,25 @@ def confusion_matrix(
     matrix[:, :num_classes] = counts[:num_classes, :num_classes]
     matrix[:, num_classes] = counts[:num_classes, num_classes:].sum(1)
     return matrix
+
+
+def _pair_counts(predicted_N: NDArray[np.uint8], labels_N: NDArray[np.uint8]) -> Matrix:
+    """int64 256 x 256 counts of every (label, prediction) byte pair.
+
+    Label maps are smooth: counting runs of one pair takes half the time of counting pixels. Noise
+    is counted pixel by pixel.
+    """
+    changes = labels_N[1:] != labels_N[:-1]
+    changes |= predicted_N[1:] != predicted_N[:-1]
+    lengths = None
+    if np.count_nonzero(changes) * _PIXELS_A_RUN < labels_N.size:
+        ends = np.append(np.flatnonzero(changes), labels_N.size - 1)
+        lengths = np.diff(ends, prepend=-1)
+        labels_N, predicted_N = labels_N[ends], predicted_N[ends]
+    pairs = labels_N.astype(np.uint16) << 8 | predicted_N
+    # Weighted counts are floats, exact up to 2**53.
+    counts = np.bincount(pairs, lengths, minlength=1 << 16)
+    return counts.astype(np.int64, copy=False).reshape(256, 256)
 
 
 def class_iou(matrix: Matrix) -> NDArray[np.float64]:

@@ -100,14 +100,40 @@ def test_a_confusion_matrix_by_hand():
     assert pixel_accuracy(matrix) == 3 / 5
 
 
-@given(maps)
-def test_counting_equals_a_plain_loop(pair):
-    predicted, labels = pair
-    expected = np.zeros((4, 5), np.int64)
+def plain_counts(predicted, labels, classes):
+    expected = np.zeros((classes, classes + 1), np.int64)
     for p, label in zip(predicted.ravel(), labels.ravel(), strict=True):
         if label != 255:
-            expected[label, p if p < 4 else 4] += 1
-    assert np.array_equal(confusion_matrix(predicted, labels, num_classes=4), expected)
+            expected[label, min(p, classes)] += 1
+    return expected
+
+
+@given(maps)
+def test_counting_equals_a_plain_loop(pair):
+    matrix = confusion_matrix(*pair, num_classes=4)
+    assert np.array_equal(matrix, plain_counts(*pair, 4))
+
+
+@given(maps, st.tuples(st.integers(1, 12), st.integers(1, 12)), st.sampled_from([0.0, 0.05, 0.3]))
+def test_smooth_maps_are_counted_like_noise(pair, cell, noise):
+    predicted, labels = (np.kron(one, np.ones(cell, np.uint8)) for one in pair)
+    rng = np.random.default_rng(cell[0])
+    predicted = np.where(rng.random(labels.shape) < noise, 1, predicted).astype(np.uint8)
+    matrix = confusion_matrix(predicted, labels, num_classes=4)
+    assert matrix.dtype == np.int64
+    assert np.array_equal(matrix, plain_counts(predicted, labels, 4))
+
+
+def test_maps_that_are_no_plain_block_of_memory():
+    labels, predicted = np.random.default_rng(0).integers(0, 3, (2, 12, 16)).astype(np.uint8)
+    views = predicted.T[::2], labels.T[::2]
+    expected = plain_counts(*map(np.ascontiguousarray, views), 3)
+    assert np.array_equal(confusion_matrix(*views, num_classes=3), expected)
+
+
+def test_maps_without_pixels_count_nothing():
+    empty = np.zeros((0, 5), np.uint8)
+    assert not confusion_matrix(empty, empty, num_classes=2).any()
 
 
 @given(maps)

@@ -18,10 +18,12 @@ from artoolkit.cli.options import (
 )
 from artoolkit.cli.train import machine_of
 from artoolkit.errors import ArtoolkitError, UsageError
-from artoolkit.measure.experiment import ARMS, COLUMNS
 
 if TYPE_CHECKING:
     from artoolkit.training.experiment import Experiment
+
+# Those of `artoolkit.measure.experiment`, which needs numpy.
+ARMS = ("control", "paper", "center", "jitter", "all")
 
 
 def grid_options(command: Command) -> Command:
@@ -177,7 +179,7 @@ def _carry_out(experiment: Experiment, runs: Any) -> None:
 
 def write_summary(out: Path, title: str) -> list[str]:
     """Writes `out`/table.md, and figure.svg where matplotlib is there; the table's lines."""
-    from artoolkit.measure.experiment import markdown_table, read_rows, summarise
+    from artoolkit.measure.experiment import COLUMNS, markdown_table, read_rows, summarise
     from artoolkit.optional import is_installed
     from artoolkit.report.experiment_figure import experiment_svg
     from artoolkit.seal import write_atomically

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -27,7 +29,7 @@ from artoolkit.spec import Frozen, RunnerSpec
 
 if TYPE_CHECKING:
     from artoolkit.backends.runner import Runner
-    from artoolkit.data import DataSet
+    from artoolkit.data import DataSet, Sample
 
 Pixels = NDArray[np.uint8]
 # uint8 RGB images H x W x 3 of any sizes -> one uint8 train-id map of each image's size.
@@ -106,10 +108,25 @@ def runner_predictor(runner: Runner) -> Predictor:
     return predict
 
 
-def _image_result(name: str, predicted: Pixels, label: Pixels, classes: int) -> ImageResult:
-    matrix = confusion_matrix(predicted, label, num_classes=classes)
-    digest = hashlib.sha256(repr(label.shape).encode() + np.ascontiguousarray(label).tobytes())
-    return ImageResult(name=name, label_sha256=digest.hexdigest(), counts=matrix_as_text(matrix))
+@dataclass(frozen=True)
+class _Decoded:
+    """One image with its label map and that map's sha256, as the reading thread hands them over."""
+
+    image: Pixels
+    label: Pixels
+    label_sha256: str
+
+
+def _decode(dataset: DataSet, sample: Sample) -> _Decoded:
+    image, label = dataset.read_image(sample), dataset.read_label(sample)
+    return _Decoded(image, label, label_sha256(label))
+
+
+def label_sha256(label: Pixels) -> str:
+    """Hexadecimal sha256 of a uint8 H x W label map: its shape, then its bytes."""
+    digest = hashlib.sha256(repr(label.shape).encode())
+    digest.update(np.ascontiguousarray(label).data)
+    return digest.hexdigest()
 
 
 def measure_quality(
@@ -136,11 +153,18 @@ def measure_quality(
         )
     samples = dataset.samples(split)
     results: list[ImageResult] = []
-    pairs = read_ahead(lambda s: (dataset.read_image(s), dataset.read_label(s)), samples)
-    while group := list(islice(pairs, batch)):
-        predictions = predict([image for _, (image, _) in group])
-        for (sample, (_, label)), predicted in zip(group, predictions, strict=True):
-            results.append(_image_result(sample.name, predicted, label, labels.num_classes))
+    ahead = read_ahead(partial(_decode, dataset), samples)
+    while group := list(islice(ahead, batch)):
+        predictions = predict([decoded.image for _, decoded in group])
+        for (sample, decoded), predicted in zip(group, predictions, strict=True):
+            counts = confusion_matrix(predicted, decoded.label, num_classes=labels.num_classes)
+            results.append(
+                ImageResult(
+                    name=sample.name,
+                    label_sha256=decoded.label_sha256,
+                    counts=matrix_as_text(counts),
+                )
+            )
         if progress:
             progress(len(results), len(samples))
     return QualityMeasurement(
