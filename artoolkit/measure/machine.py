@@ -30,7 +30,7 @@ _LEAST_S = 0.03
 
 
 class BlockState(Frozen):
-    """The machine during one pair of blocks; None where this machine does not say.
+    """The machine while something was timed; None where this machine does not say.
 
     `other_cores`: cores kept busy by other processes on average; `stolen_cores`: cores that the
     hypervisor gave to somebody else; `cpu_throttles`: how often the processor slowed a core down
