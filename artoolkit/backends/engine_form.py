@@ -4,6 +4,7 @@ A CPU transposes bytes faster than floats, so that its graph starts with Transpo
 TensorRT transposes no bytes. A CPU computes the head as tiled matrix products, or channels-last
 (`artoolkit.deploy.head`); TensorRT is given the Resize and ArgMax that these stand for. Which
 Resize they stand for is read from their own constants, so that no other head is taken for one.
+A pooling of one position (`artoolkit.deploy.blocked`) is left out: it passes values on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PURPOSE = "comparing compiled programs"
 CAST_FIRST = "pixels cast before they are transposed"
 PLAIN_HEAD = "Resize and ArgMax in place of the CPU's head"
+NO_POOLING = "pooling of one position left out"
 _TILED = ["Reshape", "MatMul", "Gather"] * 2
 # Of a position in source pixels; the tiles' weights are float32.
 _POSITION_TOLERANCE = 1e-2
@@ -46,6 +48,8 @@ def engine_form(model: Path, folder: Path) -> EngineForm:
         changes.append(CAST_FIRST)
     if _plain_head(loaded.graph):
         changes.append(PLAIN_HEAD)
+    if _without_pooling(loaded.graph):
+        changes.append(NO_POOLING)
     if not changes:
         return EngineForm(model)
     changed = folder / model.name
@@ -100,6 +104,25 @@ def _plain_head(graph: onnx.GraphProto) -> bool:
         _set_nodes(graph, nodes, stale={name for node in gone for name in node.output})
         return True
     return False
+
+
+def _without_pooling(graph: onnx.GraphProto) -> bool:
+    """Take out each MaxPool of one position; whether there was one."""
+    makers = {name: node for node in graph.node for name in node.output}
+    pools = [
+        node
+        for node in graph.node
+        if node.op_type == "MaxPool"
+        and {a.name: list(a.ints) for a in node.attribute} == {"kernel_shape": [1, 1]}
+    ]
+    for pool in pools:
+        maker = makers[pool.input[0]]
+        maker.output[list(maker.output).index(pool.input[0])] = pool.output[0]
+    if pools:
+        stale = {node.input[0] for node in pools}
+        kept = [node for node in graph.node if not any(node is one for one in pools)]
+        _set_nodes(graph, kept, stale=stale)
+    return bool(pools)
 
 
 def _way_back(

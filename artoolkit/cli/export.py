@@ -6,7 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -45,6 +45,7 @@ class Job:
     split: str
     golden: int
     calibration: int
+    float_layers: tuple[str, ...] | Literal["auto"]
 
 
 def pictures_of(dataset: DataSet | None, split: str, count: int, target: Target) -> list[Picture]:
@@ -77,7 +78,7 @@ def check_pair(checkpoint: Checkpoint, baseline: Checkpoint) -> None:
             )
 
 
-def write(job: Job, out: Path, *, overwrite: bool) -> Bundle:
+def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
     """The bundle at `out`, its baseline inside."""
     from artoolkit.deploy.export import export_bundle
 
@@ -92,6 +93,8 @@ def write(job: Job, out: Path, *, overwrite: bool) -> Bundle:
         images=[picture.image for picture in golden],
         baseline=job.baseline,
         calibration_images=[picture.image for picture in calibration],
+        float_layers=job.float_layers,
+        progress=report,
         overwrite=overwrite,
         provenance={"command": ["artoolkit", *sys.argv[1:]]},
     )
@@ -202,6 +205,9 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
               help="Images kept in the bundle, to verify it anywhere.")  # fmt: skip
 @click.option("--calibration", type=click.IntRange(min=1), default=64, show_default=True,
               help="Training images that calibrate int8.")  # fmt: skip
+@click.option("--float-layers", metavar="auto|none|a,b", default="auto", show_default=True,
+              help="Convolutions that int8 leaves in float; auto: found by measuring on the "
+              "baseline, as few as the target's label agreement needs.")  # fmt: skip
 @click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
               help="Pairs of latency blocks, at least.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
@@ -226,6 +232,7 @@ def command(
     target_name: str,
     golden: int,
     calibration: int,
+    float_layers: str,
     blocks: int,
     budget_s: float,
     form: str,
@@ -252,16 +259,17 @@ def command(
         checkpoint, baseline, untrained, num_classes,
         dataset=None if dataset is None else open_data(dataset, data_root, classes),
         split=split, target_name=target_name, golden=golden, calibration=calibration,
-        changes=changes,
+        float_layers=float_layers, changes=changes,
     )  # fmt: skip
     if form == "triton":
         with tempfile.TemporaryDirectory(prefix="artoolkit-triton-") as scratch:
-            made = write(job, Path(scratch) / "bundle", overwrite=False)
+            with progress_bar() as report:
+                made = write(job, Path(scratch) / "bundle", overwrite=False, report=report)
             serve(made, out, engine=None, overwrite=overwrite)
         return
     with progress_bar() as report:
         report("exporting", 0.0)
-        bundle = write(job, out, overwrite=overwrite)
+        bundle = write(job, out, overwrite=overwrite, report=report)
         if job.baseline is None:
             click.echo(f"{out}  sha256 {bundle.manifest.sha256}")
             return
@@ -286,7 +294,7 @@ def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
 def asked_job(
     checkpoint: Path | None, baseline: Path | None, untrained: str | None, num_classes: int | None,
     *, dataset: DataSet | None, split: str, target_name: str, golden: int, calibration: int,
-    changes: dict[str, Any],
+    float_layers: str, changes: dict[str, Any],
 ) -> Job:  # fmt: skip
     """What the options amount to; `changes` are those of the network and of the target."""
     from artoolkit.optional import require
@@ -310,7 +318,16 @@ def asked_job(
         split=split,
         golden=golden,
         calibration=calibration,
+        float_layers=asked_layers(float_layers, is_trained=untrained is None),
     )
+
+
+def asked_layers(text: str, *, is_trained: bool) -> tuple[str, ...] | Literal["auto"]:
+    """`auto`, or the layers of `none` and `a,b`. In random weights there is nothing to find."""
+    if text == "auto" and is_trained:
+        return "auto"
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if text in ("auto", "none") else names
 
 
 def _trained(

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from artoolkit.bundle import Bundle, write_bundle
 from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
-from artoolkit.deploy.quantize import Calibration, calibrate, quantized
+from artoolkit.deploy.quantize import AUTO, Calibration, FloatLayers, calibrate, quantized
+from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import open_trained
 from artoolkit.errors import ExportError, StorageError
 from artoolkit.networks.checkpoint import Checkpoint
@@ -39,13 +40,16 @@ def export_bundle(
     baseline: Checkpoint | None = None,
     provenance: Mapping[str, Any] | None = None,
     calibration_images: Images = (),
+    float_layers: FloatLayers = AUTO,
     overwrite: bool = False,
+    progress: Progress = lambda what, share: None,
 ) -> Bundle:
     """Export `checkpoint` for `target` to the folder `out`, with `baseline` as a bundle inside.
 
     `images`: uint8 RGB H x W x 3 of any size; fitted to the target's size they are the golden
     inputs, with the labels that the trained network itself gives them in float32. int8 is
-    calibrated on `calibration_images` (the golden ones where there are none). Raises
+    calibrated on `calibration_images` (the golden ones where there are none), its `float_layers`
+    found on them or given. Raises
     `ExportError`, `BundleError` where `out` is taken, `StorageError` where it cannot be written.
     """
     if not images:
@@ -54,7 +58,13 @@ def export_bundle(
     calibration = None
     if target.precision == "int8":
         calibration_set = _fitted(calibration_images, target) if calibration_images else golden
-        calibration = calibrate(baseline or checkpoint, target, calibration_set)
+        calibration = calibrate(
+            baseline or checkpoint,
+            target,
+            calibration_set,
+            float_layers=float_layers,
+            progress=progress,
+        )
     job = _Job(target, golden, calibration, dict(provenance or {}))
     try:
         with tempfile.TemporaryDirectory(prefix=".artoolkit-", dir=_parent(out)) as scratch:

@@ -1,8 +1,9 @@
 """int8 written into the graph: QuantizeLinear and DequantizeLinear around what may compute in it.
 
 ONNX Runtime fuses this one form into integer convolutions, TensorRT too. Which tensors are
-quantised depends on the graph and on `float_layers` alone; activation ranges come from a
-calibration; only weights, biases and the scales of both depend on the checkpoint.
+quantised depends on the graph, on `float_layers` and on the kind of activations alone; activation
+ranges come from a calibration; only weights, biases and the scales of both depend on the
+checkpoint.
 """
 
 from __future__ import annotations
@@ -45,16 +46,22 @@ def integer_convolutions(
     )
 
 
-def integer_tensors(model: onnx.ModelProto, convolutions: Collection[str]) -> dict[str, str]:
+def integer_tensors(
+    model: onnx.ModelProto, convolutions: Collection[str], activation: Activation
+) -> dict[str, str]:
     """Every tensor that is quantised -> the tensor whose range it takes, in the graph's order.
 
     These are what the `convolutions` read and what they give, after the ReLU where one follows.
+    On a CPU (`uint8`) also the sum of two of them, so that ONNX Runtime adds bytes where it would
+    go to float and another layout for one operator; TensorRT fuses a sum in float.
     """
     readers = _readers(model.graph)
     found: set[str] = set()
     for node in model.graph.node:
         if node.name in convolutions:
             found |= {node.input[0], _result(node, readers)}
+        elif activation == "uint8" and node.op_type == "Add" and found.issuperset(node.input):
+            found.add(_result(node, readers))
     range_of = {name: name for name in (i.name for i in model.graph.input) if name in found}
     for node in model.graph.node:
         for name in set(node.output) & found:
@@ -79,7 +86,7 @@ def insert_qdq(
     """
     graph = model.graph
     _refuse_shared_weights(graph, convolutions)
-    range_of = integer_tensors(model, convolutions)
+    range_of = integer_tensors(model, convolutions, activation)
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     names = set(trained)
     nodes: list[onnx.NodeProto] = []

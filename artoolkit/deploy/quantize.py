@@ -26,19 +26,30 @@ from artoolkit.deploy.qdq import (
     integer_convolutions,
     integer_tensors,
 )
+from artoolkit.deploy.sensitivity import Progress, Sensitivity, sensitive_layers
 from artoolkit.errors import ExportError
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.spec import Frozen, Target
 
 # Tensors kept in memory at once while ranges are taken.
 _TENSORS_AT_ONCE = 12
+# ONNX Runtime gathers the inputs of an int8 convolution position by position, all channels at once:
+# with 3 of them that takes longer than the convolution in float (`icnet`, 1024 x 2048: 48 ms
+# against 21 for its first one, in one thread).
+_FEWEST_CHANNELS = 4
+# Images on which convolutions are tried one by one.
+_TRIAL_IMAGES = 4
+AUTO: Literal["auto"] = "auto"
+FloatLayers = Sequence[str] | Literal["auto"]
 
 
 class Calibration(Frozen):
     """What int8 needs beside the weights; stored in the bundle's manifest.
 
     `ranges`: least and greatest value of each tensor over the calibration images, `method` says
-    how. `float_layers` are the convolutions that stay in float.
+    how. `float_layers` are the convolutions that stay in float: those that were asked for or found,
+    as `sensitivity` says, and on a CPU those that read fewer than 4 channels, which are slower in
+    int8.
     """
 
     method: Literal["minmax"]
@@ -46,6 +57,7 @@ class Calibration(Frozen):
     activation: Activation
     ranges: dict[str, Range]
     float_layers: tuple[str, ...] = ()
+    sensitivity: Sensitivity | None = None
 
 
 def calibrate(
@@ -53,25 +65,79 @@ def calibrate(
     target: Target,
     images: NDArray[np.uint8],
     *,
-    float_layers: Sequence[str] = (),
+    float_layers: FloatLayers = (),
+    progress: Progress = lambda what, share: None,
 ) -> Calibration:
     """Take the ranges of `checkpoint` on `images`, uint8 N x H x W x 3 of the target's size.
 
-    uint8 activations for the CPU, symmetric int8 for TensorRT, which takes nothing else.
-    `ExportError` if a name in `float_layers` is no convolution, or a value is not finite.
+    uint8 activations for the CPU, symmetric int8 for TensorRT, which takes nothing else. With
+    `float_layers` "auto" the layers that stay in float are found by measuring on the first of the
+    images: see `sensitivity.py`. `ExportError` if a name in `float_layers` is no convolution, or a
+    value is not finite.
     """
-    model, _ = graph_from_checkpoint(checkpoint, target)
+    model, trained = graph_from_checkpoint(checkpoint, target)
+    asked = () if float_layers == AUTO else tuple(float_layers)
     convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
-    if unknown := sorted(set(float_layers) - set(convolutions)):
+    if unknown := sorted(set(asked) - set(convolutions)):
         raise ExportError("no such convolution to keep in float", got=", ".join(unknown))
-    tensors = integer_tensors(model, integer_convolutions(model, float_layers))
-    return Calibration(
+    activation: Activation = "int8" if target.backend.startswith("tensorrt") else "uint8"
+    if activation == "uint8":
+        asked = tuple(dict.fromkeys((*_reading_few_channels(model), *asked)))
+    candidates = integer_convolutions(model, asked)
+    tensors = integer_tensors(model, candidates, activation)
+    # A pooled tensor needs a range of its own where what it pools stays in float after all.
+    named = {*tensors.values(), *(tensors if float_layers == AUTO else ())}
+    batches = _batches(images, target.batch)
+    found = Calibration(
         method="minmax",
         images=len(images),
-        activation="int8" if target.backend.startswith("tensorrt") else "uint8",
-        ranges=dict(_ranges(model, sorted(set(tensors.values())), images, target.batch)),
-        float_layers=tuple(float_layers),
+        activation=activation,
+        ranges=dict(_ranges(model, sorted(named), batches)),
+        float_layers=asked,
     )
+    if float_layers != AUTO:
+        return found
+
+    def quantise(kept: Sequence[str]) -> onnx.ModelProto:
+        changed = found.model_copy(update={"float_layers": (*asked, *kept)})
+        return quantized(model, trained, target, changed)[0]
+
+    kept, sensitivity = sensitive_layers(
+        model,
+        quantise,
+        candidates,
+        batches[:_TRIAL_IMAGES].reshape(-1, *images.shape[1:]),
+        bound=target.margins.label_agreement["int8"],
+        progress=progress,
+    )
+    return _narrowed(found, model, (*asked, *kept), sensitivity)
+
+
+def _narrowed(
+    found: Calibration,
+    model: onnx.ModelProto,
+    float_layers: tuple[str, ...],
+    sensitivity: Sensitivity,
+) -> Calibration:
+    """`found` with these layers in float, and only the ranges that are left."""
+    convolutions = integer_convolutions(model, float_layers)
+    named = set(integer_tensors(model, convolutions, found.activation).values())
+    return found.model_copy(
+        update={
+            "float_layers": float_layers,
+            "sensitivity": sensitivity,
+            "ranges": {name: span for name, span in found.ranges.items() if name in named},
+        }
+    )
+
+
+def _reading_few_channels(model: onnx.ModelProto) -> Iterator[str]:
+    channels = {i.name: i.dims[1] for i in model.graph.initializer if len(i.dims) == 4}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and channels[node.input[1]] < _FEWEST_CHANNELS:
+            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+            if groups == 1:
+                yield node.name
 
 
 def quantized(
@@ -90,12 +156,15 @@ def quantized(
     return checked(result, target), names
 
 
-def _ranges(
-    model: onnx.ModelProto, tensors: Sequence[str], images: NDArray[np.uint8], batch: int
-) -> Iterator[tuple[str, Range]]:
-    """Batches that the images do not fill are filled with the first ones again."""
+def _batches(images: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    """M x `batch` x H x W x 3; what the images do not fill is filled with the first ones again."""
     count = -(-len(images) // batch) * batch
-    batches = np.resize(images, (count, *images.shape[1:])).reshape(-1, batch, *images.shape[1:])
+    return np.resize(images, (count, *images.shape[1:])).reshape(-1, batch, *images.shape[1:])
+
+
+def _ranges(
+    model: onnx.ModelProto, tensors: Sequence[str], batches: NDArray[np.uint8]
+) -> Iterator[tuple[str, Range]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         onnx.save(model, str(path))

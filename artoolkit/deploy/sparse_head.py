@@ -31,7 +31,7 @@ from artoolkit.networks.pooling import resize_matrix
 
 # Top to bottom: the best class at each position (N x h x w); every pixel takes that of its cell's
 # first corner, right where all four agree; the other cells in the lists of both axes (3 x K: image,
-# row, column); the scores of their pixels (K x RS x C) from those of their corners (K x 4 x C);
+# column, row); the scores of their pixels (K x RS x C) from those of their corners (K x 4 x C);
 # their classes, put over.
 _BODY = """
     <opset_import: ["" : 20], domain: "artoolkit"> sparse_head (scores) => (labels) {
@@ -60,9 +60,10 @@ _BODY = """
         same = And (across, down_both)
         differs = Not (same)
         differs_tall = Gather <axis = 1> (differs, rows_listed)
-        differs_listed = Gather <axis = 2> (differs_tall, columns_listed)
+        differs_standing = Transpose <perm = [0, 2, 1]> (differs_tall)
+        differs_listed = Gather <axis = 1> (differs_standing, columns_listed)
         cells = NonZero (differs_listed)
-        image, row, column = Split <axis = 0, num_outputs = 3> (cells)
+        image, column, row = Split <axis = 0, num_outputs = 3> (cells)
         row_index = Reshape (row, flat)
         column_index = Reshape (column, flat)
 

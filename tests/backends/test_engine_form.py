@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.backends.engine_form import CAST_FIRST, PLAIN_HEAD, engine_form
+from artoolkit.backends.engine_form import CAST_FIRST, NO_POOLING, PLAIN_HEAD, engine_form
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.backends.plan import plan_check
 from artoolkit.deploy.head import cpu_head
@@ -83,6 +83,19 @@ def test_it_is_the_graph_that_a_gpu_is_given(tmp_path, mode, labels_hw):
     assert len(model.graph.initializer) == 2, "the tiles' constants are gone"
     np.testing.assert_array_equal(labels(found.path), labels(plain))
     assert (labels(found.path) == labels(cpu)).mean() > 0.999
+
+
+def test_a_pooling_of_one_position_is_left_out(tmp_path):
+    plain = onnx.load(str(network(tmp_path / "plain.onnx")))
+    pooled = onnx.load(str(tmp_path / "plain.onnx"))
+    pooled.graph.node[1].output[0] = "planar"
+    pool = helper.make_node("MaxPool", ["planar"], ["pixels"], kernel_shape=[1, 1])
+    pooled.graph.node.insert(2, pool)
+    onnx.save(pooled, tmp_path / "pooled.onnx")
+    (tmp_path / "form").mkdir()
+    found = engine_form(tmp_path / "pooled.onnx", tmp_path / "form")
+    assert found.changes == (NO_POOLING,)
+    assert compare_graphs(plain, onnx.load(str(found.path)), TRAINED, TRAINED) == ()
 
 
 def test_a_graph_for_a_gpu_is_taken_as_it_is(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from deploy.tiny_network import Tiny, pictures, target, tiny_checkpoint
 
-from artoolkit.cli.export import Job, outputs_check
+from artoolkit.cli.export import Job, asked_layers, outputs_check
 from artoolkit.deploy.export import export_bundle
 from artoolkit.networks import builder
 from artoolkit.spec import Margins
@@ -34,9 +34,25 @@ def test_a_gate_that_is_missed_names_the_layers(tmp_path: Path, precision: str, 
     device = target(precision=precision, margins=IMPOSSIBLE)
     job = Job(
         checkpoint=tiny_checkpoint(), baseline=None, target=device, dataset=None, split="val",
-        golden=1, calibration=1,
+        golden=1, calibration=1, float_layers=(),
     )  # fmt: skip
     bundle = export_bundle(job.checkpoint, device, tmp_path / "bundle", images=list(pictures(1)))
     check = outputs_check(job, bundle)
     assert check.result == "FAIL"
     assert re.search(words, check.summary), check.summary
+
+
+@pytest.mark.parametrize(
+    ("text", "is_trained", "layers"),
+    [
+        ("auto", True, "auto"),
+        ("auto", False, ()),
+        ("none", True, ()),
+        ("a.conv, b.conv", True, ("a.conv", "b.conv")),
+        ("a.conv", False, ("a.conv",)),
+    ],
+)
+def test_layers_in_float_are_measured_named_or_none(
+    text: str, is_trained: bool, layers: object
+) -> None:
+    assert asked_layers(text, is_trained=is_trained) == layers

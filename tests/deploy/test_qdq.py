@@ -33,7 +33,7 @@ def test_the_classifier_and_the_named_layers_stay_in_float(model: onnx.ModelProt
 
 
 def test_quantised_are_what_convolutions_read_and_give_after_relu(model: onnx.ModelProto) -> None:
-    tensors = integer_tensors(model, integer_convolutions(model))
+    tensors = integer_tensors(model, integer_convolutions(model), "int8")
     makers = {name: n for n in model.graph.node for name in n.output}
     assert [makers[name].op_type for name in tensors] == [
         "BatchNormalization",  # the pixels, which the stem reads
@@ -45,8 +45,22 @@ def test_quantised_are_what_convolutions_read_and_give_after_relu(model: onnx.Mo
     ]
 
 
+def test_a_cpu_also_adds_in_bytes_and_no_sum_with_a_float_is_taken(
+    model: onnx.ModelProto,
+) -> None:
+    makers = {name: n for n in model.graph.node for name in n.output}
+    gpu, cpu = (
+        set(integer_tensors(model, integer_convolutions(model), kind)) for kind in ("int8", "uint8")
+    )
+    (added,) = cpu - gpu
+    assert makers[added].op_type == "Relu"
+    assert makers[makers[added].input[0]].op_type == "Add"
+    without = set(integer_tensors(model, integer_convolutions(model, ["body"]), "uint8"))
+    assert added not in without
+
+
 def test_pooling_keeps_the_range_of_what_it_pools(model: onnx.ModelProto) -> None:
-    tensors = integer_tensors(model, integer_convolutions(model))
+    tensors = integer_tensors(model, integer_convolutions(model), "int8")
     pool = next(n for n in model.graph.node if n.op_type == "MaxPool")
     assert tensors[pool.output[0]] == pool.input[0]
     assert all(a == b for a, b in tensors.items() if a != pool.output[0])
@@ -59,7 +73,11 @@ def test_pooling_keeps_the_range_of_what_it_pools(model: onnx.ModelProto) -> Non
 def test_numbers_by_hand(model: onnx.ModelProto, activation: str, scale: float, zero: int) -> None:
     before = values(model)
     names = tuple(before)
-    tensors = integer_tensors(model, integer_convolutions(model))
+    tensors = integer_tensors(
+        model,
+        integer_convolutions(model),
+        activation,  # type: ignore[arg-type]
+    )
     ranges = dict.fromkeys(tensors.values(), (-1.0, 3.0))
     trained = insert_qdq(
         model,

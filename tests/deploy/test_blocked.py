@@ -1,0 +1,86 @@
+"""A pooling of one position keeps sums blocked, and changes no value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from artoolkit.backends.onnx_session import open_session
+from artoolkit.deploy.blocked import keep_blocked
+from artoolkit.deploy.onnx import graph_from_checkpoint
+from deploy.tiny_network import target, tiny_checkpoint
+
+IMAGE = np.random.default_rng(0).standard_normal((1, 32, 16, 16), np.float32)
+
+
+def residual() -> onnx.ModelProto:
+    """Resize to half the size -> x; x + conv(x) -> ReLU -> conv."""
+    node = helper.make_node
+    random = np.random.default_rng(1)
+    weights = {n: random.standard_normal((32, 32, 1, 1), np.float32) for n in ("a", "b")}
+    nodes = [
+        node("Resize", ["image", "", "", "sizes"], ["x"], mode="linear",
+             coordinate_transformation_mode="align_corners"),
+        node("Conv", ["x", "a"], ["y"]),
+        node("Add", ["x", "y"], ["sum"]),
+        node("Relu", ["sum"], ["r"]),
+        node("Conv", ["r", "b"], ["out"]),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "residual",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 32, 8, 8))],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()]
+        + [numpy_helper.from_array(np.array([1, 32, 8, 8]), "sizes")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def run(model: onnx.ModelProto, folder: Path) -> tuple[np.ndarray, list[str]]:
+    """The output, and the operators that ONNX Runtime really runs."""
+    path, optimised = folder / "model.onnx", folder / "optimised.onnx"
+    onnx.save(model, path)
+    session = open_session(path, threads=1, optimised=optimised).session
+    (out,) = session.run(None, {"image": IMAGE})
+    return out, [node.op_type for node in onnx.load(optimised).graph.node]
+
+
+def test_the_same_values_without_an_add(tmp_path: Path) -> None:
+    model = residual()
+    plain, operators = run(model, tmp_path)
+    assert keep_blocked(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    blocked, fewer = run(model, tmp_path)
+    np.testing.assert_allclose(blocked, plain, rtol=1e-5, atol=1e-5)
+    if "ReorderInput" not in operators:
+        pytest.skip("this processor's kernels have no blocked layout")
+    assert "Add" in operators
+    assert "Add" not in fewer
+    assert fewer.count("ReorderInput") == operators.count("ReorderInput") - 1
+
+
+def test_a_resize_that_nothing_adds_to_is_left_alone() -> None:
+    model = residual()
+    model.graph.node[2].input[0] = "y"
+    before = model.SerializeToString(deterministic=True)
+    assert keep_blocked(model) == 0
+    assert model.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [({}, 1), ({"precision": "int8"}, 0), ({"backend": "tensorrt", "device": "cuda:0"}, 0)],
+    ids=["cpu", "int8", "tensorrt"],
+)
+def test_only_a_cpu_in_float_is_given_it(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], count: int
+) -> None:
+    given: list[onnx.ModelProto] = []
+    monkeypatch.setattr("artoolkit.deploy.onnx.keep_blocked", given.append)
+    graph_from_checkpoint(tiny_checkpoint(), target(**changes))
+    assert len(given) == count
