@@ -1,6 +1,7 @@
 """Does the loss help on CamVid? All baselines, arms and seeds, on seen and on unseen drives.
 
     python benchmarks/experiment.py --data-root CAMVID             everything; days on a CPU
+    python benchmarks/experiment.py --data-root CAMVID --at half   hours on a CPU
     python benchmarks/experiment.py --data-root CAMVID --studies usual --seeds 1-2
     python benchmarks/experiment.py --render                       page and figure of what exists
 
@@ -10,10 +11,14 @@ image of DRIVE, which neither has seen; `-b2` is a second baseline from another 
 that tell most. Baselines train 60 epochs from scratch, arms a fifth of that at a fifth of the rate,
 falling to 0: long enough that the control itself stops gaining from the longer training.
 
-Rows are appended to results/experiment-camvid.jsonl seed by seed, so that an interruption loses
+`--at half` sees the streets at half the resolution: crops of 96 x 128 from images at 0.375 to 0.875
+of their size, judged from an input of 192 x 256 at the label's full size. Its rows are a file of
+their own.
+
+Rows are appended to results/experiment-camvid-*.jsonl seed by seed, so that an interruption loses
 nothing, and the same command goes on; rows that are there already, from whatever machine, are not
-done again. experiment-camvid.md and its figure beside them are made from the rows alone; the page
-says what is missing.
+done again. The page and its figure beside them are made from the rows alone; the page says what is
+missing.
 """
 
 from __future__ import annotations
@@ -30,12 +35,19 @@ from result_file import RESULTS
 from artoolkit.cli.quickstart import Step, carry_out
 from artoolkit.measure.experiment import append_row, read_rows
 
-ROWS = RESULTS / "experiment-camvid.jsonl"
+SIZES: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "half": (
+        "augmentation.crop=[96,128]",
+        "augmentation.scale=[0.375,0.875]",
+        "evaluation.imgsz=[192,256]",
+    ),
+}
 SEEDS = (1, 2, 3, 4, 5)
 BASELINE_EPOCHS = 60
 # Arms and their weights; the control has none.
-FULL = (("control", (0.0,)), ("paper", (0.1,)), ("center", (5.0, 20.0)), ("all", (5.0, 20.0)))
-TELLING = (("control", (0.0,)), ("all", (5.0, 20.0)))
+FULL = (("control", (0.0,)), ("paper", (0.1,)), ("center", (20.0,)), ("all", (20.0, 5.0)))
+TELLING = (("control", (0.0,)), ("all", (20.0,)))
 Row = dict[str, Any]
 
 
@@ -135,19 +147,30 @@ def chosen_studies(names: str | None) -> tuple[Study, ...]:
 
 @click.command()
 @click.option("--data-root", help="Folder of CamVid.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/experiment"))
+@click.option(
+    "--at",
+    "size",
+    type=click.Choice(list(SIZES)),
+    default="full",
+    show_default=True,
+    help="Resolution.",
+)
+@click.option("--runs", type=click.Path(path_type=Path), help="Default: runs/experiment-SIZE.")
 @click.option("--studies", "names", metavar="NAME,...", help="Default: all.")
 @click.option("--seeds", "seed_text", default="1-5", show_default=True, metavar="FIRST-LAST")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="As in train.")
 @click.option("--render", is_flag=True, help="Only collect rows and make the page.")
-@click.option("--results", type=click.Path(path_type=Path), default=ROWS, help="File of the rows.")
+@click.option("--results", type=click.Path(path_type=Path), help="File of the rows.")
 def main(
-    *, data_root: str | None, runs: Path, names: str | None, seed_text: str, device: str,
-    changes: tuple[str, ...], render: bool, results: Path,
+    *, data_root: str | None, size: str, runs: Path | None, names: str | None, seed_text: str,
+    device: str, changes: tuple[str, ...], render: bool, results: Path | None,
 ) -> None:  # fmt: skip
     """The whole experiment, or the part of it that is asked for; see the top of this file."""
     chosen, seeds = chosen_studies(names), seeds_of(seed_text)
+    runs = runs or Path("runs") / f"experiment-{size}"
+    results = results or RESULTS / f"experiment-camvid-{size}.jsonl"
+    changes = (*SIZES[size], *changes)
     collect(runs, results)
     if not render:
         if data_root is None:

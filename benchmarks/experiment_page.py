@@ -23,8 +23,13 @@ Row = dict[str, Any]
 Arm = tuple[str, float]
 Planned = dict[str, list[tuple[str, float, int]]]
 UNSEEN = "without-"
+RARE_PERCENT = 2.0
 DRIVES = ("0001TP", "0006R0", "0016E5")
 PARTS = {"mIoU": "mIoU", "boundary_mIoU": "at class borders", "interior_mIoU": "away from them"}
+GROUPS = {
+    "rare_mIoU": f"classes of less than {RARE_PERCENT:g} % of the pixels",
+    "frequent_mIoU": "the other classes",
+}
 
 
 def write_page(rows: Sequence[Row], planned: Planned, results: Path) -> list[Path]:
@@ -45,6 +50,7 @@ def page_lines(rows: Sequence[Row], planned: Planned, source: str, figure: str |
         "# Does the affinity-regression loss help on CamVid?",
         "",
         f"Made from `{source}` by `python benchmarks/experiment.py --render`; do not edit.",
+        "What was planned, and why so, stands at the top of that script.",
         "",
         *missing_lines(rows, planned),
         "",
@@ -133,20 +139,34 @@ def reading(values: Sequence[float]) -> str:
 
 
 def where_lines(rows: Sequence[Row]) -> list[str]:
-    """Mean paired difference per part of the image and per class, in points."""
-    unseen = _unseen(rows)
+    """Mean paired difference per part of the image, for rare and frequent classes, and per class.
+
+    In points. A class is rare in a study where less than 2 % of the labelled pixels are its.
+    """
+    unseen = [_with_groups(row) for row in _unseen(rows)]
     arms = arms_of(unseen)
     if not arms:
         return ["No run yet."]
-    classes = [key for key in unseen[0] if key.startswith("IoU.")]
+    classes = {key: key[4:] for key in unseen[0] if key.startswith("IoU.")}
     lines = [f"| | {' | '.join(map(_title, arms))} |", f"|{'---|' * (len(arms) + 1)}"]
-    for key, title in {**PARTS, **{key: key[4:] for key in classes}}.items():
+    for key, title in {**PARTS, **GROUPS, **classes}.items():
         cells = []
         for arm in arms:
             found = differences(unseen, arm, key)
             cells.append(f"{statistics.fmean(found):+.2f}" if found else "-")
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
+
+
+def _with_groups(row: Row) -> Row:
+    """The row with the mean IoU of its rare and of its frequent classes."""
+    members: dict[str, list[float]] = {group: [] for group in GROUPS}
+    for key, iou in row.items():
+        if key.startswith("IoU.") and iou is not None:
+            rare = row[f"share.{key[4:]}"] < RARE_PERCENT
+            members["rare_mIoU" if rare else "frequent_mIoU"].append(iou)
+    means = {group: statistics.fmean(ious) if ious else None for group, ious in members.items()}
+    return {**row, **means}
 
 
 def cost_lines(rows: Sequence[Row]) -> list[str]:
@@ -216,7 +236,7 @@ def _judged_on(row: Row) -> str:
     return (
         f"Trained on {', '.join(row['train'])}, judged on the {row['images']} images of "
         f"{', '.join(row['val'])}, {row['epochs']} epochs from a baseline of seed "
-        f"{row['baseline_seed']}; on {row['device']}."
+        f"{row['baseline_seed']}, crops of {row['crop'][0]} x {row['crop'][1]}; on {row['device']}."
     )
 
 

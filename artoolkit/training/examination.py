@@ -40,8 +40,8 @@ class Examination:
     def summary(self, table: LabelTable) -> dict[str, float | None]:
         """mIoU, aAcc, `IoU.<class>`, the same for `boundary_` and `interior_`, in percent; the AR.
 
-        None where a class is neither labelled nor predicted. Raises `DataError` where no pixel is
-        labelled.
+        `share.<class>`: how much of the labelled pixels is the class's, in percent. None where a
+        class is neither labelled nor predicted. Raises `DataError` where no pixel is labelled.
         """
         if not self.whole.any():
             raise DataError("no pixel of the validation images is labelled, so there is no mIoU")
@@ -51,6 +51,8 @@ class Examination:
             found[f"{part}_mIoU"] = None if np.isnan(iou).all() else float(np.nanmean(iou))
             for name, value in zip(table.names, iou, strict=True):
                 found[f"{part}_IoU.{name}"] = None if np.isnan(value) else float(value)
+        shares = 100 * self.whole.sum(1) / self.whole.sum()
+        found.update({f"share.{n}": float(s) for n, s in zip(table.names, shares, strict=True)})
         found["affinity_regression"] = float(np.mean(self.affinities)) if self.affinities else None
         return found
 

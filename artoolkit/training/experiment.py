@@ -224,6 +224,8 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
         "train": list(data.train.splits),
         "val": list(data.val.splits),
         "images": len(images),
+        "crop": list(experiment.common.augmentation.crop),
+        "imgsz": experiment.common.evaluation.imgsz,
         "baseline": identity,
         "device": stored["device"],
         "torch": stored["torch"],

@@ -19,8 +19,10 @@ def row(study: str, arm: str, weight: float, seed: int, miou: float) -> dict[str
     return {
         "study": study, "arm": arm, "ar_weight": weight, "seed": seed, "epochs": 12, "mIoU": miou,
         "boundary_mIoU": miou / 2, "interior_mIoU": 2 * miou, "IoU.road": miou, "IoU.car": None,
+        "IoU.pole": miou / 4, "share.road": 70.0, "share.car": 0.0, "share.pole": 1.5,
         "affinity_regression": 0.1, "step_s": 1.0 + weight / 100, "baseline_seed": 1,
-        "baseline": study, "train": ["train"], "val": ["val"], "images": 3, "device": "cpu",
+        "baseline": study, "train": ["train"], "val": ["val"], "images": 3, "crop": [96, 128],
+        "device": "cpu",
     }  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def test_the_plan_leaves_every_drive_out_and_has_a_second_baseline() -> None:
     left_out = by_name["without-0006R0"]
     assert (left_out.train, left_out.val) == ("train-without-0006R0", "drive:0006R0")
     assert by_name["usual-b2"].baseline_seed == 2
-    assert len(left_out.runs((1, 2))) == 2 * 6
+    assert len(left_out.runs((1, 2))) == 2 * 5
     assert ("paper", 0.1, 1) in left_out.runs((1,))
 
 
@@ -51,9 +53,26 @@ def test_commands_are_those_of_a_user(tmp_path: Path) -> None:
     assert 'data.train.splits=["train-without-0001TP"]' in baseline.arguments
     steps = list(experiment.experiment_steps(study, tmp_path, 3, data, ()))
     arms = [step.arguments[step.arguments.index("--arms") + 1] for step in steps]
-    assert arms == ["control", "paper", "center,all"]
+    assert arms == ["control", "paper", "center", "all"]
     assert "--ar-weight" not in steps[0].arguments
-    assert steps[2].arguments[steps[2].arguments.index("--ar-weight") + 1] == "5.0,20.0"
+    assert steps[3].arguments[steps[3].arguments.index("--ar-weight") + 1] == "20.0,5.0"
+
+
+def test_half_the_resolution_has_runs_and_rows_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        experiment, "run_study", lambda study, folder, *_, **named: asked.append((folder, named))
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment, "RESULTS", tmp_path)
+    command = ["--data-root", "x", "--at", "half", "--studies", "usual"]
+    assert CliRunner().invoke(experiment.main, command).exit_code == 0
+    ((folder, named),) = asked
+    assert folder == Path("runs/experiment-half/usual")
+    assert "augmentation.crop=[96,128]" in named["changes"]
+    assert named["results"].name == "experiment-camvid-half.jsonl"
 
 
 def test_rows_are_collected_once(tmp_path: Path) -> None:
@@ -81,9 +100,12 @@ def test_the_page_says_what_the_intervals_say(tmp_path: Path) -> None:
     unseen, usual = text.split("Unseen drives (mean")[1].split("Usual split (")
     assert "* all, 20: it hurt: -1.85 (" in unseen
     assert "* all, 20: it helped: +1.15 (" in usual
-    assert "| usual | 4 | 30 |" in text
+    assert "| usual | 4 | 25 |" in text
     assert "| mIoU | -1.85 |" in text
     assert "| at class borders | -0.9" in text
+    assert "| classes of less than 2 % of the pixels | -0.46 |" in text
+    assert "| the other classes | -1.85 |" in text
+    assert "crops of 96 x 128" in text
     assert "| car | - |" in text
     assert "| all, 20 | 1.200 | 8 |" in text
 

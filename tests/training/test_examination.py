@@ -71,5 +71,6 @@ def test_what_is_not_there_is_none_not_a_number() -> None:
     summary = found.summary(TABLE)
     assert (summary["mIoU"], summary["IoU.b"]) == (100.0, None)
     assert (summary["boundary_mIoU"], summary["interior_mIoU"]) == (None, 100.0)
+    assert (summary["share.a"], summary["share.b"]) == (100.0, 0.0)
     assert summary["boundary_IoU.a"] is None
     assert summary["affinity_regression"] is None
