@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --dry-run       here: runs what needs no GPU, says why not the rest
 
 Two untrained checkpoints of a network are the pair. Every step writes its raw values, or the reason
-why it could not run, into one result file. `suites/gpu.toml` says what is measured.
+why it could not run, into one result file. `gpu.toml` says what is measured.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from artoolkit.measure.latency import LatencyPlan, measure_latency
 from artoolkit.spec import Target, read_toml
 from artoolkit.targets import find_target
 
-SUITE = Path(__file__).parent / "suites" / "gpu.toml"
+SUITE = Path(__file__).parent / "gpu.toml"
 SEEDS = {"A": 0, "B": 1}
 CLASSES = 19
 

@@ -1,0 +1,25 @@
+"""The table of `camvid` results: the last epoch of every arm, and the checks of the bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Markdown: epochs, weight and mIoU of every arm; then every check with its answer."""
+    raw = result["raw"]
+    lines = ["| arm | epochs | AR weight | val mIoU (%) |", "|---|---|---|---|"]
+    weights = {"baseline": "-", "control": "0", "ar": weight(result)}
+    for arm, shown in weights.items():
+        last = [row for row in raw["training"][arm] if row["kind"] == "epoch"][-1]
+        lines.append(f"| {arm} | {last['epoch']} | {shown} | {last['mIoU']:.2f} |")
+    lines += ["", "| check | answer | what was found |", "|---|---|---|"]
+    for check in raw["evidence"]["verdict"]["checks"]:
+        lines.append(f"| {check['name']} | {check['result']} | {check['summary']} |")
+    return lines
+
+
+def weight(result: dict[str, Any]) -> str:
+    """`20 (grid all)`, from the arguments that were used."""
+    given = dict(zip(result["settings"]["ar"][::2], result["settings"]["ar"][1::2], strict=True))
+    return f"{given['--ar-weight']} (grid {given['--ar-grid']})"
