@@ -63,15 +63,30 @@ class Margins(Frozen):
     exported_points: dict[str, float] = {"fp32": 0.05, "tf32": 0.1, "fp16": 0.1, "int8": 0.5}
 
 
+class SessionOptions(Frozen):
+    """How ONNX Runtime computes on a CPU; the defaults are its own.
+
+    `threads` of one operator (None: every core this process may use); `spinning`: whether they
+    wait for work by asking instead of sleeping; `cpu_arena`: whether freed memory is kept for the
+    next run; `memory_pattern`: whether one run plans the memory of the next.
+    """
+
+    threads: int | None = Field(default=None, ge=1)
+    spinning: bool = True
+    cpu_arena: bool = True
+    memory_pattern: bool = True
+
+
 class Target(Frozen):
     """The one device, size and form that a bundle is made for.
 
     `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
     input's by default). `head` is "argmax", "chain" (the same unrolled, one kernel in TensorRT) or
     "sparse" (CPU only; its time depends on the picture). `required` lists the checks whose absence
-    leaves a verdict undecided. `compute_capabilities` are written as in SM86; `tensorrt` and
-    `tensorrt_rtx` are version ranges (">=10.3,<12"); `precisions` are those the device can run,
-    `memory_gib` what it has.
+    leaves a verdict undecided. `session` is how ONNX Runtime computes there, written by hand or
+    measured by `artoolkit export --tune-session`; `threads` goes before its own.
+    `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
+    (">=10.3,<12"); `precisions` are those the device can run, `memory_gib` what it has.
     """
 
     name: str
@@ -86,6 +101,7 @@ class Target(Frozen):
     device: str = "cpu"
     opset: int = Field(default=20, ge=17, le=20)
     threads: int | None = Field(default=None, ge=1)
+    session: SessionOptions = SessionOptions()
     compute_capabilities: tuple[str, ...] = ()
     tensorrt: str | None = None
     tensorrt_rtx: str | None = None

@@ -41,7 +41,12 @@ def open_runner(
     if backend == "onnxruntime":
         from artoolkit.backends.onnxruntime import open_onnxruntime
 
-        return open_onnxruntime(bundle.model, device=device, threads=threads or target.threads)
+        return open_onnxruntime(
+            bundle.model,
+            device=device,
+            threads=threads or target.threads,
+            chosen=target.session,
+        )
     if backend in _ENGINES:
         from artoolkit.backends.engine_library import LibraryName
         from artoolkit.backends.tensorrt import open_tensorrt

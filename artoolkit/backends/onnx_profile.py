@@ -19,7 +19,7 @@ from typing import Any
 
 from artoolkit.backends.onnx_session import one_line, open_session
 from artoolkit.optional import require
-from artoolkit.spec import Frozen
+from artoolkit.spec import Frozen, SessionOptions
 
 _SUFFIX = "_kernel_time"
 _PACKED = "QLinearConv"
@@ -44,7 +44,12 @@ class Operator(Frozen):
 
 
 def profile_onnx(
-    model: Path, feeds: Mapping[str, Any], *, threads: int | None = None, runs: int = 10
+    model: Path,
+    feeds: Mapping[str, Any],
+    *,
+    threads: int | None = None,
+    chosen: SessionOptions | None = None,
+    runs: int = 10,
 ) -> tuple[Operator, ...]:
     """The operators of `model` over `runs` runs of `feeds` on the CPU, after two more to warm up.
 
@@ -54,7 +59,11 @@ def profile_onnx(
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
         opened = open_session(
-            model, threads=threads, optimised=optimised, profile=Path(folder) / "profile"
+            model,
+            threads=threads,
+            chosen=chosen,
+            optimised=optimised,
+            profile=Path(folder) / "profile",
         )
         with one_line("ONNX Runtime could not run the graph"):
             for _ in range(runs + 2):

@@ -14,7 +14,7 @@ from typing import Any
 
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
-from artoolkit.spec import TensorSpec
+from artoolkit.spec import SessionOptions, TensorSpec
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -33,6 +33,9 @@ _DTYPES = {
 }
 
 
+_SPINNING = "session.intra_op.allow_spinning"
+
+
 @dataclass(frozen=True)
 class Session:
     """An open `onnxruntime.InferenceSession` and the settings that are really in effect."""
@@ -47,21 +50,24 @@ def open_session(
     content: bytes | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    chosen: SessionOptions | None = None,
     optimised: Path | None = None,
     profile: Path | None = None,
 ) -> Session:
     """Open `model`, or `content` in its place, on `device`: cpu, 0, cuda:0 or tensorrt:0.
 
-    `threads`: of one operator on the CPU (default: every core this process may use). `optimised`:
-    where the graph that really runs is written. `profile`: how the name of a profile's file begins.
-    Raises `BackendError` if the file or the device
-    cannot be had; a device that ONNX Runtime would silently replace by the CPU is an error too.
+    `threads`: of one operator on the CPU (default: those `chosen`, or every core this process may
+    use). Threads that were chosen where there were more cores are as many as the cores here, and
+    the settings say so. `optimised`: where the graph that really runs is written. `profile`: how
+    the name of a profile's file begins. Raises `BackendError` if the file or the device cannot be
+    had; a device that ONNX Runtime would silently replace by the CPU is an error too.
     """
     runtime = require("onnxruntime", "running an ONNX file")
     provider, index = _provider(runtime, device)
     if not model.is_file():
         raise BackendError(f"no ONNX file at {model}", hint="Check the path.")
-    options = _options(runtime, threads)
+    chosen = chosen or SessionOptions()
+    options = _options(runtime, threads, chosen)
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
     if profile is not None:
@@ -79,7 +85,10 @@ def open_session(
             expected=provider,
             hint="See: artoolkit doctor",
         )
-    return Session(session, _settings(runtime, session, options))
+    settings = _settings(runtime, session, options)
+    if threads is None and (chosen.threads or 0) > options.intra_op_num_threads:
+        settings["intra_op_threads_chosen"] = f"{chosen.threads}, more than the cores here"
+    return Session(session, settings)
 
 
 def tensor_spec(value: Any) -> TensorSpec:
@@ -110,9 +119,13 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _options(runtime: Any, threads: int | None) -> Any:
+def _options(runtime: Any, threads: int | None, chosen: SessionOptions) -> Any:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or _usable_cores()
+    cores = _usable_cores()
+    options.intra_op_num_threads = threads or min(chosen.threads or cores, cores)
+    options.add_session_config_entry(_SPINNING, str(int(chosen.spinning)))
+    options.enable_cpu_mem_arena = chosen.cpu_arena
+    options.enable_mem_pattern = chosen.memory_pattern
     options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -135,6 +148,7 @@ def _settings(runtime: Any, session: Any, options: Any) -> dict[str, Any]:
         "providers": session.get_providers(),
         "provider_options": session.get_provider_options(),
         "intra_op_threads": in_effect.intra_op_num_threads,
+        "spinning": options.get_session_config_entry(_SPINNING) == "1",
         "inter_op_threads": in_effect.inter_op_num_threads,
         "graph_optimisation": in_effect.graph_optimization_level.name,
         "execution_mode": in_effect.execution_mode.name,

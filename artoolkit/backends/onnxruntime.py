@@ -17,7 +17,7 @@ from artoolkit.backends.onnx_session import first_line, one_line, open_session, 
 from artoolkit.backends.runner import OpenRunner, Outputs
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
-from artoolkit.spec import RunnerSpec, TensorSpec
+from artoolkit.spec import RunnerSpec, SessionOptions, TensorSpec
 
 
 class OnnxRuntimeRunner(OpenRunner):
@@ -42,14 +42,15 @@ def open_onnxruntime(
     *,
     device: str = "cpu",
     threads: int | None = None,
+    chosen: SessionOptions | None = None,
     outputs: Sequence[str] = ("labels",),
 ) -> OnnxRuntimeRunner:
-    """Open `model` on `device` with `threads`, as `open_session` does and with its errors.
+    """Open `model` on `device` as `open_session` does and with its errors.
 
     `outputs` may name tensors inside the graph; `BackendError` names those that are not there.
     """
     content = None if tuple(outputs) == ("labels",) else _declaring(model, outputs)
-    opened = open_session(model, content=content, device=device, threads=threads)
+    opened = open_session(model, content=content, device=device, threads=threads, chosen=chosen)
     spec = RunnerSpec(
         backend="onnxruntime",
         device=device,

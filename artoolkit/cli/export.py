@@ -22,13 +22,16 @@ from artoolkit.cli.triton_format import serve
 from artoolkit.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from artoolkit.bundle import Bundle
     from artoolkit.cli.progress import Report
     from artoolkit.data import DataSet
     from artoolkit.deploy.trained import Picture
     from artoolkit.measure.verdict import Check, Verdict
     from artoolkit.networks.checkpoint import Checkpoint
-    from artoolkit.spec import Target
+    from artoolkit.spec import SessionOptions, Target
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 PARITY_IMAGES = 16
@@ -46,6 +49,7 @@ class Job:
     golden: int
     calibration: int
     float_layers: tuple[str, ...] | Literal["auto"]
+    tune_session: bool = False
 
 
 def pictures_of(dataset: DataSet | None, split: str, count: int, target: Target) -> list[Picture]:
@@ -81,6 +85,11 @@ def check_pair(checkpoint: Checkpoint, baseline: Checkpoint) -> None:
 def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
     """The bundle at `out`, its baseline inside."""
     from artoolkit.deploy.export import export_bundle
+    from artoolkit.measure.session_tuning import tuned_session
+
+    def tune(model: Path, images: NDArray[np.uint8]) -> tuple[SessionOptions, dict[str, Any]]:
+        found = tuned_session(model, images, threads=job.target.threads, progress=report)
+        return found.chosen, found.model_dump(mode="json")
 
     golden = pictures_of(job.dataset, job.split, job.golden, job.target)
     calibration: list[Picture] = []
@@ -94,6 +103,7 @@ def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
         baseline=job.baseline,
         calibration_images=[picture.image for picture in calibration],
         float_layers=job.float_layers,
+        tune=tune if job.tune_session else None,
         progress=report,
         overwrite=overwrite,
         provenance={"command": ["artoolkit", *sys.argv[1:]]},
@@ -201,6 +211,9 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
               help="Default: the target's. The time of sparse depends on the image.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
+@click.option("--tune-session", is_flag=True,
+              help="Measure ONNX Runtime's threads, spinning and memory options on this CPU and "
+              "keep the fastest in the bundle.")  # fmt: skip
 @click.option("--golden", type=click.IntRange(min=1), default=4, show_default=True,
               help="Images kept in the bundle, to verify it anywhere.")  # fmt: skip
 @click.option("--calibration", type=click.IntRange(min=1), default=64, show_default=True,
@@ -233,6 +246,7 @@ def command(
     golden: int,
     calibration: int,
     float_layers: str,
+    tune_session: bool,
     blocks: int,
     budget_s: float,
     form: str,
@@ -259,7 +273,7 @@ def command(
         checkpoint, baseline, untrained, num_classes,
         dataset=None if dataset is None else open_data(dataset, data_root, classes),
         split=split, target_name=target_name, golden=golden, calibration=calibration,
-        float_layers=float_layers, changes=changes,
+        float_layers=float_layers, tune_session=tune_session, changes=changes,
     )  # fmt: skip
     if form == "triton":
         with tempfile.TemporaryDirectory(prefix="artoolkit-triton-") as scratch:
@@ -294,7 +308,7 @@ def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
 def asked_job(
     checkpoint: Path | None, baseline: Path | None, untrained: str | None, num_classes: int | None,
     *, dataset: DataSet | None, split: str, target_name: str, golden: int, calibration: int,
-    float_layers: str, changes: dict[str, Any],
+    float_layers: str, tune_session: bool, changes: dict[str, Any],
 ) -> Job:  # fmt: skip
     """What the options amount to; `changes` are those of the network and of the target."""
     from artoolkit.optional import require
@@ -310,15 +324,23 @@ def asked_job(
     else:
         candidate, reference = _trained(checkpoint, baseline, num_classes, asked, dataset)
     changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
+    target = find_target(target_name, **changes)
+    if tune_session and (target.backend, target.device) != ("onnxruntime", "cpu"):
+        raise UsageError(
+            "--tune-session is for ONNX Runtime on a CPU",
+            got=f"{target.backend} on {target.device}",
+            hint="Leave it out, or choose --target cpu.",
+        )
     return Job(
         checkpoint=candidate,
         baseline=reference,
-        target=find_target(target_name, **changes),
+        target=target,
         dataset=dataset,
         split=split,
         golden=golden,
         calibration=calibration,
         float_layers=asked_layers(float_layers, is_trained=untrained is None),
+        tune_session=tune_session,
     )
 
 

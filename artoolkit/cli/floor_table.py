@@ -17,12 +17,13 @@ def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> Floo
     import numpy as np
 
     from artoolkit.backends.onnx_profile import profile_onnx
-    from artoolkit.bundle import MODEL
+    from artoolkit.bundle import MODEL, open_bundle
     from artoolkit.measure.floor import FloorMeasurement
     from artoolkit.measure.machine_floor import machine_floor
     from artoolkit.measure.opening import feeds_for, open_any
     from artoolkit.measure.records import header, usable_cores
 
+    target = open_bundle(model, check_hashes=False).manifest.target if model.is_dir() else None
     with closing(open_any(model, backend="onnxruntime", device="cpu", threads=threads)) as runner:
         feeds, name = feeds_for(model, runner.spec), runner.spec.inputs[0].name
     return FloorMeasurement(
@@ -33,6 +34,7 @@ def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> Floo
             model / MODEL if model.is_dir() else model,
             {name: feeds} if isinstance(feeds, np.ndarray) else feeds,
             threads=threads,
+            chosen=target.session if target else None,
         ),
     )
 

@@ -7,8 +7,8 @@ once, on the baseline, and reused for the candidate: otherwise the two graphs co
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from artoolkit.errors import ExportError, StorageError
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import fit_image
 from artoolkit.seal import file_sha256
-from artoolkit.spec import Target
+from artoolkit.spec import SessionOptions, Target
 
 Images = Sequence[NDArray[np.uint8]]
+# A model and images that fit it -> the session options to use, and how they were found.
+Tune = Callable[[Path, NDArray[np.uint8]], tuple[SessionOptions, dict[str, Any]]]
 
 
 def export_bundle(
@@ -41,6 +43,7 @@ def export_bundle(
     provenance: Mapping[str, Any] | None = None,
     calibration_images: Images = (),
     float_layers: FloatLayers = AUTO,
+    tune: Tune | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, share: None,
 ) -> Bundle:
@@ -49,7 +52,8 @@ def export_bundle(
     `images`: uint8 RGB H x W x 3 of any size; fitted to the target's size they are the golden
     inputs, with the labels that the trained network itself gives them in float32. int8 is
     calibrated on `calibration_images` (the golden ones where there are none), its `float_layers`
-    found on them or given. Raises
+    found on them or given. `tune` measures the target's session options with the baseline's model.
+    Raises
     `ExportError`, `BundleError` where `out` is taken, `StorageError` where it cannot be written.
     """
     if not images:
@@ -69,6 +73,8 @@ def export_bundle(
     try:
         with tempfile.TemporaryDirectory(prefix=".artoolkit-", dir=_parent(out)) as scratch:
             inner = None
+            if tune is not None:
+                job = job.tuned(tune, baseline or checkpoint, Path(scratch) / "tuned.onnx")
             if baseline is not None:
                 inner = Path(scratch) / "baseline"
                 job.write(baseline, inner, scratch=Path(scratch))
@@ -87,6 +93,17 @@ class _Job:
     golden: NDArray[np.uint8]
     calibration: Calibration | None
     provenance: dict[str, Any]
+
+    def tuned(self, tune: Tune, checkpoint: Checkpoint, scratch: Path) -> _Job:
+        """The same with measured session options: of one model, so that both bundles have them."""
+        batch = np.resize(self.golden, (self.target.batch, *self.golden.shape[1:]))
+        chosen, measured = tune(self._model(checkpoint, scratch).path, batch)
+        scratch.unlink()
+        return replace(
+            self,
+            target=self.target.model_copy(update={"session": chosen}),
+            provenance=self.provenance | {"session": measured},
+        )
 
     def write(
         self,

@@ -13,6 +13,7 @@ from tiny_networks import write_tiny
 from artoolkit.backends.onnxruntime import open_onnxruntime, optimised_graph
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BackendError
+from artoolkit.spec import SessionOptions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
 
@@ -46,6 +47,30 @@ def test_the_settings_in_effect_are_recorded(model: Path) -> None:
     assert settings["version"] == onnxruntime.__version__
     with open_onnxruntime(model) as runner:
         assert runner.spec.settings["intra_op_threads"] >= 1
+
+
+def test_chosen_options_are_in_effect_and_threads_go_before_them(model: Path) -> None:
+    chosen = SessionOptions(threads=1, spinning=False, cpu_arena=False, memory_pattern=False)
+    with open_onnxruntime(model, chosen=chosen) as runner:
+        settings = runner.spec.settings
+    names = ("intra_op_threads", "spinning", "cpu_arena", "memory_pattern")
+    assert [settings[name] for name in names] == [1, False, False, False]
+    with open_onnxruntime(model, chosen=chosen, threads=2) as runner:
+        assert runner.spec.settings["intra_op_threads"] == 2
+    with open_onnxruntime(model, threads=1) as runner:
+        assert [runner.spec.settings[name] for name in names] == [1, True, True, True]
+
+
+def test_threads_chosen_on_a_larger_machine_are_as_many_as_the_cores_here(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artoolkit.backends.onnx_session._usable_cores", lambda: 1)
+    with open_onnxruntime(model, chosen=SessionOptions(threads=64)) as runner:
+        settings = runner.spec.settings
+    assert settings["intra_op_threads"] == 1
+    assert settings["intra_op_threads_chosen"] == "64, more than the cores here"
+    with open_onnxruntime(model, chosen=SessionOptions(threads=1)) as runner:
+        assert "intra_op_threads_chosen" not in runner.spec.settings
 
 
 def test_the_optimised_graph_is_the_same_each_time(model: Path, tmp_path: Path) -> None:

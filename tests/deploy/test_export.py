@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from artoolkit.backends import open_runner
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.bundle import file_problems
 from artoolkit.commit import source_commit
@@ -20,6 +22,7 @@ from artoolkit.deploy.graph import deployed_module
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BundleError, ExportError, StorageError
 from artoolkit.seal import file_sha256
+from artoolkit.spec import SessionOptions
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 IMAGES = list(pictures(2, (60, 60)))
@@ -95,3 +98,28 @@ def test_a_place_that_is_taken_or_cannot_be_written_is_refused(tmp_path: Path) -
 def test_golden_images_are_needed(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="at least one golden image"):
         export_bundle(tiny_checkpoint(), target(), tmp_path / "bundle", images=[])
+
+
+def test_session_options_are_measured_once_and_are_those_of_both_bundles(tmp_path: Path) -> None:
+    seen: list[tuple[bytes, tuple[int, ...]]] = []
+    chosen = SessionOptions(threads=1, spinning=False)
+
+    def tune(model: Path, images: np.ndarray) -> tuple[SessionOptions, dict[str, Any]]:
+        seen.append((model.read_bytes(), images.shape))
+        return chosen, {"tried": 3}
+
+    baseline = tiny_checkpoint(1)
+    bundle = export_bundle(
+        tiny_checkpoint(), target(threads=None), tmp_path / "bundle", images=IMAGES,
+        baseline=baseline, tune=tune,
+    )  # fmt: skip
+    assert bundle.baseline is not None
+    ((model, shape),) = seen
+    assert model == bundle.baseline.model.read_bytes()
+    assert shape == (1, 40, 56, 3), "as the model takes them"
+    for one in (bundle, bundle.baseline):
+        assert one.manifest.target.session == chosen
+        assert one.manifest.provenance["session"] == {"tried": 3}
+        with open_runner(one) as runner:
+            assert runner.spec.settings["spinning"] is False
+            assert runner.spec.settings["intra_op_threads"] == 1
