@@ -46,7 +46,7 @@ def engine_form(model: Path, folder: Path) -> EngineForm:
     changes = []
     if _cast_first(loaded.graph):
         changes.append(CAST_FIRST)
-    if _plain_head(loaded.graph):
+    if with_plain_head(loaded.graph):
         changes.append(PLAIN_HEAD)
     if _without_pooling(loaded.graph):
         changes.append(NO_POOLING)
@@ -83,8 +83,11 @@ def _exchange(graph: onnx.GraphProto, transpose: onnx.NodeProto, cast: onnx.Node
     _set_nodes(graph, nodes, stale={between})
 
 
-def _plain_head(graph: onnx.GraphProto) -> bool:
-    """Turn Transpose -> resize -> ArgMax channels-last into Resize and ArgMax channels-first."""
+def with_plain_head(graph: onnx.GraphProto) -> bool:
+    """Turn Transpose -> resize -> ArgMax channels-last into Resize and ArgMax channels-first.
+
+    In place; whether there was such a head.
+    """
     makers = {name: node for node in graph.node for name in node.output}
     for argmax in graph.node:
         if argmax.op_type != "ArgMax" or _attribute(argmax, "axis").i != 3:

@@ -12,12 +12,13 @@ import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from artoolkit.backends.onnx_session import one_line, open_session
+from artoolkit.backends.onnx_session import Session, one_line, open_session
 from artoolkit.optional import require
 from artoolkit.spec import Frozen, SessionOptions
 
@@ -56,6 +57,17 @@ def profile_onnx(
     Raises `BackendError` if the file cannot be opened or run, `MissingLibraryError` without onnx
     where it holds int8 convolutions.
     """
+    with profiled(model, threads=threads, chosen=chosen) as profile:
+        for _ in range(runs + 2):
+            profile.run(feeds)
+        return profile.operators(runs)
+
+
+@contextmanager
+def profiled(
+    model: Path, *, threads: int | None = None, chosen: SessionOptions | None = None
+) -> Iterator[Profile]:
+    """`model` open with the profiler on, for a caller who decides when it runs."""
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
         opened = open_session(
@@ -65,14 +77,25 @@ def profile_onnx(
             optimised=optimised,
             profile=Path(folder) / "profile",
         )
+        yield Profile(opened, optimised)
+
+
+class Profile:
+    """An open session whose operators are being timed; made by `profiled`."""
+
+    def __init__(self, opened: Session, optimised: Path) -> None:
+        self._session, self._optimised = opened.session, optimised
+
+    def run(self, feeds: Mapping[str, Any]) -> None:
         with one_line("ONNX Runtime could not run the graph"):
-            for _ in range(runs + 2):
-                opened.session.run(None, dict(feeds))
-        events = json.loads(Path(opened.session.end_profiling()).read_text())
+            self._session.run(None, dict(feeds))
+
+    def operators(self, runs: int) -> tuple[Operator, ...]:
+        """The medians over the last `runs` runs. Ends the profile: nothing is timed after it."""
+        events = json.loads(Path(self._session.end_profiling()).read_text())
         kernels = [e for e in events if e["name"].endswith(_SUFFIX)]
         is_packed = any(e["args"]["op_name"] == _PACKED for e in kernels)
-        packed = _packed_weights(optimised) if is_packed else {}
-    return _operators(kernels, runs, packed)
+        return _operators(kernels, runs, _packed_weights(self._optimised) if is_packed else {})
 
 
 def _packed_weights(optimised: Path) -> dict[str, tuple[int, ...]]:

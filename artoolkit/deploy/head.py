@@ -90,11 +90,12 @@ def plain_head(graph: onnx.GraphProto) -> PlainHead | None:
     )
 
 
-def cpu_head(model: onnx.ModelProto) -> bool:
+def cpu_head(model: onnx.ModelProto, *, tiled: bool = True) -> bool:
     """Turn scores -> Resize -> ArgMax into tiled products and ArgMax channels-last, in place.
 
-    Where no tile divides the label's size, or the scores are not float32, both operators stay and
-    are only turned channels-last. False, and nothing changed, where there is no such head.
+    Where no tile divides the label's size, the scores are not float32, or `tiled` is false, both
+    operators stay and are only turned channels-last. False, and nothing changed, where there is no
+    such head.
     """
     graph = model.graph
     plain = plain_head(graph)
@@ -102,7 +103,7 @@ def cpu_head(model: onnx.ModelProto) -> bool:
         return False
     moved = [_node("Transpose", [SCORES], "head.channels_last", perm=[0, 2, 3, 1])]
     position = list(graph.node).index(plain.resize)
-    tiles = _tiles(plain)
+    tiles = _tiles(plain) if tiled else None
     if tiles is None:
         n, channels, *_ = plain.shape
         sizes = next(i for i in graph.initializer if i.name == plain.resize.input[3])

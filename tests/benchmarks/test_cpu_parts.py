@@ -1,0 +1,114 @@
+"""Rows are the fastest over the session options, each over the convolutions and the dense total."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cpu_parts
+import numpy as np
+import onnx
+import pytest
+from cpu_parts import (
+    CONVOLUTIONS,
+    DENSE,
+    INT8,
+    INT8_SPARSE,
+    NOISE,
+    PLAIN,
+    PLAIN_LAST,
+    PROFILE,
+    SPARSE,
+)
+from deploy.tiny_network import Tiny, pictures, tiny_checkpoint
+
+from artoolkit.networks import builder
+from artoolkit.spec import SessionOptions
+
+SIZE_HW = (40, 56)
+
+
+def case(classes: int, convolutions: float, **seconds: float) -> dict[str, Any]:
+    return {
+        "classes": classes,
+        "parts_ms": {CONVOLUTIONS: convolutions, "head": 5.0},
+        "seconds": {name: [value, 9 * value, value] for name, value in seconds.items()},
+    }
+
+
+def raw() -> dict[str, Any]:
+    return {
+        "labels": {"cells_computed": [0.02, 0.05], "cells_computed_noise": 0.98},
+        "2 threads": case(11, 200.0, **{DENSE: 0.26, INT8: 0.15, PROFILE: 0.1}),
+        "1 thread": case(11, 250.0, **{DENSE: 0.25, INT8: 0.20, PROFILE: 0.1}),
+        "19": case(19, 100.0, **{DENSE: 0.14, PLAIN: 0.20}),
+    }
+
+
+def test_the_fastest_of_the_options_counts_for_each_and_no_outlier() -> None:
+    found = cpu_parts.fastest([raw()["2 threads"], raw()["1 thread"]])
+    assert found == pytest.approx({DENSE: 250.0, INT8: 150.0, CONVOLUTIONS: 200.0})
+
+
+def test_the_table_says_what_was_asked_and_what_the_sparse_head_met() -> None:
+    assert cpu_parts.table(raw()) == [
+        "| form | classes | total / convolutions | / fp32 dense | asked |",
+        "|---|---|---|---|---|",
+        "| fp32 dense | 11 | 1.25 | 1.00 | 1.30 of the convolutions |",
+        "| int8 dense | 11 | 0.75 | 0.60 | 0.75 of fp32 dense |",
+        "| fp32 dense | 19 | 1.40 | 1.00 | 1.30 of the convolutions |",
+        "| fp32, Resize and ArgMax | 19 | 2.00 | 1.43 |  |",
+        "",
+        "The sparse head computed 2.0 to 5.0 % of the cells of the frames, 98 % of noise.",
+    ]
+
+
+def test_one_core_is_asked_for_one_thread_only() -> None:
+    assert list(cpu_parts.session_options(1)) == ["1 thread"]
+    both = cpu_parts.session_options(4)
+    assert [one.threads for one in both.values()] == [4, 4, 1]
+    assert [one.spinning for one in both.values()] == [True, False, True]
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> cpu_parts.Forms:
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    folder = tmp_path_factory.mktemp("forms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(builder.NETWORKS, "tiny", entry)
+        return cpu_parts.write_forms(tiny_checkpoint(), SIZE_HW, folder, pictures(2, SIZE_HW))
+
+
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_every_form_is_what_its_name_says(forms: cpu_parts.Forms) -> None:
+    found = {name: operators(path) for name, path in forms.paths.items()}
+    assert found[PLAIN][-3:] == ["Resize", "ArgMax", "Cast"]
+    assert found[PLAIN_LAST][-4:] == ["Transpose", "Resize", "ArgMax", "Cast"]
+    assert found[DENSE][-3:] == ["Reshape", "ArgMax", "Cast"]
+    assert "NonZero" in found[SPARSE]
+    assert "NonZero" in found[INT8_SPARSE]
+    assert "QuantizeLinear" in found[INT8]
+    assert forms.calibration is not None
+    assert forms.calibration.sensitivity is not None
+
+
+def test_all_forms_are_timed_in_the_same_rounds(forms: cpu_parts.Forms) -> None:
+    images = pictures(2, SIZE_HW)
+    values = cpu_parts.measured(forms, images, SessionOptions(threads=1), budget_s=0.0)
+    rounds = {len(samples) for samples in values["seconds"].values()}
+    assert rounds == {3}
+    assert {f"{SPARSE}{NOISE}", f"{INT8_SPARSE}{NOISE}"} < set(values["seconds"])
+    assert values["parts_ms"][CONVOLUTIONS] > 0
+    assert values["settings"]["intra_op_threads"] == 1
+
+
+def test_labels_of_the_exact_heads_are_the_dense_ones(forms: cpu_parts.Forms) -> None:
+    values = cpu_parts.labels_and_shares(forms, pictures(2, SIZE_HW))
+    agreement = values["agreement_with_dense"]
+    assert min(agreement[SPARSE], agreement[PLAIN], agreement[PLAIN_LAST]) > 0.999
+    assert len(values["cells_computed"]) == 2
+    assert np.isfinite(values["cells_computed_noise"])
+    assert values["int8_float_layers"][0] == "stem"
