@@ -2,9 +2,9 @@
 
     python benchmarks/int8.py BASELINE [CANDIDATE] --data-root CAMVID
 
-Both are checkpoints. int8 is decided on the baseline with its training images and reused for the
-candidate, as an export does it. ONNX Runtime computes all forms on the CPU: u8 activations are what
-a CPU is given, s8 what TensorRT is given.
+Both are checkpoints. int8, the layers that stay in float included, is decided on the baseline with
+its training images and reused for the candidate, as an export does it. ONNX Runtime computes all
+forms on the CPU: u8 activations are what a CPU is given, s8 what TensorRT is given.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from artoolkit.cli.progress import Report, progress_bar
 from artoolkit.data import DataSet, open_dataset
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
-from artoolkit.deploy.quantize import Calibration, calibrate, quantized
+from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
 from artoolkit.measure.quality import (
     QualityMeasurement,
     compare_quality,
@@ -82,7 +82,7 @@ def write_forms(
         model, trained = graph_from_checkpoint(checkpoint, target)
         if target.precision == "int8":
             if form not in calibrations:
-                calibrations[form] = calibrate(checkpoint, target, images)
+                calibrations[form] = calibrate(checkpoint, target, images, float_layers=AUTO)
             model, trained = quantized(model, trained, target, calibrations[form])
         paths[form] = write_onnx(model, trained, folder / f"{form}.onnx").path
     return paths
@@ -111,6 +111,15 @@ def row(measured: QualityMeasurement, reference: QualityMeasurement) -> dict[str
         "images": len(measured.images),
         "fingerprint": measured.fingerprint,
         "difference_points": reading.difference_points.model_dump(mode="json"),
+    }
+
+
+def decided(calibration: Calibration) -> dict[str, Any]:
+    """The layers that stay in float, and what was measured to find them."""
+    found = calibration.sensitivity
+    return {
+        "layers": calibration.float_layers,
+        "sensitivity": None if found is None else found.model_dump(mode="json"),
     }
 
 
@@ -144,6 +153,7 @@ def measure(
                 "checkpoint_sha256": file_sha256(path),
                 "forms": {form: row(one, measured[REFERENCE]) for form, one in measured.items()},
                 "largest_layer_errors": layers(paths, pictures.layers),
+                "float_layers": {form: decided(one) for form, one in calibrations.items()},
             }
     return raw
 

@@ -55,9 +55,9 @@ def test_every_form_of_both_is_evaluated_and_int8_decided_on_the_baseline(
     calibrated: list[str] = []
     real = int8.calibrate
 
-    def calibrate(checkpoint, target, images):
+    def calibrate(checkpoint, target, images, **options):
         calibrated.append(target.name)
-        return real(checkpoint, target, images)
+        return real(checkpoint, target, images, **options)
 
     monkeypatch.setattr(int8, "calibrate", calibrate)
     raw = int8.measure(pair, int8.read_pictures(Noise(), IMGSZ, 2), IMGSZ, lambda *_: None)
@@ -69,6 +69,9 @@ def test_every_form_of_both_is_evaluated_and_int8_decided_on_the_baseline(
         errors = {form: layers[0]["relative"] for form, layers in
                   found["largest_layer_errors"].items()}  # fmt: skip
         assert 0 < errors["fp16"] < errors["int8 s8"]
+        assert found["float_layers"] == raw["baseline"]["float_layers"]
+        assert found["float_layers"]["int8 u8"]["layers"][0] == "stem"
+        assert found["float_layers"]["int8 s8"]["sensitivity"]["images"] == 2
     assert raw["baseline"]["checkpoint_sha256"] != raw["candidate"]["checkpoint_sha256"]
     assert len(int8.table(raw)) == 4
 
