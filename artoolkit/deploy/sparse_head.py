@@ -64,14 +64,15 @@ _BODY = """
         differs_listed = Gather <axis = 1> (differs_standing, columns_listed)
         cells = NonZero (differs_listed)
         image, column, row = Split <axis = 0, num_outputs = 3> (cells)
+        image_index = Reshape (image, cells_shape)
+        map_start = Mul (image_index, image_positions)
+        image_start = Mul (image_index, image_pixels)
         row_index = Reshape (row, flat)
         column_index = Reshape (column, flat)
 
-        image_index = Reshape (image, cells_shape)
         row_corners = Gather <axis = 0> (rows_corners, row_index)
         column_corners = Gather <axis = 0> (columns_corners, column_index)
         in_map = Add (row_corners, column_corners)
-        map_start = Mul (image_index, image_positions)
         corner_index = Add (in_map, map_start)
         corner_scores = Gather <axis = 0> (by_position, corner_index)
         row_weights = Gather <axis = 0> (rows_weights, row_index)
@@ -85,7 +86,6 @@ _BODY = """
         row_pixels = Gather <axis = 0> (rows_pixels, row_index)
         column_pixels = Gather <axis = 0> (columns_pixels, column_index)
         in_image = Add (row_pixels, column_pixels)
-        image_start = Mul (image_index, image_pixels)
         in_batch = Add (in_image, image_start)
         places = Reshape (in_batch, flat)
         put = ScatterElements <axis = 0> (agreed, places, updates)
@@ -203,10 +203,23 @@ def sparse_nodes(
         "rows_axis": [1],
         "columns_axis": [2],
     }
-    return _named(parser.parse_function(_BODY).node), [
+    return _named(_body(n)), [
         numpy_helper.from_array(np.asarray(value), f"head.{key}")
         for key, value in constants.items()
     ]
+
+
+def _body(images: int) -> list[onnx.NodeProto]:
+    """The nodes; where there is one image, without what would add the place of the first: zero."""
+    nodes = list(parser.parse_function(_BODY).node)
+    if images > 1:
+        return nodes
+    zero = {"image_index", "map_start", "image_start"}
+    same = {n.output[0]: n.input[0] for n in nodes if n.op_type == "Add" and n.input[1] in zero}
+    kept = [n for n in nodes if n.output[0] not in zero | set(same)]
+    for node in kept:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    return kept
 
 
 def _named(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
