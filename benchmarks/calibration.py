@@ -176,13 +176,18 @@ def _groups(
         yield place, [run for run in runs if tuple(run[key] for key in keys) == place]
 
 
-def _rate(count: int, total: int) -> str:
-    """`4.1 % (3.0 to 5.5)`: the share with its 95 % Wilson interval."""
+def _wilson(count: int, total: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share, in percent."""
     z, share = 1.96, count / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+
+
+def _rate(count: int, total: int) -> str:
+    """`4.1 % (3.0 to 5.5)`: the share with its 95 % Wilson interval."""
+    low, high = _wilson(count, total)
+    return f"{100 * count / total:.1f} % ({low:.1f} to {high:.1f})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -193,7 +198,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def latency_table(runs: Sequence[dict[str, Any]], first: str = "noise") -> str:
     """Rates of the answers for each noise and true delay."""
     rows = []
-    for (group, delay), found in _groups(runs, first, "delay_percent"):
+    groups = list(dict.fromkeys(run[first] for run in runs))
+    ranked = sorted(runs, key=lambda run: (groups.index(run[first]), run["delay_percent"]))
+    for (group, delay), found in _groups(ranked, first, "delay_percent"):
         count = Counter(run["result"] for run in found)
         rates = [_rate(count[result], len(found)) for result in ("PASS", "FAIL", "UNDECIDED")]
         pairs = np.median([run["pairs"][1] for run in found])
@@ -281,7 +288,7 @@ def accuracy(runs: int) -> None:
 @click.option("--network", required=True, help="What the model is, for the page.")
 @click.option("--machine", required=True, help="Short name of the machine, for the file.")
 @click.option("--runs", default=100, show_default=True, help="In all, those done before included.")
-@click.option("--delays", default="0,5", show_default=True)
+@click.option("--delays", default="0,1,2,5", show_default=True, help="In percent.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--budget-s", default=LatencyPlan().budget_s, show_default=True)
 @click.option("--load", default="", help="What else the machine did, for the page.")

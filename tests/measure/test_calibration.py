@@ -147,7 +147,8 @@ def test_timings_go_on_where_they_stopped(
     monkeypatch.setattr(calibration, "RESULTS", tmp_path)
     monkeypatch.setattr(sys.modules["result_file"], "RESULTS", tmp_path)
     monkeypatch.setattr(calibration, "timing_run", quick)
-    command = ["timings", "--model", str(model), "--network", "tiny", "--machine", "m", "--runs"]
+    command = ["timings", "--model", str(model), "--network", "tiny", "--machine", "m",
+               "--delays", "0,5", "--runs"]  # fmt: skip
     for runs in ("1", "2"):
         result = CliRunner().invoke(calibration.main, [*command, runs])
         assert result.exit_code == 0, result.output
@@ -167,6 +168,9 @@ def test_committed_timings_are_decided_and_right(calibration: ModuleType) -> Non
         runs = calibration.load(path)[1]
         results = Counter((run["delay_percent"], run["result"]) for run in runs)
         same, delayed = (sum(r["delay_percent"] == d for r in runs) for d in (0, 5))
+        at_the_margin = [r["result"] == "PASS" for r in runs if r["delay_percent"] == 2]
+        false_passes = calibration._wilson(sum(at_the_margin), len(at_the_margin))
+        assert false_passes[0] <= 6.5, "shown to be above the limit"
         assert min(same, delayed) >= 100, path.name
         assert max(run["wall_s"] for run in runs) <= 60
         assert results[5, "PASS"] == 0
