@@ -29,6 +29,9 @@ Seconds = dict[str, list[float]]
 REFERENCE = "icnet"
 # Ranges of an int8 network have no influence on its time: a small image gives them.
 CALIBRATED_AT = (256, 512)
+# The threads of a session that has just run still spin, on the cores that the next one needs:
+# without a pause `icnet` at 512 x 1024 took a third longer beside a second session than alone.
+PAUSE_S = 0.1
 
 
 def words(size: Size) -> str:
@@ -76,19 +79,21 @@ def ranges_of(network: str) -> Calibration:
 
 
 def in_turn(
-    runs: Mapping[str, Callable[[], object]], *, budget_s: float, least: int = 3, most: int = 20
+    runs: Mapping[str, Callable[[], object]], *, budget_s: float, least: int = 5, most: int = 20
 ) -> Seconds:
     """Wall seconds of every run, round by round, in an order that turns around each round.
 
-    Each runs twice before; the second time says how many rounds fit into `budget_s`.
+    Each runs twice before; the second time says how many rounds fit into `budget_s`. A pause goes
+    before each, so that what ran before it is at rest.
     """
     for run in runs.values():
         run()
-    fit = int(budget_s / sum(seconds(run) for run in runs.values()))
+    fit = int(budget_s / sum(PAUSE_S + seconds(run) for run in runs.values()))
     samples: Seconds = {name: [] for name in runs}
     order = list(runs)
     for _ in range(min(most, max(least, fit))):
         for name in order:
+            time.sleep(PAUSE_S)
             samples[name].append(seconds(runs[name]))
         order.reverse()
     return samples

@@ -70,6 +70,6 @@ def test_a_fixed_cost_is_seen_where_images_are_small() -> None:
 def test_a_size_is_really_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_size, "REFERENCE", (128, 256))
     found = image_size.measured("icnet", (64, 128), 2, folder=tmp_path, budget_s=0.0, processes=1)
-    assert len(found["seconds"]["case"]) == 3
+    assert len(found["seconds"]["case"]) == 5
     assert not found["process"]["torch_imported"]
     assert image_size.memory_mib(found["process"]) > 10

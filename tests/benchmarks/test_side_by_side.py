@@ -10,8 +10,14 @@ from side_by_side import in_turn, ratio, spread_percent, street
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A clock that only runs while a network does; the list is what ran."""
+    """A clock that only runs while a network does, or sleeps; the list is what ran."""
     now, ran = [0.0], []
+
+    def sleep(pause: float) -> None:
+        ran.append(".")
+        now[0] += pause
+
+    monkeypatch.setattr(side_by_side.time, "sleep", sleep)
     monkeypatch.setattr(side_by_side.time, "perf_counter", lambda: now[0])
 
     def run(name: str, cost: float) -> None:
@@ -29,13 +35,13 @@ def runs(a: float, b: float) -> dict:
     }
 
 
-def test_the_order_turns_around_after_two_warm_ups(clock: list[str]) -> None:
-    samples = in_turn(runs(1.0, 2.0), budget_s=9.0)
-    assert "".join(clock) == "abab" + "ab" + "ba" + "ab"
-    assert samples == {"a": [1.0] * 3, "b": [2.0] * 3}
+def test_the_order_turns_around_after_two_warm_ups_and_all_is_at_rest(clock: list[str]) -> None:
+    samples = in_turn(runs(1.0, 2.0), budget_s=0.0, least=3)
+    assert "".join(clock) == "abab" + ".a.b" + ".b.a" + ".a.b"
+    assert samples == {"a": pytest.approx([1.0] * 3), "b": pytest.approx([2.0] * 3)}
 
 
-@pytest.mark.parametrize(("budget", "rounds"), [(0.0, 3), (30.0, 10), (1e6, 20)])
+@pytest.mark.parametrize(("budget", "rounds"), [(0.0, 5), (33.0, 10), (1e6, 20)])
 def test_the_budget_sets_the_rounds_within_limits(
     clock: list[str], budget: float, rounds: int
 ) -> None:
