@@ -4,7 +4,8 @@ A CPU transposes bytes faster than floats, so that its graph starts with Transpo
 TensorRT transposes no bytes. A CPU computes the head as tiled matrix products, or channels-last
 (`artoolkit.deploy.head`); TensorRT is given the Resize and ArgMax that these stand for. Which
 Resize they stand for is read from their own constants, so that no other head is taken for one.
-A pooling of one position (`artoolkit.deploy.blocked`) is left out: it passes values on.
+A pooling of one position is left out, for it passes values on, and pooled maps that were projected
+before they are resized are added before the projection again (`artoolkit.deploy.blocked`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _PURPOSE = "comparing compiled programs"
 CAST_FIRST = "pixels cast before they are transposed"
 PLAIN_HEAD = "Resize and ArgMax in place of the CPU's head"
 NO_POOLING = "pooling of one position left out"
+SUM_FIRST = "pooled maps added before they are projected"
 _TILED = ["Reshape", "MatMul", "Gather"] * 2
 # Of a position in source pixels; the tiles' weights are float32.
 _POSITION_TOLERANCE = 1e-2
@@ -50,6 +52,8 @@ def engine_form(model: Path, folder: Path) -> EngineForm:
         changes.append(PLAIN_HEAD)
     if _without_pooling(loaded.graph):
         changes.append(NO_POOLING)
+    if _sum_first(loaded.graph):
+        changes.append(SUM_FIRST)
     if not changes:
         return EngineForm(model)
     changed = folder / model.name
@@ -126,6 +130,55 @@ def _without_pooling(graph: onnx.GraphProto) -> bool:
         kept = [node for node in graph.node if not any(node is one for one in pools)]
         _set_nodes(graph, kept, stale=stale)
     return bool(pools)
+
+
+def _sum_first(graph: onnx.GraphProto) -> bool:
+    """Turn conv(x) + R @ (conv(p) @ C), one 1 x 1 conv, into conv(x + R @ (p @ C)) again."""
+    changed = False
+    while found := _projected_pyramid(graph):
+        _add_first(graph, *found)
+        changed = True
+    return changed
+
+
+def _projected_pyramid(graph: onnx.GraphProto) -> tuple[onnx.NodeProto, ...] | None:
+    """conv(x), conv(p), both products and the sum; None where the graph has none of this form."""
+    makers = {name: node for node in graph.node for name in node.output}
+    for total in graph.node:
+        if total.op_type != "Add":
+            continue
+        own, last = (makers.get(name) for name in total.input)
+        first = _product_of(makers, last, 1)
+        pooled = _product_of(makers, first, 0)
+        if own is None or last is None or first is None or pooled is None:
+            continue
+        if own.op_type == pooled.op_type == "Conv" and own.input[1] == pooled.input[1]:
+            return own, pooled, first, last, total
+    return None
+
+
+def _product_of(
+    makers: dict[str, onnx.NodeProto], node: onnx.NodeProto | None, side: int
+) -> onnx.NodeProto | None:
+    return makers.get(node.input[side]) if node is not None and node.op_type == "MatMul" else None
+
+
+def _add_first(
+    graph: onnx.GraphProto,
+    own: onnx.NodeProto,
+    pooled: onnx.NodeProto,
+    first: onnx.NodeProto,
+    last: onnx.NodeProto,
+    total: onnx.NodeProto,
+) -> None:
+    """The products read the pooled maps, the sum reads what `own` read, and `own` the sum."""
+    summed, out = own.output[0], total.output[0]
+    first.input[0] = pooled.input[0]
+    total.input[0], total.output[0] = own.input[0], summed
+    own.input[0], own.output[0] = summed, out
+    nodes = [node for node in graph.node if node is not own and node is not pooled]
+    nodes.insert(_place(nodes, total) + 1, own)
+    _set_nodes(graph, nodes, stale={summed, *pooled.output, *first.output, *last.output})
 
 
 def _way_back(

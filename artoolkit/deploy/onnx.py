@@ -21,7 +21,7 @@ from onnx import helper
 from torch import nn
 
 from artoolkit import __version__
-from artoolkit.deploy.blocked import keep_blocked
+from artoolkit.deploy.blocked import keep_blocked, project_pyramid
 from artoolkit.deploy.fold import fold_batch_norm
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
 from artoolkit.deploy.head import cpu_head
@@ -174,6 +174,7 @@ def graph_from_checkpoint(
         cpu_head(model)
     if on_cpu(target) and target.precision == "fp32":
         keep_blocked(model)
+        project_pyramid(model, state)
     remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)
     if leaked := sorted(n for n in trained if n.startswith(training_only)):

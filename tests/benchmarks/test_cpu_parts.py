@@ -31,17 +31,19 @@ SIZE_HW = (40, 56)
 def case(classes: int, convolutions: float, **seconds: float) -> dict[str, Any]:
     return {
         "classes": classes,
-        "parts_ms": {CONVOLUTIONS: convolutions, "head": 5.0},
-        "seconds": {name: [value, 9 * value, value] for name, value in seconds.items()},
+        "seconds": {
+            name: [value, 9 * value, value]
+            for name, value in {**seconds, CONVOLUTIONS: convolutions}.items()
+        },
     }
 
 
 def raw() -> dict[str, Any]:
     return {
         "labels": {"cells_computed": [0.02, 0.05], "cells_computed_noise": 0.98},
-        "2 threads": case(11, 200.0, **{DENSE: 0.26, INT8: 0.15, PROFILE: 0.1}),
-        "1 thread": case(11, 250.0, **{DENSE: 0.25, INT8: 0.20, PROFILE: 0.1}),
-        "19": case(19, 100.0, **{DENSE: 0.14, PLAIN: 0.20}),
+        "2 threads": case(11, 0.2, **{DENSE: 0.26, INT8: 0.15, PROFILE: 0.1}),
+        "1 thread": case(11, 0.25, **{DENSE: 0.25, INT8: 0.20, PROFILE: 0.1}),
+        "19": case(19, 0.1, **{DENSE: 0.14, PLAIN: 0.20}),
     }
 
 
@@ -63,11 +65,9 @@ def test_the_table_says_what_was_asked_and_what_the_sparse_head_met() -> None:
     ]
 
 
-def test_one_core_is_asked_for_one_thread_only() -> None:
-    assert list(cpu_parts.session_options(1)) == ["1 thread"]
-    both = cpu_parts.session_options(4)
-    assert [one.threads for one in both.values()] == [4, 4, 1]
-    assert [one.spinning for one in both.values()] == [True, False, True]
+def test_all_cores_are_tried_with_spinning_and_without() -> None:
+    both = list(cpu_parts.session_options(4).values())
+    assert both == [SessionOptions(threads=4), SessionOptions(threads=4, spinning=False)]
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +99,9 @@ def test_all_forms_are_timed_in_the_same_rounds(forms: cpu_parts.Forms) -> None:
     images = pictures(2, SIZE_HW)
     values = cpu_parts.measured(forms, images, SessionOptions(threads=1), budget_s=0.0)
     rounds = {len(samples) for samples in values["seconds"].values()}
-    assert rounds == {3}
+    assert len(rounds) == 1
     assert {f"{SPARSE}{NOISE}", f"{INT8_SPARSE}{NOISE}"} < set(values["seconds"])
-    assert values["parts_ms"][CONVOLUTIONS] > 0
+    assert {CONVOLUTIONS, "head"} < set(values["parts_ms"])
     assert values["settings"]["intra_op_threads"] == 1
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from artoolkit.backends.engine_form import SUM_FIRST, engine_form
 from artoolkit.backends.onnx_session import open_session
-from artoolkit.deploy.blocked import keep_blocked
+from artoolkit.deploy.blocked import keep_blocked, project_pyramid
+from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import graph_from_checkpoint
 from deploy.tiny_network import target, tiny_checkpoint
 
@@ -72,9 +75,81 @@ def test_a_resize_that_nothing_adds_to_is_left_alone() -> None:
     assert model.SerializeToString(deterministic=True) == before
 
 
+def pyramid(*, kernel: int = 1, trained_resize: bool = False) -> onnx.ModelProto:
+    """conv(x + rows @ ((pool @ x @ pool) @ columns)) + bias, as the exporter writes PyramidSum."""
+    node = helper.make_node
+    random = np.random.default_rng(2)
+    values = {
+        "pool.rows": random.random((3, 16)),
+        "pool.columns": random.random((16, 3)),
+        "rows": random.random((16, 3)),
+        "trained.columns" if trained_resize else "columns": random.random((3, 16)),
+        "trained.weight": random.standard_normal((16, 32, kernel, kernel)),
+        "trained.bias": random.standard_normal(16),
+    }
+    columns = list(values)[3]
+    nodes = [
+        node("MatMul", ["image", "pool.columns"], ["narrow"]),
+        node("MatMul", ["pool.rows", "narrow"], ["pooled"]),
+        node("MatMul", ["pooled", columns], ["wide"]),
+        node("MatMul", ["rows", "wide"], ["context"]),
+        node("Add", ["image", "context"], ["x"]),
+        node("Conv", ["x", "trained.weight", "trained.bias"], ["out"], "project",
+             dilations=[1, 1], group=1, strides=[1, 1], pads=[kernel // 2] * 4),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "pyramid",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 16, 16, 16))],
+        [numpy_helper.from_array(v.astype(np.float32), name) for name, v in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+TRAINED = ("trained.weight", "trained.bias", "trained.columns")
+
+
+def test_pooled_maps_are_projected_before_they_are_resized(tmp_path: Path) -> None:
+    model = pyramid()
+    plain, _ = run(model, tmp_path)
+    assert project_pyramid(model, TRAINED) == 1
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    projected, _ = run(model, tmp_path)
+    np.testing.assert_allclose(projected, plain, rtol=1e-4, atol=1e-3)
+    assert [node.op_type for node in model.graph.node] == [
+        "MatMul", "MatMul", "Conv", "MatMul", "MatMul", "Conv", "MaxPool", "Add",
+    ]  # fmt: skip
+
+
+def test_tensorrt_is_given_the_pyramid_as_it_was(tmp_path: Path) -> None:
+    model, plain = pyramid(), pyramid()
+    project_pyramid(model, TRAINED)
+    del model.graph.value_info[:]
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    onnx.save(model, tmp_path / "cpu.onnx")
+    (tmp_path / "form").mkdir()
+    found = engine_form(tmp_path / "cpu.onnx", tmp_path / "form")
+    assert SUM_FIRST in found.changes
+    again = onnx.load(found.path)
+    onnx.checker.check_model(again, full_check=True)
+    assert compare_graphs(plain, again, TRAINED, TRAINED) == ()
+    np.testing.assert_array_equal(run(plain, tmp_path)[0], run(again, tmp_path)[0])
+
+
+@pytest.mark.parametrize("changes", [{"kernel": 3}, {"trained_resize": True}], ids=str)
+def test_what_does_not_commute_is_left_alone(changes: dict[str, Any]) -> None:
+    model = pyramid(**changes)
+    before = model.SerializeToString(deterministic=True)
+    assert project_pyramid(model, TRAINED) == 0
+    assert model.SerializeToString(deterministic=True) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "count"),
-    [({}, 1), ({"precision": "int8"}, 0), ({"backend": "tensorrt", "device": "cuda:0"}, 0)],
+    [({}, 2), ({"precision": "int8"}, 0), ({"backend": "tensorrt", "device": "cuda:0"}, 0)],
     ids=["cpu", "int8", "tensorrt"],
 )
 def test_only_a_cpu_in_float_is_given_it(
@@ -82,5 +157,8 @@ def test_only_a_cpu_in_float_is_given_it(
 ) -> None:
     given: list[onnx.ModelProto] = []
     monkeypatch.setattr("artoolkit.deploy.onnx.keep_blocked", given.append)
+    monkeypatch.setattr(
+        "artoolkit.deploy.onnx.project_pyramid", lambda model, trained: given.append(model)
+    )
     graph_from_checkpoint(tiny_checkpoint(), target(**changes))
     assert len(given) == count
