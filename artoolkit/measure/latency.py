@@ -4,7 +4,9 @@ The two blocks of a pair take turns of a few inferences, A B B A A B B A ..., so
 machine does falls on both alike: other programs come and go within a tenth of a second, and two
 blocks one after the other differ by that. (Measured on a loaded machine, 20 inferences of 6 ms a
 block: the ratio of the medians of a pair varied by 8 % one after the other, by 1.5 % in turns.)
-Neither runner finds its weights in the caches that the other one has used since. The control
+Runners of several threads settle first: the threads of the one that has just inferred still spin,
+and take the processor from the other, so that a turn begins with an inference that is not timed.
+Neither runner finds all of its weights in the caches that the other one has used since. The control
 compares the baseline with a second opening of itself: it shows what two openings of one file differ
 by here, and it is done as soon as they are shown equal, which harms nothing since they are equal.
 Its spread plans the number of pairs of the test proper, which is fixed before the test begins: a
@@ -59,7 +61,7 @@ class Timed(Protocol[Batch_contra]):
 
 
 class LatencyPlan(Frozen):
-    """How to measure, declared before. Times in seconds, but `warmup_ms` in milliseconds.
+    """How to measure, declared before. Times in seconds, those with `ms` in milliseconds.
 
     `budget_s` bounds the blocks of control and test together; opening and warming up come on top.
     `inferences` a block and `pairs` are least numbers: a faster network gets more inferences (a
@@ -114,6 +116,7 @@ class LatencyMeasurement(Record):
     images: int
     inferences_a_block: int
     inferences_a_turn: int
+    settling_inferences: int
     planned_pairs: int
     blocks: tuple[Block, ...]
     other_programs: dict[str, float]
@@ -172,16 +175,26 @@ def warm_up(
             return max(float(np.median(mine[len(mine) // 2 :])) for mine in samples)
 
 
-def inferences_a_block(latency_ms: float, plan: LatencyPlan) -> int:
+def settling_inferences(spec: RunnerSpec) -> int:
+    """Inferences at the start of a turn that are not timed: one where threads spin after the work.
+
+    ONNX Runtime's do on a CPU, where there are several.
+    """
+    return int(spec.settings.get("intra_op_threads", 1) > 1)
+
+
+def inferences_a_turn(latency_ms: float, plan: LatencyPlan, *, settling: int = 0) -> int:
+    """As many as fill a turn, and more than those that only settle."""
+    return max(1, 2 * settling, math.ceil(plan.turn_ms / max(latency_ms, 1e-6)))
+
+
+def inferences_a_block(latency_ms: float, plan: LatencyPlan, *, settling: int = 0) -> int:
     """As many as the plan asks for and a block's least duration needs, and the budget allows."""
     wanted = max(plan.inferences, math.ceil(plan.block_ms / max(latency_ms, 1e-6)))
-    allowed = plan.budget_s * 1e3 / (4 * plan.pairs * latency_ms)
+    turn = inferences_a_turn(latency_ms, plan, settling=settling)
+    timed = plan.budget_s * 1e3 * turn / (turn + settling)
+    allowed = timed / (4 * plan.pairs * latency_ms)
     return max(1, min(wanted, math.floor(allowed), MOST_INFERENCES))
-
-
-def inferences_a_turn(latency_ms: float, block: int, plan: LatencyPlan) -> int:
-    """As many as fill a turn, of a block of `block` inferences."""
-    return max(1, min(block, math.ceil(plan.turn_ms / max(latency_ms, 1e-6))))
 
 
 class _Session(Generic[Batch]):
@@ -193,12 +206,13 @@ class _Session(Generic[Batch]):
         *,
         count: int,
         turn: int,
+        settling: int,
         machine: Machine,
         clock: Callable[[], float],
         progress: Progress | None,
     ) -> None:
-        self.batches, self.count, self.turn, self.machine = batches, count, turn, machine
-        self.clock, self.progress = clock, progress
+        self.batches, self.count, self.turn, self.settling = batches, count, turn, settling
+        self.machine, self.clock, self.progress = machine, clock, progress
         self.blocks: list[Block] = []
 
     def pair(self, phase: Phase, index: int, first: Timed[Batch], second: Timed[Batch]) -> float:
@@ -206,9 +220,9 @@ class _Session(Generic[Batch]):
         samples: dict[Arm, list[float]] = {"A": [], "B": []}
         self.machine.start()
         for arm, start, count in self._turns(index):
-            samples[arm] += time_block(
-                first if arm == "A" else second, self.batches, count, clock=self.clock, first=start
-            )
+            runner = first if arm == "A" else second
+            time_block(runner, self.batches, self.settling, clock=self.clock, first=start)
+            samples[arm] += time_block(runner, self.batches, count, clock=self.clock, first=start)
         state = self.machine.stop()
         blocks = [
             Block(phase=phase, pair=index, arm=arm, samples_ms=tuple(found), state=state)
@@ -299,11 +313,13 @@ def measure_latency(
             latency_ms = warm_up([first, second], images, duration_ms=plan.warmup_ms, clock=clock)
             if plan.soak_s:
                 warm_up([first], images, duration_ms=plan.soak_s * 1e3, clock=clock)
-            count = inferences_a_block(latency_ms, plan)
+            settling = settling_inferences(first.spec)
+            count = inferences_a_block(latency_ms, plan, settling=settling)
             session = _Session(
                 images,
                 count=count,
-                turn=inferences_a_turn(latency_ms, count, plan),
+                turn=min(count, inferences_a_turn(latency_ms, plan, settling=settling)),
+                settling=settling,
                 machine=machine or Machine(),
                 clock=clock,
                 progress=progress,
@@ -330,6 +346,7 @@ def measure_latency(
         images=len(images),
         inferences_a_block=count,
         inferences_a_turn=session.turn,
+        settling_inferences=session.settling,
         planned_pairs=pairs,
         blocks=tuple(session.blocks),
         other_programs=heaviest(programs, process_times()),

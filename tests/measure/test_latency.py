@@ -67,18 +67,29 @@ class Named(SimulatedRunner):
         return super().infer(images)
 
 
-def heard_in_turns(plan: LatencyPlan) -> tuple[LatencyMeasurement, list[tuple[str, int]]]:
+def heard_in_turns(
+    plan: LatencyPlan, threads: int = 1
+) -> tuple[LatencyMeasurement, list[tuple[str, int]]]:
     """The record, and the runner and image of every inference of the test itself."""
     machine, heard = SimulatedMachine("normal", 0), list[tuple[str, int]]()
+
+    def opener(name: str) -> Named:
+        runner = Named(machine, name, heard)
+        settings = {"intra_op_threads": threads}
+        runner.spec = runner.spec.model_copy(update={"settings": settings})
+        return runner
+
     record = measure_latency(
-        lambda: Named(machine, "A", heard),
-        lambda: Named(machine, "B", heard),
+        lambda: opener("A"),
+        lambda: opener("B"),
         images=[1, 2, 3],
         plan=plan,
         machine=machine,
         clock=machine.clock,
     )
-    return record, heard[-2 * record.planned_pairs * record.inferences_a_block :]
+    turns = -(-record.inferences_a_block // record.inferences_a_turn)
+    each = record.inferences_a_block + turns * record.settling_inferences
+    return record, heard[-2 * record.planned_pairs * each :]
 
 
 def test_the_blocks_of_a_pair_take_turns() -> None:
@@ -88,6 +99,15 @@ def test_the_blocks_of_a_pair_take_turns() -> None:
     names = ["".join(name for name, _ in heard[i : i + 14]) for i in range(0, len(heard), 14)]
     assert names[:2] == ["AAABBBBBBAAAAB", "BBBAAAAAABBBBA"]
     assert names == names[:2] * (len(names) // 2)
+
+
+def test_spinning_threads_settle_before_each_turn() -> None:
+    plan = LatencyPlan(warmup_ms=0, inferences=4, block_ms=0, turn_ms=8)
+    record, heard = heard_in_turns(plan, threads=2)
+    assert (record.inferences_a_turn, record.settling_inferences) == (2, 1)
+    assert "".join(name for name, _ in heard[:12]) == "AAABBBBBBAAA"
+    assert [image for _, image in heard[:6]] == [1, 1, 2, 1, 1, 2]
+    assert {len(block.samples_ms) for block in record.blocks} == {4}
 
 
 def test_without_turns_one_block_follows_the_other() -> None:
@@ -118,11 +138,16 @@ def test_a_block_fits_the_network(latency_ms: float, expected: int) -> None:
     assert inferences_a_block(latency_ms, LatencyPlan()) == expected
 
 
-@pytest.mark.parametrize(
-    ("latency_ms", "block", "expected"), [(5.0, 20, 2), (45.0, 12, 1), (0.1, 500, 100), (1.0, 4, 4)]
-)
-def test_a_turn_fills_its_time(latency_ms: float, block: int, expected: int) -> None:
-    assert inferences_a_turn(latency_ms, block, LatencyPlan()) == expected
+@pytest.mark.parametrize(("latency_ms", "turn", "block"), [(45.0, 2, 8), (5.0, 2, 20)])
+def test_settling_is_paid_out_of_the_budget(latency_ms: float, turn: int, block: int) -> None:
+    plan = LatencyPlan()
+    assert inferences_a_turn(latency_ms, plan, settling=1) == turn
+    assert inferences_a_block(latency_ms, plan, settling=1) == block
+
+
+@pytest.mark.parametrize(("latency_ms", "expected"), [(5.0, 2), (45.0, 1), (0.1, 100), (1.0, 10)])
+def test_a_turn_fills_its_time(latency_ms: float, expected: int) -> None:
+    assert inferences_a_turn(latency_ms, LatencyPlan()) == expected
 
 
 def test_a_slow_network_keeps_the_budget_and_says_what_that_costs() -> None:
