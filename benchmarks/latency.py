@@ -181,7 +181,7 @@ def reasons(raw: dict[str, Any]) -> list[str]:
 @click.option(
     "--network", "networks", type=CommaList(str), default=",".join(NETWORKS), show_default=True
 )
-@click.option("--seconds", "budget_s", default=3.0, show_default=True, help="For each case.")
+@click.option("--seconds", "budget_s", default=2.0, show_default=True, help="For each case.")
 @shared_options
 def main(*, networks: tuple[str, ...], budget_s: float, machine: str, again: bool) -> None:
     """Measure every form of the networks; see the top of this file."""

@@ -3,83 +3,68 @@
     python benchmarks/networks.py
 
 Untrained weights, the deployed graph (uint8 in, labels out), ONNX Runtime on the CPU. Each network
-is timed in turn with `icnet` in the same process; only the ratio of the medians is reported.
+is timed in turn with `icnet` in the same process; only ratios are reported. `icnet` beside itself
+says how exact they are.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from result_file import write_result
-from rich.progress import track
+from side_by_side import REFERENCE, Size, exported, in_turn, ratio, street, words
+from suite import run_suite, shared_options
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.cli.network_table import CLASSES, SIZE_HW, NetworkCost, network_costs
-from artoolkit.deploy.onnx import onnx_from_checkpoint
-from artoolkit.deploy.untrained import untrained_checkpoint
-from artoolkit.targets import find_target
 
-REFERENCE = "icnet"
+SUITE = "networks"
 
 
-def exported(network: str, imgsz: tuple[int, int], folder: Path) -> Path:
-    """The deployed graph of `network` with random weights."""
-    path = folder / f"{network}.onnx"
-    checkpoint = untrained_checkpoint(network, CLASSES)
-    onnx_from_checkpoint(checkpoint, find_target("cpu", imgsz=imgsz), path)
-    return path
+def measured(cost: NetworkCost, size: Size, folder: Path, budget_s: float) -> dict[str, Any]:
+    """What a network costs on paper, and its seconds beside the reference's."""
+    paths = [exported(name, folder, imgsz=size) for name in (cost.network, REFERENCE)]
+    image = street(size)
+    with open_onnxruntime(paths[0]) as network, open_onnxruntime(paths[1]) as reference:
+        runs = {"case": lambda: network.infer(image), "reference": lambda: reference.infer(image)}
+        samples = in_turn(runs, budget_s=budget_s)
+    if cost.network != REFERENCE:
+        paths[0].unlink()
+    on_paper = {"parameters": cost.parameters, "macs": cost.macs, "stride": cost.output_stride}
+    return {**on_paper, "macs_at": SIZE_HW, "imgsz": size, "seconds": samples}
 
 
-def seconds(infer: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    infer()
-    return time.perf_counter() - started
-
-
-def timed(network: Path, reference: Path, image: np.ndarray[Any, Any], rounds: int) -> Any:
-    """Seconds of both, round by round, after one warm-up each."""
-    with open_onnxruntime(network) as ours, open_onnxruntime(reference) as theirs:
-        runs = {"network": lambda: ours.infer(image), REFERENCE: lambda: theirs.infer(image)}
-        for run in runs.values():
-            run()
-        return [{name: seconds(run) for name, run in runs.items()} for _ in range(rounds)]
-
-
-def measured(
-    cost: NetworkCost, reference: Path, imgsz: tuple[int, int], folder: Path, rounds: int
-) -> dict[str, Any]:
-    image = np.random.default_rng(0).integers(0, 256, (1, *imgsz, 3), np.uint8)
-    path = exported(cost.network, imgsz, folder)
-    rows = timed(path, reference, image, rounds)
-    path.unlink()
-    ratio = statistics.median(r["network"] for r in rows) / statistics.median(
-        r[REFERENCE] for r in rows
-    )
-    costs = {"parameters": cost.parameters, "macs": cost.macs, "stride": cost.output_stride}
-    return {**costs, "seconds": rows, "ratio": ratio}
+def table(raw: dict[str, Any]) -> list[str]:
+    """Markdown: parameters, multiply-adds and latency ratio, the fewest multiply-adds first."""
+    rows = sorted(raw.items(), key=lambda item: int(item[1]["macs"]))
+    first = rows[0][1]
+    latency = f"latency / {REFERENCE}, {words(first['imgsz'])}"
+    lines = [
+        f"| network | parameters (M) | GMAC at {words(first['macs_at'])} | scores at | {latency} |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in rows:
+        costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
+        lines.append(f"| `{name}` | {costs} | {ratio(row['seconds']):.1f} |")
+    return lines
 
 
 @click.command()
 @click.option("--imgsz", nargs=2, type=int, default=(512, 1024), help="Size that is timed.")
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--machine", default="x86-2core", show_default=True, help="Kind of machine.")
-def main(*, imgsz: tuple[int, int], rounds: int, machine: str) -> None:
-    """Measure all networks and write the result file."""
-    raw = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        reference = exported(REFERENCE, imgsz, folder).rename(folder / "reference.onnx")
-        for cost in track(network_costs(), description="Networks"):
-            raw[cost.network] = measured(cost, reference, imgsz, folder, rounds)
-    settings = {"imgsz": imgsz, "rounds": rounds, "macs_at": SIZE_HW, "classes": CLASSES}
-    click.echo(write_result("networks", machine=machine, device="cpu", settings=settings, raw=raw))
+@click.option("--seconds", "budget_s", default=8.0, show_default=True, help="For each network.")
+@shared_options
+def main(*, imgsz: Size, budget_s: float, machine: str, again: bool) -> None:
+    """Measure all networks; see the top of this file."""
+    with tempfile.TemporaryDirectory() as folder:
+        cases = {
+            cost.network: partial(measured, cost, imgsz, Path(folder), budget_s)
+            for cost in network_costs()
+        }
+        settings = {"imgsz": imgsz, "seconds": budget_s, "classes": CLASSES}
+        click.echo(run_suite(SUITE, cases, machine=machine, settings=settings, again=again))
 
 
 if __name__ == "__main__":

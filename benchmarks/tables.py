@@ -1,94 +1,160 @@
-"""Makes the tables of README.md from the result files, between marks that name them.
+"""Makes the tables of README.md and docs/, and the plots, from the result files.
 
-python benchmarks/tables.py            write them
-python benchmarks/tables.py --check    exit 1 where README.md differs
+    python benchmarks/tables.py            write them
+    python benchmarks/tables.py --check    exit 1 where a page or a plot differs
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from camvid_networks import table
-from result_file import RESULTS
+import result_file
 
-README = Path(__file__).parent.parent / "README.md"
+from artoolkit.seal import write_atomically
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a table comes from: a suite's result files, and `module.table` of their raw values.
+
+    `whole`: it is given the whole result, since settings are shown too.
+    """
+
+    suite: str
+    module: str
+    whole: bool = False
+
+    def lines(self) -> list[str]:
+        """Markdown of every result file of the suite; `click.UsageError` where there is none."""
+        results = read(self.suite)
+        if not results:
+            raise click.UsageError(
+                f"a page has a table of {self.suite}, which was not measured; "
+                f"measure it (python benchmarks/suites.py {self.suite}) or take the mark out"
+            )
+        made = [(result, self.of(result)) for result in results]
+        if len(made) == 1:
+            return made[0][1]
+        heads = [f"{result['machine']}, {result['device']}:" for result, _ in made]
+        parts = [[head, "", *lines, ""] for head, (_, lines) in zip(heads, made, strict=True)]
+        return [line for part in parts for line in part][:-1]
+
+    def of(self, result: dict[str, Any]) -> list[str]:
+        """Markdown of one result file."""
+        make: Callable[[dict[str, Any]], list[str]] = importlib.import_module(self.module).table
+        return make(result if self.whole else result["raw"])
+
+
+TABLES = {
+    "camvid": Table("camvid", "camvid_table", whole=True),
+    "networks": Table("networks", "networks"),
+    "camvid-networks": Table("camvid-networks", "camvid_networks"),
+    "latency": Table("latency", "latency"),
+    "image-size": Table("image-size", "image_size"),
+    "training-step": Table("training-step", "training_step"),
+    "cpu-parts": Table("cpu-parts", "cpu_parts"),
+    "peers": Table("peers", "peers"),
+    "evaluation": Table("evaluation", "evaluation"),
+    "startup": Table("startup", "startup"),
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An SVG in docs/, and `plots.function(raw, ...)` of these suites."""
+
+    file: str
+    suites: tuple[str, ...]
+    function: str
+
+    def svg(self) -> str | None:
+        """The drawing, None where a suite was not measured."""
+        results = [read(suite) for suite in self.suites]
+        if not all(results):
+            return None
+        import plots
+
+        drawn: str = getattr(plots, self.function)(*(found[0]["raw"] for found in results))
+        return drawn
+
+
+PLOTS = (
+    Plot("image-size.svg", ("image-size",), "image_size_plot"),
+    Plot("accuracy-latency.svg", ("camvid-networks", "networks"), "accuracy_plot"),
+)
 
 
 def read(suite: str) -> list[dict[str, Any]]:
     """The result files of a suite, by name."""
-    return [json.loads(p.read_text()) for p in sorted(RESULTS.glob(f"{suite}--*.json"))]
+    paths = sorted(result_file.RESULTS.glob(f"{suite}--*.json"))
+    return [json.loads(path.read_text()) for path in paths]
 
 
-def camvid() -> list[str]:
-    """Last epoch of every arm, and the checks of the bundle."""
-    (result,) = read("camvid")
-    raw = result["raw"]
-    lines = ["| arm | epochs | AR weight | val mIoU (%) |", "|---|---|---|---|"]
-    weights = {"baseline": "-", "control": "0", "ar": raw_weight(result)}
-    for arm in weights:
-        last = [row for row in raw["training"][arm] if row["kind"] == "epoch"][-1]
-        lines.append(f"| {arm} | {last['epoch']} | {weights[arm]} | {last['mIoU']:.2f} |")
-    lines += ["", "| check | answer | what was found |", "|---|---|---|"]
-    for check in raw["evidence"]["verdict"]["checks"]:
-        lines.append(f"| {check['name']} | {check['result']} | {check['summary']} |")
-    return lines
+def pages() -> list[Path]:
+    """Every page that may hold a table."""
+    return [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 
 
-def raw_weight(result: dict[str, Any]) -> str:
-    """`20 (grid all)`, from the arguments that were used."""
-    given = dict(zip(result["settings"]["ar"][::2], result["settings"]["ar"][1::2], strict=True))
-    return f"{given['--ar-weight']} (grid {given['--ar-grid']})"
-
-
-def networks() -> list[str]:
-    """Parameters, multiply-adds and the latency ratio of every built-in network."""
-    (result,) = read("networks")
-    height, width = result["settings"]["imgsz"]
-    macs_at = "{} x {}".format(*result["settings"]["macs_at"])
-    latency = f"latency / icnet, {height} x {width}"
-    lines = [
-        f"| network | parameters (M) | GMAC at {macs_at} | scores at | {latency} |",
-        "|---|---|---|---|---|",
-    ]
-    for name, row in sorted(result["raw"].items(), key=lambda item: int(item[1]["macs"])):
-        costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
-        lines.append(f"| `{name}` | {costs} | {row['ratio']:.1f} |")
-    return lines
-
-
-def camvid_networks() -> list[str]:
-    """First and last epoch of every network that was trained from scratch by one command."""
-    (result,) = read("camvid-networks")
-    return table(result["raw"])
-
-
-TABLES: dict[str, Callable[[], list[str]]] = {
-    "camvid": camvid,
-    "networks": networks,
-    "camvid-networks": camvid_networks,
-}
+def marks(text: str) -> list[str]:
+    """Names of the tables in a page."""
+    return [found[2] for found in MARK.finditer(text)]
 
 
 def rendered(text: str) -> str:
-    """`text` with every marked table made anew."""
-    return MARK.sub(lambda m: m[1] + "\n".join(TABLES[m[2]]()) + "\n" + m[3], text)
+    """`text` with every marked table made anew; `click.UsageError` for an unknown name."""
+
+    def made(found: re.Match[str]) -> str:
+        if found[2] not in TABLES:
+            raise click.UsageError(f"no table is called {found[2]}; known: {', '.join(TABLES)}")
+        return found[1] + "\n".join(TABLES[found[2]].lines()) + "\n" + found[3]
+
+    return MARK.sub(made, text)
+
+
+def stale() -> list[Path]:
+    """Pages and plots that do not show what the result files say."""
+    from plots import description
+
+    found = [page for page in pages() if rendered(page.read_text()) != page.read_text()]
+    for plot in PLOTS:
+        drawn, path = plot.svg(), DOCS / plot.file
+        shown = path.read_text() if path.exists() else ""
+        if drawn is not None and description(drawn) != description(shown):
+            found.append(path)
+    return found
+
+
+def write() -> list[Path]:
+    """Make all that is stale anew; returns what was written."""
+    changed = stale()
+    drawn = {DOCS / plot.file: plot.svg() for plot in PLOTS}
+    for path in changed:
+        text = drawn.get(path) or rendered(path.read_text())
+        write_atomically(path, text.encode())
+    return changed
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only say whether README.md is up to date.")
+@click.option("--check", is_flag=True, help="Only say what is not up to date; exit 1 if anything.")
 def main(*, check: bool) -> None:
-    """Write the tables of README.md from benchmarks/results."""
-    text = README.read_text()
-    fresh = rendered(text)
-    if check:
-        raise SystemExit(int(fresh != text))
-    README.write_text(fresh)
+    """Write the tables and plots from benchmarks/results."""
+    changed = stale() if check else write()
+    for path in changed:
+        click.echo(path.relative_to(ROOT))
+    raise SystemExit(int(check and bool(changed)))
 
 
 if __name__ == "__main__":
