@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import result_file
+from suite import UNAVAILABLE
 
 from artoolkit.seal import write_atomically
 
@@ -98,9 +99,14 @@ PLOTS = (
 
 
 def read(suite: str) -> list[dict[str, Any]]:
-    """The result files of a suite, by name."""
+    """The result files of a suite, by name; one in which nothing could be measured is none."""
     paths = sorted(result_file.RESULTS.glob(f"{suite}--*.json"))
-    return [json.loads(path.read_text()) for path in paths]
+    results = [json.loads(path.read_text()) for path in paths]
+    return [
+        result
+        for result in results
+        if any(UNAVAILABLE not in values for values in result["raw"].values())
+    ]
 
 
 def pages() -> list[Path]:

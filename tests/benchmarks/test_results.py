@@ -61,6 +61,17 @@ def test_a_table_is_made_between_its_marks_and_nothing_else_changes(
     assert "m, cpu:\n\nfound 1\n\nn, gpu:\n\nfound 2\n<!-- end -->" in rendered(page)
 
 
+def test_a_suite_of_which_nothing_could_run_was_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_file, "RESULTS", tmp_path)
+    raw = {"a": {"unavailable": "no GPU"}, "b": {"unavailable": "no GPU"}}
+    write_result("latency", machine="m", device="cpu", settings={}, raw=raw)
+    assert read("latency") == []
+    write_result("latency", machine="m", device="cpu", settings={}, raw=raw | {"c": {"s": 1}})
+    assert [result["machine"] for result in read("latency")] == ["m"]
+
+
 def test_a_table_of_another_name_is_refused() -> None:
     with pytest.raises(click.UsageError, match="no table is called other"):
         rendered("<!-- table: other -->\n<!-- end -->")
