@@ -21,7 +21,7 @@ from onnx import helper
 from torch import nn
 
 from artoolkit import __version__
-from artoolkit.deploy.blocked import keep_blocked, project_pyramid
+from artoolkit.deploy.blocked import POOLED_PROJECTION, keep_blocked, project_pyramid
 from artoolkit.deploy.fold import fold_batch_norm
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
 from artoolkit.deploy.head import cpu_head
@@ -121,11 +121,16 @@ def _rename(model: onnx.ModelProto) -> None:
 
 
 def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
-    """Call each node that reads a trained parameter by the module of the first one it reads."""
+    """Call each node that reads a trained parameter by the module of the first one it reads.
+
+    The projection of pooled maps shares its weights with the module's own and takes a name of its
+    own: ONNX Runtime refuses a graph with a name that stands twice.
+    """
     for node in model.graph.node:
         own = next((name for name in node.input if name in trained), None)
         if own is not None:
-            node.name = own.rpartition(".")[0]
+            pooled = node.output[0].endswith(POOLED_PROJECTION)
+            node.name = own.rpartition(".")[0] + (".pooled" if pooled else "")
 
 
 def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:

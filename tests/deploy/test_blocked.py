@@ -12,10 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from artoolkit.backends.engine_form import SUM_FIRST, engine_form
 from artoolkit.backends.onnx_session import open_session
+from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.deploy.blocked import keep_blocked, project_pyramid
 from artoolkit.deploy.identity import compare_graphs
-from artoolkit.deploy.onnx import graph_from_checkpoint
-from deploy.tiny_network import target, tiny_checkpoint
+from artoolkit.deploy.onnx import graph_from_checkpoint, onnx_from_checkpoint
+from artoolkit.deploy.untrained import untrained_checkpoint
+from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 32, 16, 16), np.float32)
 
@@ -162,3 +164,32 @@ def test_only_a_cpu_in_float_is_given_it(
     )
     graph_from_checkpoint(tiny_checkpoint(), target(**changes))
     assert len(given) == count
+
+
+def test_icnet_for_a_cpu_opens_and_no_name_stands_twice(tmp_path: Path) -> None:
+    checkpoint = untrained_checkpoint("icnet", 3, options={"width": 0.125})
+    model, _ = graph_from_checkpoint(checkpoint, target(imgsz=(64, 128)))
+    names = [node.name for node in model.graph.node if node.name]
+    assert "context.conv.pooled" in names
+    assert len(set(names)) == len(names)
+    onnx.save(model, tmp_path / "icnet.onnx")
+    assert open_session(tmp_path / "icnet.onnx", threads=1).session.get_inputs()
+
+
+@pytest.mark.slow
+def test_icnet_with_both_runs_and_gives_the_labels_of_the_plain_graph(tmp_path: Path) -> None:
+    checkpoint = untrained_checkpoint("icnet", 5)
+    plain, blocked = (
+        onnx_from_checkpoint(checkpoint, target(imgsz=(64, 128), **on), tmp_path / f"{name}.onnx")
+        for name, on in (
+            ("plain", {"backend": "tensorrt", "device": "cuda:0"}),
+            ("blocked", {}),
+        )
+    )
+    assert (plain.census["Conv"], blocked.census["Conv"]) == (64, 65)
+    assert blocked.census["MaxPool"] == plain.census["MaxPool"] + 2
+    scores = []
+    for info in (plain, blocked):
+        with open_onnxruntime(info.path, outputs=("scores",), threads=1) as runner:
+            scores.append(runner.infer(pictures(1, (64, 128)))["scores"])
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-3, atol=1e-3 * np.abs(scores[0]).max())
