@@ -20,7 +20,17 @@ from typing import Any
 
 import click
 import torch
-from side_by_side import REFERENCE, Size, checkpoint_of, exported, in_turn, ratio, street, words
+from side_by_side import (
+    REFERENCE,
+    Size,
+    checkpoint_of,
+    exported,
+    in_turn,
+    ratio,
+    spread_percent,
+    street,
+    words,
+)
 from suite import is_measured, run_suite, shared_options
 
 from artoolkit.backends.cuda_memory import open_cuda
@@ -158,9 +168,10 @@ def order(name: str) -> tuple[int, int, str, int]:
 
 
 def cell(values: dict[str, Any]) -> str:
-    """The ratio, and with a sparse head the share of cells behind it."""
+    """The ratio with its spread, and with a sparse head the share of cells behind it."""
     share = values.get("computed_share")
-    return f"{ratio(values['seconds']):.2f}" + ("" if share is None else f" ({share:.0%} of cells)")
+    cells = "" if share is None else f" ({share:.0%} of cells)"
+    return f"{ratio(values['seconds']):.2f} ± {spread_percent(values['seconds']):.0f} %{cells}"
 
 
 def reasons(raw: dict[str, Any]) -> list[str]:

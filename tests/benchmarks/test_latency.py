@@ -89,10 +89,10 @@ def test_a_row_is_a_form_and_a_column_a_size() -> None:
     head, _, *rows = table(raw)
     assert head.endswith("| backend | 256 x 512 | 1024 x 2048 |")
     assert rows == [
-        "| icnet fp32 dense | onnxruntime | 1.00 | 1.01 |",
-        "| icnet fp32 sparse | onnxruntime | 0.90 (12% of cells) | - |",
-        "| icnet fp32 dense | torch | 3.00 | - |",
-        "| other fp32 dense | onnxruntime | 9.00 | - |",
+        "| icnet fp32 dense | onnxruntime | 1.00 ± 0 % | 1.01 ± 0 % |",
+        "| icnet fp32 sparse | onnxruntime | 0.90 ± 0 % (12% of cells) | - |",
+        "| icnet fp32 dense | torch | 3.00 ± 0 % | - |",
+        "| other fp32 dense | onnxruntime | 9.00 ± 0 % | - |",
     ]
 
 
