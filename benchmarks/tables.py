@@ -105,7 +105,7 @@ def read(suite: str) -> list[dict[str, Any]]:
     return [
         result
         for result in results
-        if any(UNAVAILABLE not in values for values in result["raw"].values())
+        if not all(isinstance(v, dict) and UNAVAILABLE in v for v in result["raw"].values())
     ]
 
 
