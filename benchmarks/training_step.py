@@ -102,7 +102,7 @@ def cell(samples: Seconds, arm: str) -> str:
 @click.command()
 @click.option("--crop", "crops", multiple=True, default=("256x512", "360x480"), show_default=True)
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(min=2))
-@click.option("--seconds", "budget_s", default=60.0, show_default=True, help="For each crop.")
+@click.option("--seconds", "budget_s", default=25.0, show_default=True, help="For each crop.")
 @shared_options
 def main(*, crops: tuple[str, ...], batch: int, budget_s: float, machine: str, again: bool) -> None:
     """Measure a step at every crop; see the top of this file."""
