@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 from peer_networks import CLASSES, PEERS, Argmax, Peer, Size, export_plainly
-from side_by_side import exported, in_turn, ratio, street, words
+from side_by_side import exported, in_turn, ratio, words
 from suite import UNAVAILABLE, run_suite, shared_options
 
 from artoolkit.backends.feeds import open_feeds
 from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.runner import Runner
 from artoolkit.preprocess import Preprocess, normalise
 
 OURS = "icnet"
@@ -36,9 +39,11 @@ def case_name(peer: Peer) -> str:
 
 
 def measured(
-    peer: Peer, packages: Path | None, *, imgsz: Size, threads: int, budget_s: float
+    peer: Peer, packages: Path | None, own: Runner, *, threads: int, budget_s: float
 ) -> dict[str, Any]:
     """Wall seconds of the peer and of ours, round by round, and what the peer is."""
+    _, height, width, _ = own.spec.inputs[0].shape
+    imgsz = height, width
     with peer.package.on_path(packages):
         network, versions = peer.build(imgsz), peer.package.versions()
     with tempfile.TemporaryDirectory() as scratch:
@@ -60,16 +65,14 @@ def measured(
 
 
 def timed(
-    theirs: Path, ours: Path, *, imgsz: Size, threads: int, budget_s: float
+    theirs: Path, own: Runner, image: NDArray[np.uint8], *, threads: int, budget_s: float
 ) -> dict[str, list[float]]:
     """Both on the same image, in turn."""
-    image = street(imgsz)
     feeds = {"image": normalise(image, Preprocess())}
     peer = open_feeds(theirs, threads=threads)
     try:
-        with open_onnxruntime(ours, threads=threads) as own:
-            runs = {"case": partial(peer.infer, feeds), "reference": partial(own.infer, image)}
-            return in_turn(runs, budget_s=budget_s)
+        runs = {"case": partial(peer.infer, feeds), "reference": partial(own.infer, image)}
+        return in_turn(runs, budget_s=budget_s)
     finally:
         peer.close()
 
@@ -110,12 +113,16 @@ def main(
 ) -> None:
     """Time the peers beside `icnet` and write the result file."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # names every library it lacks
-    measure = partial(measured, imgsz=imgsz, threads=threads, budget_s=budget_s)
-    cases: dict[str, Callable[[], dict[str, Any]]] = {
-        case_name(peer): partial(measure, peer, packages) for peer in PEERS
-    }
     settings = {"imgsz": imgsz, "threads": threads, "budget_s": budget_s, "classes": CLASSES}
-    path = run_suite("peers", cases, machine=machine, settings=settings, again=again)
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = exported(OURS, Path(scratch), imgsz=imgsz)
+        # Opened before any case: a failure of ours is none of a peer.
+        with open_onnxruntime(ours, threads=threads) as own:
+            measure = partial(measured, own=own, threads=threads, budget_s=budget_s)
+            cases: dict[str, Callable[[], dict[str, Any]]] = {
+                case_name(peer): partial(measure, peer, packages) for peer in PEERS
+            }
+            path = run_suite("peers", cases, machine=machine, settings=settings, again=again)
     click.echo(path.name)
 
 
