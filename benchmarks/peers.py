@@ -22,7 +22,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from peer_networks import CLASSES, PEERS, Argmax, Peer, Size, export_plainly
-from side_by_side import exported, in_turn, ratio, words
+from side_by_side import exported, in_turn, ratio, street, words
 from suite import UNAVAILABLE, run_suite, shared_options
 
 from artoolkit.backends.feeds import open_feeds
@@ -50,9 +50,8 @@ def measured(
         theirs = Path(scratch) / "peer.onnx"
         export_plainly(Argmax(network) if peer.labels else network, imgsz, theirs)
         del network
-        ours = exported(OURS, Path(scratch), imgsz=imgsz)
         file_bytes = theirs.stat().st_size
-        samples = timed(theirs, ours, imgsz=imgsz, threads=threads, budget_s=budget_s)
+        samples = timed(theirs, own, street(imgsz), threads=threads, budget_s=budget_s)
     return {
         "network": peer.network,
         "package": peer.package.name,
