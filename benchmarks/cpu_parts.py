@@ -4,8 +4,9 @@
 
 Totals run uint8 images to labels, the convolutions are those of the float32 dense graph alone
 (`convolutions.py`), all with the profiler off and in turn in one process, on the same frames, under
-each of several session options; a row is the fastest of them, and so is the convolutions' time. The
-frames are validation images brought to the size, the
+each of several session options; those under which the convolutions are fastest are shown. Beside it
+the sum of the operators' medians over that of the convolutions, from one profiled session, which
+bursts of other work disturb less. The frames are validation images brought to the size, the
 checkpoint a trained one, so that the sparse head meets real label maps; noise is its worst case.
 The graph for 19 classes has random weights: its dense forms take the same time with any.
 """
@@ -27,7 +28,7 @@ import numpy as np
 import onnx
 from convolutions import convolutions_alone
 from numpy.typing import NDArray
-from side_by_side import checkpoint_of, in_turn
+from side_by_side import Seconds, checkpoint_of, in_turn, ratio, spread_percent
 from suite import run_suite, shared_options
 
 from artoolkit.backends.engine_form import with_plain_head
@@ -187,14 +188,15 @@ def labels_and_shares(forms: Forms, images: Images) -> dict[str, Any]:
     }
 
 
-def fastest(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Milliseconds of every form, and of the convolutions: the least median over the options."""
-    found: dict[str, float] = {}
-    for row in rows:
-        medians = {n: 1e3 * statistics.median(s) for n, s in row["seconds"].items() if n != PROFILE}
-        for name, value in medians.items():
-            found[name] = min(value, found.get(name, value))
-    return found
+def fastest(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The session options under which the convolutions take the least median time."""
+    return min(rows, key=lambda row: statistics.median(row["seconds"][CONVOLUTIONS]))
+
+
+def profiled_ratio(row: Mapping[str, Any]) -> float:
+    """All operators of the float32 dense graph over its convolutions, in the profiled session."""
+    parts = row["parts_ms"]
+    return float(sum(parts.values()) / parts[CONVOLUTIONS])
 
 
 def table(raw: dict[str, Any]) -> list[str]:
@@ -208,13 +210,22 @@ def table(raw: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for classes, rows in by_classes.items():
-        ms = fastest(rows)
-        for name in (n for n in ms if n != CONVOLUTIONS):
+        best = fastest(rows)
+        for name in (n for n in best["seconds"] if n not in (CONVOLUTIONS, PROFILE)):
             asked = f"{ASKED[name]:.2f} of the convolutions" if name in ASKED else ""
             asked = f"{ASKED_INT8[name]:.2f} of fp32 dense" if name in ASKED_INT8 else asked
-            ratios = f"{ms[name] / ms[CONVOLUTIONS]:.2f} | {ms[name] / ms[DENSE]:.2f}"
-            lines.append(f"| {name} | {classes} | {ratios} | {asked} |")
+            cells = " | ".join(beside(best["seconds"], name, to) for to in (CONVOLUTIONS, DENSE))
+            lines.append(f"| {name} | {classes} | {cells} | {asked} |")
+        lines.append(
+            f"| {DENSE}, sum of its operators | {classes} | {profiled_ratio(best):.2f} |  |  |"
+        )
     return [*lines, "", sentence(raw["labels"])]
+
+
+def beside(seconds: Seconds, name: str, reference: str) -> str:
+    """`1.14 ± 3 %`: the median over the rounds of the ratio within a round, and half its spread."""
+    spread = spread_percent(seconds, name, reference)
+    return f"{ratio(seconds, name, reference):.2f} ± {spread:.0f} %"
 
 
 def sentence(labels: Mapping[str, Any]) -> str:

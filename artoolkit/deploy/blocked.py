@@ -5,8 +5,6 @@ convolution before it, but only where all that is added is blocked already. Two 
 are not: a Resize to a smaller map, after which every sum becomes two layout changes, an Add and a
 ReLU; and the matrix products of pyramid pooling. A pooling of one position passes its input on
 unchanged and is an operator that ONNX Runtime blocks.
-
-In `icnet` at 1024 x 2048 both together spare 1.8 % of the convolutions' time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The head as ONNX Runtime's CPU kernels compute it fastest; TensorRT keeps the plain one.
 
-Measured on `icnet` at 1024 x 2048 x 19 classes, in processor time over everything before the head:
-Resize and ArgMax channels-first 0.33, both channels-last 0.17, the form below 0.08. Bilinear
-resizing is `rows @ scores @ columns` with two sparse constant matrices. Cut into tiles, each tile
-reads a few neighbouring positions only, and small dense products are what a CPU does best. The
-labels are those of Resize and ArgMax wherever two scores do not tie within float rounding.
+What the plain forms, channels first and channels last, cost beside it is measured by
+`benchmarks/cpu_parts.py` and stands in `docs/speed.md`. Bilinear resizing
+is `rows @ scores @ columns` with two sparse constant matrices. Cut into tiles, each tile reads a
+few neighbouring positions only, and small dense products are what a CPU does best. The labels are
+those of Resize and ArgMax wherever two scores do not tie within float rounding.
 """
 
 from __future__ import annotations

@@ -34,8 +34,7 @@ from artoolkit.spec import Frozen, Target
 # Tensors kept in memory at once while ranges are taken.
 _TENSORS_AT_ONCE = 12
 # ONNX Runtime gathers the inputs of an int8 convolution position by position, all channels at once:
-# with 3 of them that takes longer than the convolution in float (`icnet`, 1024 x 2048: 48 ms
-# against 21 for its first one, in one thread).
+# with 3 of them that takes longer than the convolution in float.
 _FEWEST_CHANNELS = 4
 # Images on which convolutions are tried one by one.
 _TRIAL_IMAGES = 4

@@ -29,11 +29,13 @@ SIZE_HW = (40, 56)
 
 
 def case(classes: int, convolutions: float, **seconds: float) -> dict[str, Any]:
+    """Three rounds, one of them slowed down nine times by something else."""
     return {
         "classes": classes,
+        "parts_ms": {CONVOLUTIONS: 100.0, "head": 12.0, "copies": 6.0},
         "seconds": {
             name: [value, 9 * value, value]
-            for name, value in {**seconds, CONVOLUTIONS: convolutions}.items()
+            for name, value in {**seconds, PROFILE: 1.0, CONVOLUTIONS: convolutions}.items()
         },
     }
 
@@ -41,25 +43,26 @@ def case(classes: int, convolutions: float, **seconds: float) -> dict[str, Any]:
 def raw() -> dict[str, Any]:
     return {
         "labels": {"cells_computed": [0.02, 0.05], "cells_computed_noise": 0.98},
-        "2 threads": case(11, 0.2, **{DENSE: 0.26, INT8: 0.15, PROFILE: 0.1}),
-        "1 thread": case(11, 0.25, **{DENSE: 0.25, INT8: 0.20, PROFILE: 0.1}),
-        "19": case(19, 0.1, **{DENSE: 0.14, PLAIN: 0.20}),
+        "2 threads": case(11, 0.2, **{DENSE: 0.25, INT8: 0.15}),
+        "slower": case(11, 0.3, **{DENSE: 0.2, INT8: 0.1}),
+        "19": case(19, 0.1, **{DENSE: 0.14, PLAIN: 0.21}),
     }
 
 
-def test_the_fastest_of_the_options_counts_for_each_and_no_outlier() -> None:
-    found = cpu_parts.fastest([raw()["2 threads"], raw()["1 thread"]])
-    assert found == pytest.approx({DENSE: 250.0, INT8: 150.0, CONVOLUTIONS: 200.0})
+def test_the_options_with_the_fastest_convolutions_count() -> None:
+    assert cpu_parts.fastest([raw()["slower"], raw()["2 threads"]]) == raw()["2 threads"]
 
 
 def test_the_table_says_what_was_asked_and_what_the_sparse_head_met() -> None:
     assert cpu_parts.table(raw()) == [
         "| form | classes | total / convolutions | / fp32 dense | asked |",
         "|---|---|---|---|---|",
-        "| fp32 dense | 11 | 1.25 | 1.00 | 1.30 of the convolutions |",
-        "| int8 dense | 11 | 0.75 | 0.60 | 0.75 of fp32 dense |",
-        "| fp32 dense | 19 | 1.40 | 1.00 | 1.30 of the convolutions |",
-        "| fp32, Resize and ArgMax | 19 | 2.00 | 1.43 |  |",
+        "| fp32 dense | 11 | 1.25 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
+        "| int8 dense | 11 | 0.75 ± 0 % | 0.60 ± 0 % | 0.75 of fp32 dense |",
+        "| fp32 dense, sum of its operators | 11 | 1.18 |  |  |",
+        "| fp32 dense | 19 | 1.40 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
+        "| fp32, Resize and ArgMax | 19 | 2.10 ± 0 % | 1.50 ± 0 % |  |",
+        "| fp32 dense, sum of its operators | 19 | 1.18 |  |  |",
         "",
         "The sparse head computed 2.0 to 5.0 % of the cells of the frames, 98 % of noise.",
     ]
