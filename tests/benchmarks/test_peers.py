@@ -170,8 +170,8 @@ def test_an_unavailable_peer_has_a_reason_and_no_ratio() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("peers--*.json")), ids=lambda p: p.name)
-def test_the_committed_ratio_holds_what_is_promised(path: Path) -> None:
+def test_icnet_is_faster_than_the_committed_peers_in_labels_and_in_scores(path: Path) -> None:
     raw = json.loads(path.read_text())["raw"]
     names = [name for name in raw if name.startswith("ICNet-R50, mmsegmentation")]
     assert len(names) == 2
-    assert all(ratio(raw[name]["seconds"]) >= 6 for name in names)
+    assert all(ratio(raw[name]["seconds"]) > 1 for name in names)
