@@ -91,11 +91,12 @@ def _stub_libraries(library: Path, folder: Path) -> Path:
     code = "".join(f"void {name.decode()}(void) {{}}\n" for name in sorted(symbols))
     if folder.is_dir():
         return folder
-    folder.mkdir()
+    partial = folder.with_name("stubs.partial")
+    partial.mkdir(exist_ok=True)
     for index, name in enumerate(map(bytes.decode, wanted)):
         subprocess.run(
             [compiler, "-shared", "-fPIC", "-x", "c", "-", f"-Wl,-soname,{name}", "-o",
-             str(folder / name)],
+             str(partial / name)],
             input="" if index else code, text=True, check=True,
         )  # fmt: skip
-    return folder
+    return partial.rename(folder)
