@@ -6,7 +6,6 @@ for `tables.py --check`, since matplotlib's drawing differs from version to vers
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from html import escape
@@ -19,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from side_by_side import REFERENCE, ratio, words
+
+from artoolkit.report.figures import svg_element
 
 # Marks that no drawing has by chance, each replaced by a colour of the page.
 INK, LINE, A, B = "#010101", "#020202", "#030303", "#040404"
@@ -119,13 +120,7 @@ def _epochs(run: dict[str, Any]) -> int:
 
 def _svg(figure: Figure, title: str, numbers: Sequence[str]) -> str:
     """The drawing with its title, its numbers and the colours of the page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    for mark, variable in _COLOURS.items():
-        text = text.replace(mark, f"var({variable})")
-    head, rest = text.split(">", 1)
+    head, rest = svg_element(figure, _COLOURS)
     told = f"<title>{escape(title)}</title>\n<desc>{escape('; '.join(numbers))}</desc>\n"
     lines = (line.rstrip() for line in f"{head}>\n{told}{_STYLE}{rest}".splitlines())
     return "\n".join(lines) + "\n"

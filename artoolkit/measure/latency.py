@@ -204,15 +204,17 @@ class _Session(Generic[Batch]):
     def __init__(
         self,
         batches: Sequence[Batch],
+        latency_ms: float,
+        plan: LatencyPlan,
         *,
-        count: int,
-        turn: int,
         settling: int,
         machine: Machine,
         clock: Callable[[], float],
         progress: Progress | None,
     ) -> None:
-        self.batches, self.count, self.turn, self.settling = batches, count, turn, settling
+        self.batches, self.settling = batches, settling
+        self.count = inferences_a_block(latency_ms, plan, settling=settling)
+        self.turn = min(self.count, inferences_a_turn(latency_ms, plan, settling=settling))
         self.machine, self.clock, self.progress = machine, clock, progress
         self.blocks: list[Block] = []
 
@@ -265,6 +267,20 @@ def _control(
             return ratios
 
 
+def _test(
+    session: _Session[Batch], first: Timed[Batch], other: Timed[Batch], *, pairs: int, until: float
+) -> None:
+    """The planned pairs, or the even number of them that `until` allows.
+
+    By the clock alone, never by the answer: that would bias it.
+    """
+    for index in range(pairs):
+        session.pair("test", index, first, other)
+        session.report("baseline against candidate", (index + 1) / pairs)
+        if index % 2 and session.clock() > until:
+            return
+
+
 def _planned_pairs(ratios: list[float], *, plan: LatencyPlan, seconds_a_pair: float) -> int:
     """Pairs that the control's spread asks for, within what is left of the budget.
 
@@ -314,13 +330,11 @@ def measure_latency(
             latency_ms = warm_up([first, second], images, duration_ms=plan.warmup_ms, clock=clock)
             if plan.soak_s:
                 warm_up([first], images, duration_ms=plan.soak_s * 1e3, clock=clock)
-            settling = settling_inferences(first.spec)
-            count = inferences_a_block(latency_ms, plan, settling=settling)
             session = _Session(
                 images,
-                count=count,
-                turn=min(count, inferences_a_turn(latency_ms, plan, settling=settling)),
-                settling=settling,
+                latency_ms,
+                plan,
+                settling=settling_inferences(first.spec),
                 machine=machine or Machine(),
                 clock=clock,
                 progress=progress,
@@ -332,12 +346,7 @@ def measure_latency(
             slower_ms = warm_up([first, other], images, duration_ms=plan.warmup_ms, clock=clock)
             seconds *= max(1.0, (1 + slower_ms / latency_ms) / 2)
             pairs = _planned_pairs(ratios, plan=plan, seconds_a_pair=seconds)
-            for index in range(pairs):
-                session.pair("test", index, first, other)
-                session.report("baseline against candidate", (index + 1) / pairs)
-                # By the clock alone, never by the answer: that would bias it.
-                if index % 2 and clock() - start > OVERTIME * plan.budget_s:
-                    break
+            _test(session, first, other, pairs=pairs, until=start + OVERTIME * plan.budget_s)
             specs: dict[str, Any] = {"baseline": first.spec, "candidate": other.spec}
     return LatencyMeasurement(
         **header(LatencyMeasurement, **device_identity(specs["baseline"].device)),
@@ -345,11 +354,11 @@ def measure_latency(
         plan=plan,
         includes=INCLUDES,
         images=len(images),
-        inferences_a_block=count,
+        inferences_a_block=session.count,
         inferences_a_turn=session.turn,
         settling_inferences=session.settling,
         planned_pairs=pairs,
         blocks=tuple(session.blocks),
         other_programs=heaviest(programs, process_times()),
-        notes=(*_notes(count, latency_ms, plan), *notes),
+        notes=(*_notes(session.count, latency_ms, plan), *notes),
     )

@@ -8,7 +8,7 @@ numbers, for those who do not see it.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -87,15 +87,24 @@ def _legend(axes: Any) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
 
 
-def _themed(figure: Any, title: str) -> str:
-    """The SVG element alone, scaling with the page, in the page's colours."""
+def svg_element(figure: Any, variables: Mapping[str, str]) -> tuple[str, str]:
+    """What stands in the opening tag `<svg ...>` and what follows it, the same on each day.
+
+    `variables`: the colour that a drawing uses -> the CSS variable that takes its place.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    for mark, variable in _VARIABLES.items():
-        text = text.replace(mark, f"var({variable})")
+    for colour, variable in variables.items():
+        text = text.replace(colour, f"var({variable})")
     head, _, rest = text.partition(">")
+    return head, rest
+
+
+def _themed(figure: Any, title: str) -> str:
+    """The SVG element alone, scaling with the page, in the page's colours."""
+    head, rest = svg_element(figure, _VARIABLES)
     box = head[head.index("viewBox=") :].split('"')[1]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

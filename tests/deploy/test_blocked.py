@@ -35,13 +35,19 @@ def residual() -> onnx.ModelProto:
         node("Relu", ["sum"], ["r"]),
         node("Conv", ["r", "b"], ["out"]),
     ]  # fmt: skip
+    return as_model(nodes, {**weights, "sizes": np.array([1, 32, 8, 8])}, (1, 32, 8, 8))
+
+
+def as_model(
+    nodes: list[onnx.NodeProto], values: dict[str, np.ndarray], out: tuple[int, ...]
+) -> onnx.ModelProto:
+    """`image` of `IMAGE`'s shape -> nodes -> `out`."""
     graph = helper.make_graph(
         nodes,
-        "residual",
+        "graph",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 32, 8, 8))],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()]
-        + [numpy_helper.from_array(np.array([1, 32, 8, 8]), "sizes")],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, out)],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
@@ -99,14 +105,8 @@ def pyramid(*, kernel: int = 1, trained_resize: bool = False) -> onnx.ModelProto
         node("Conv", ["x", "trained.weight", "trained.bias"], ["out"], "project",
              dilations=[1, 1], group=1, strides=[1, 1], pads=[kernel // 2] * 4),
     ]  # fmt: skip
-    graph = helper.make_graph(
-        nodes,
-        "pyramid",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE.shape)],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, (1, 16, 16, 16))],
-        [numpy_helper.from_array(v.astype(np.float32), name) for name, v in values.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    floats = {name: value.astype(np.float32) for name, value in values.items()}
+    model = as_model(nodes, floats, (1, 16, 16, 16))
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
