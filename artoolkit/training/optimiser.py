@@ -56,6 +56,7 @@ def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.SGD:
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
+        fused=True,
     )
 
 
