@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from side_by_side import (
     REFERENCE,
     Size,
@@ -29,6 +28,7 @@ from side_by_side import (
     ratio,
     spread_percent,
     street,
+    torch_threads,
     words,
 )
 from suite import is_measured, run_suite, shared_options
@@ -100,7 +100,6 @@ def opened(form: Form, folder: Path) -> Runner:
 
 def on_torch(form: Form, device: str) -> Runner:
     """The module as it is deployed, eager, on as many threads as ONNX Runtime takes."""
-    torch.set_num_threads(usable_cores())
     checkpoint = checkpoint_of(form.network)
     target = find_target("cpu", device=device, imgsz=form.size)
     module = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target)
@@ -122,6 +121,7 @@ def measured(form: Form, folder: Path, budget_s: float) -> dict[str, Any]:
     """Seconds of the form and of the reference, and what a sparse head computed."""
     image = street(form.size)
     with (
+        torch_threads(usable_cores()),
         opened(form, folder) as runner,
         open_onnxruntime(exported(REFERENCE, folder, imgsz=form.size)) as reference,
     ):

@@ -19,8 +19,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -34,6 +33,7 @@ from loss_cost_table import table
 from result_file import write_result
 from rich.console import Console
 from rich.progress import Progress
+from side_by_side import torch_threads
 from torch import Tensor
 
 from artoolkit.losses import Objective, affinity_regression
@@ -177,16 +177,6 @@ def rows(installed: dict[str, str]) -> tuple[dict[str, Row], dict[str, Row]]:
     return own, dict(found for package, found in others.items() if package in installed)
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def timed(row: Row, scene: Scene) -> dict[str, float]:
     """Seconds on the clock and of the processor."""
     gc.collect()
@@ -308,7 +298,7 @@ def main(
             chosen = own | (others if shape == shapes[0] else {})
             scene = make_scene(parse_shape(shape), seed)
             for count in counts:
-                with threads(count):
+                with torch_threads(count):
                     measured = measure(scene, chosen, repetitions, advance)
                 runs.append({"shape": shape, "threads": count, **measured})
     settings["load_average_after"] = os.getloadavg()

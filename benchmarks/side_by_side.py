@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from artoolkit.cli.network_table import CLASSES
@@ -97,6 +99,17 @@ def in_turn(
             samples[name].append(seconds(runs[name]))
         order.reverse()
     return samples
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """`count` threads for torch, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 import torch
-from side_by_side import Seconds, in_turn, ratio, spread_percent, street
+from side_by_side import Seconds, in_turn, ratio, spread_percent, street, torch_threads
 from suite import run_suite, shared_options
 
 from artoolkit.cli.network_table import CLASSES
@@ -74,12 +74,12 @@ def make_batch(crop: Crop, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def measured(crop: Crop, batch: int, budget_s: float) -> dict[str, Any]:
     """Seconds of a step of every arm, in turn."""
-    torch.set_num_threads(usable_cores())
-    images, labels = make_batch(crop, batch)
-    runs: dict[str, Callable[[], object]] = {
-        arm: partial(learner(arm, crop, batch).step, images, labels, 0) for arm in ARMS
-    }
-    return {"seconds": in_turn(runs, budget_s=budget_s)}
+    with torch_threads(usable_cores()):
+        images, labels = make_batch(crop, batch)
+        runs: dict[str, Callable[[], object]] = {
+            arm: partial(learner(arm, crop, batch).step, images, labels, 0) for arm in ARMS
+        }
+        return {"seconds": in_turn(runs, budget_s=budget_s)}
 
 
 def table(raw: dict[str, Any]) -> list[str]:
