@@ -30,8 +30,9 @@ from result_file import RESULTS, write_result
 
 from artoolkit.backends.feeds import Feeds, open_feeds
 from artoolkit.measure.bootstrap import read_non_inferiority
-from artoolkit.measure.latency import LatencyPlan, measure_latency
+from artoolkit.measure.latency import measure_latency
 from artoolkit.measure.latency_check import check_latency, read_latency
+from artoolkit.measure.latency_record import LatencyPlan
 from artoolkit.measure.opening import seeded_feeds
 from artoolkit.measure.simulation import (
     NOISES,
@@ -163,9 +164,13 @@ def save(
 def load(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The file's values and its runs."""
     result = json.loads(path.read_text())
-    raw = result["raw"]
+    return result, decoded(result["raw"])
+
+
+def decoded(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `save` made of the runs, as runs again."""
     rows = (json.loads(f"[{row}]") for row in raw["rows"])
-    return result, [dict(zip(raw["columns"], row, strict=True)) for row in rows]
+    return [dict(zip(raw["columns"], row, strict=True)) for row in rows]
 
 
 def _groups(
@@ -246,6 +251,19 @@ def _timings(result: dict[str, Any], runs: list[dict[str, Any]]) -> str:
     )
     named = [run | {"network": settings["network"]} for run in runs]
     return f"{words}\n\n{latency_table(named, 'network')}"
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Markdown: how often each answer was given on a real machine, a row a delay."""
+    runs = sorted(decoded(result["raw"]), key=lambda run: run["delay_percent"])
+    rows = []
+    for (delay,), found in _groups(runs, "delay_percent"):
+        count = Counter(run["result"] for run in found)
+        answers = [count[answer] for answer in ("PASS", "UNDECIDED", "FAIL")]
+        longest = max(run["wall_s"] for run in found)
+        rows.append([f"{delay:g} %", len(found), *answers, f"{longest:.0f} s"])
+    head = ["slower by", "runs", "PASS", "UNDECIDED", "FAIL", "longest run"]
+    return _table(head, rows).splitlines()
 
 
 @click.group()

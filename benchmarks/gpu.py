@@ -28,7 +28,8 @@ from artoolkit.backends.plan_pair import PairCheck, plan_pair
 from artoolkit.backends.tensorrt import TensorrtRunner, open_tensorrt
 from artoolkit.bundle import Bundle
 from artoolkit.errors import ArtoolkitError, BackendError, RecipeError
-from artoolkit.measure.latency import LatencyPlan, measure_latency
+from artoolkit.measure.latency import measure_latency
+from artoolkit.measure.latency_record import LatencyPlan
 from artoolkit.spec import Target, read_toml
 from artoolkit.targets import find_target
 

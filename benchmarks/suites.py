@@ -73,7 +73,7 @@ SUITES = {
     "camvid": Suite("camvid.py", "baseline, control and AR on real streets", "CamVid"),
     "camvid-networks": Suite("camvid_networks.py", "networks from scratch", "CamVid"),
     "experiment-camvid": Suite(
-        "experiment.py", "does the loss help", "CamVid", results="{name}.jsonl"
+        "experiment.py", "does the loss help", "CamVid", results="{name}-*.jsonl"
     ),
     "int8-camvid": Suite("int8.py", "mIoU in int8", "a checkpoint and CamVid"),
     "gpu": Suite("gpu.py", "engines, plans, memory, latency", "an NVIDIA GPU"),

@@ -70,6 +70,8 @@ TABLES = {
     "peers": Table("peers", "peers"),
     "evaluation": Table("evaluation", "evaluation"),
     "startup": Table("startup", "startup"),
+    "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
+    "calibration": Table("calibration-timings", "calibration", whole=True),
 }
 
 

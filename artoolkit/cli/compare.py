@@ -89,7 +89,7 @@ def _settings(
     **rest: Any,
 ) -> Settings:  # fmt: skip
     from artoolkit.measure.compare import Settings
-    from artoolkit.measure.latency import LatencyPlan
+    from artoolkit.measure.latency_record import LatencyPlan
 
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     return Settings(plan=plan, margin_percent=margin, **rest)

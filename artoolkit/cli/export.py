@@ -178,7 +178,7 @@ def trained_miou(job: Job, report: Report) -> float | None:
 def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
     """The verdict of the bundle against the baseline inside it, written into its evidence."""
     from artoolkit.measure.compare import Settings, compare_bundles
-    from artoolkit.measure.latency import LatencyPlan
+    from artoolkit.measure.latency_record import LatencyPlan
 
     assert bundle.baseline is not None, "only called with a baseline"
     report("outputs", 0.0)

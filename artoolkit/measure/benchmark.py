@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from artoolkit.measure.accelerator import device_identity
-from artoolkit.measure.latency import INCLUDES, Batch, Timed, quiet_collector, warm_up
+from artoolkit.measure.latency import Batch, Timed, quiet_collector, warm_up
+from artoolkit.measure.latency_record import INCLUDES
 from artoolkit.measure.machine import BlockState, Machine
 from artoolkit.measure.memory import MemoryComponents, ProcessMemory
 from artoolkit.measure.records import Record, header

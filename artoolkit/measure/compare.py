@@ -26,8 +26,9 @@ from artoolkit.measure.engine_check import (
     engine_memory,
 )
 from artoolkit.measure.graph_check import check_graph, check_optimised, check_parts
-from artoolkit.measure.latency import LatencyPlan, Progress, measure_latency
+from artoolkit.measure.latency import Progress, measure_latency
 from artoolkit.measure.latency_check import check_latency
+from artoolkit.measure.latency_record import LatencyPlan
 from artoolkit.measure.machine import Machine
 from artoolkit.measure.memory import (
     GRAPH_SOURCE,

@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from artoolkit.measure.latency import Block, LatencyMeasurement, Phase
+from artoolkit.measure.latency_record import Block, LatencyMeasurement, Phase
 from artoolkit.measure.machine import BlockState, disturbances
 from artoolkit.measure.statistics import Equivalence, read_equivalence
 from artoolkit.measure.verdict import Check, Result

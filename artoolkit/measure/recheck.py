@@ -14,8 +14,8 @@ from typing import Any
 
 from artoolkit.bundle import Bundle
 from artoolkit.errors import BundleError
-from artoolkit.measure.latency import LatencyMeasurement
 from artoolkit.measure.latency_check import check_latency
+from artoolkit.measure.latency_record import LatencyMeasurement
 from artoolkit.measure.memory import MemoryMeasurement, check_memory
 from artoolkit.measure.quality import QualityMeasurement, check_accuracy
 from artoolkit.measure.records import current_environment, read_record

@@ -16,7 +16,7 @@ from artoolkit.backends.sidecar import Sidecar
 from artoolkit.bundle import Manifest
 from artoolkit.measure.benchmark import BenchmarkMeasurement
 from artoolkit.measure.floor import FloorMeasurement
-from artoolkit.measure.latency import LatencyMeasurement
+from artoolkit.measure.latency_record import LatencyMeasurement
 from artoolkit.measure.memory import MemoryMeasurement
 from artoolkit.measure.quality import QualityMeasurement
 from artoolkit.measure.signature import Signature

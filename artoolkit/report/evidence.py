@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from artoolkit.backends.sidecar import plans
 from artoolkit.bundle import Bundle, open_bundle
 from artoolkit.errors import BackendError, ExportError, MissingLibraryError
-from artoolkit.measure.latency import LatencyMeasurement
 from artoolkit.measure.latency_check import read_latency
+from artoolkit.measure.latency_record import LatencyMeasurement
 from artoolkit.measure.memory import MemoryMeasurement
 from artoolkit.measure.quality import QualityMeasurement, compare_quality
 from artoolkit.measure.records import Record, read_record

@@ -12,7 +12,7 @@ from artoolkit.bundle import Bundle, file_problems, open_bundle
 from artoolkit.data import Sample
 from artoolkit.errors import BundleError
 from artoolkit.measure.compare import Settings, compare_bundles, verdict_of
-from artoolkit.measure.latency import LatencyMeasurement, LatencyPlan
+from artoolkit.measure.latency_record import LatencyMeasurement, LatencyPlan
 from artoolkit.measure.quality import QualityMeasurement
 from artoolkit.measure.records import read_record
 from artoolkit.measure.verdict import Check, Verdict

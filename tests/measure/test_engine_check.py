@@ -17,7 +17,7 @@ from artoolkit.errors import EngineError
 from artoolkit.measure import compare
 from artoolkit.measure.compare import Settings, unavailable, verdict_of
 from artoolkit.measure.engine_check import ENGINE_SOURCE, check_rtx_program, engine_memory
-from artoolkit.measure.latency import LatencyPlan
+from artoolkit.measure.latency_record import LatencyPlan
 from artoolkit.measure.verdict import Check
 from artoolkit.optional import is_installed
 from artoolkit.spec import RunnerSpec, Target

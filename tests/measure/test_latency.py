@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from artoolkit.measure.latency import (
-    LatencyMeasurement,
-    LatencyPlan,
     inferences_a_block,
     inferences_a_turn,
     measure_latency,
@@ -18,6 +16,7 @@ from artoolkit.measure.latency import (
     time_block,
 )
 from artoolkit.measure.latency_check import check_latency, read_latency
+from artoolkit.measure.latency_record import LatencyMeasurement, LatencyPlan
 from artoolkit.measure.machine import BlockState
 from artoolkit.measure.simulation import Noise, SimulatedMachine, SimulatedRunner
 

@@ -9,7 +9,7 @@ import pytest
 
 from artoolkit.errors import DataError
 from artoolkit.measure.compare import Settings
-from artoolkit.measure.latency import LatencyPlan
+from artoolkit.measure.latency_record import LatencyPlan
 from artoolkit.measure.onnx_pair import check_outputs, compare_onnx
 from artoolkit.seal import file_sha256
 from measure.tiny import HEIGHT, WIDTH, write_tiny

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from artoolkit.errors import BundleError
-from artoolkit.measure.latency import LatencyMeasurement
+from artoolkit.measure.latency_record import LatencyMeasurement
 from artoolkit.measure.records import current_environment, read_record
 from artoolkit.measure.verdict import Check, Subject, Verdict, decide
 from artoolkit.seal import write_sealed
