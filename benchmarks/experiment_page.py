@@ -32,6 +32,12 @@ GROUPS = {
 }
 
 
+LIMITS = (
+    "All seeds of a study start from one baseline, so that an interval covers the luck of the",
+    "fine-tuning and not that of the baseline; studies that end in `-b2` start from another one.",
+)
+
+
 def write_page(rows: Sequence[Row], planned: Planned, results: Path) -> list[Path]:
     """The page and the figure beside the file of the rows; returns their paths."""
     figure = results.with_suffix(".svg")
@@ -122,7 +128,7 @@ def answer_lines(rows: Sequence[Row]) -> list[str]:
         lines += [f"{title}:", ""]
         told = [f"* {_title(arm)}: {reading(values_of(rows, arm))}" for arm in arms_of(rows)]
         lines += [*(told or ["* no run yet"]), ""]
-    return lines[:-1]
+    return [*lines, *LIMITS]
 
 
 def reading(values: Sequence[float]) -> str:

@@ -48,8 +48,9 @@ def measured(
         network, versions = peer.build(imgsz), peer.package.versions()
     with tempfile.TemporaryDirectory() as scratch:
         theirs = Path(scratch) / "peer.onnx"
-        export_plainly(Argmax(network) if peer.labels else network, imgsz, theirs)
-        del network
+        whole = Argmax(network) if peer.labels else network
+        export_plainly(whole, imgsz, theirs, optimised=peer.optimised)
+        del network, whole
         file_bytes = theirs.stat().st_size
         samples = timed(theirs, own, street(imgsz), threads=threads, budget_s=budget_s)
     return {
