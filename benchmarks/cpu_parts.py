@@ -34,12 +34,12 @@ from suite import run_suite, shared_options
 from artoolkit.backends.engine_form import with_plain_head
 from artoolkit.backends.onnx_profile import profiled
 from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.data import DataSet, open_dataset
+from artoolkit.cores import usable_cores
+from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
 from artoolkit.measure.floor import parts_of
-from artoolkit.measure.records import usable_cores
 from artoolkit.measure.sparse import disagreeing_share
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.preprocess import fit_image
@@ -77,8 +77,7 @@ def session_options(cores: int) -> dict[str, SessionOptions]:
 
 def read_images(dataset: DataSet, split: str, count: int, imgsz: tuple[int, int]) -> Images:
     """`count` frames spread over a split, at the network's size."""
-    samples = dataset.samples(split)
-    chosen = samples[:: max(1, len(samples) // count)][:count]
+    chosen = spread(dataset.samples(split), count)
     return np.stack([fit_image(dataset.read_image(sample), imgsz) for sample in chosen])
 
 

@@ -23,7 +23,7 @@ from side_by_side import Size, exported, in_turn, ratio, spread_percent, street,
 from suite import run_suite, shared_options
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.measure.records import usable_cores
+from artoolkit.cores import usable_cores
 from artoolkit.measure.worker import process_memory
 
 SUITE = "image-size"

@@ -22,7 +22,7 @@ from result_file import write_result
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.cli.progress import Report, progress_bar
-from artoolkit.data import DataSet, open_dataset
+from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
@@ -64,8 +64,7 @@ class Pictures:
 
 def read_pictures(dataset: DataSet, imgsz: tuple[int, int], count: int) -> Pictures:
     """`count` training images spread over the split, and the first validation image."""
-    samples = dataset.samples("train")
-    chosen = samples[:: max(1, len(samples) // count)][:count]
+    chosen = spread(dataset.samples("train"), count)
     images = [fit_image(dataset.read_image(sample), imgsz) for sample in chosen]
     first = fit_image(dataset.read_image(dataset.samples("val")[0]), imgsz)
     return Pictures(dataset, np.stack(images), first[None])

@@ -38,8 +38,8 @@ from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.backends.torch import open_torch
 from artoolkit.cli.options import CommaList
+from artoolkit.cores import usable_cores
 from artoolkit.deploy.graph import deployed_module
-from artoolkit.measure.records import usable_cores
 from artoolkit.measure.sparse import disagreeing_share
 from artoolkit.targets import find_target
 

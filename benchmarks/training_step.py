@@ -21,9 +21,9 @@ from side_by_side import Seconds, in_turn, ratio, spread_percent, street, torch_
 from suite import run_suite, shared_options
 
 from artoolkit.cli.network_table import CLASSES
+from artoolkit.cores import usable_cores
 from artoolkit.deploy.untrained import numbered_classes
 from artoolkit.labels import VOID
-from artoolkit.measure.records import usable_cores
 from artoolkit.training.assembly import build_network, build_objective
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import load_recipe

@@ -23,6 +23,7 @@ LAYERS = (
         "parts",
         "wire",
         "commit",
+        "cores",
         "bundle",
         "targets",
     },

@@ -5,13 +5,13 @@ Shared by the runners of bundles (`onnxruntime.py`) and of any other ONNX file (
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artoolkit.cores import usable_cores
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
 from artoolkit.spec import SessionOptions, TensorSpec
@@ -121,7 +121,7 @@ def first_line(error: Exception) -> str:
 
 def _options(runtime: Any, threads: int | None, chosen: SessionOptions) -> Any:
     options = runtime.SessionOptions()
-    cores = _usable_cores()
+    cores = usable_cores()
     options.intra_op_num_threads = threads or min(chosen.threads or cores, cores)
     options.add_session_config_entry(_SPINNING, str(int(chosen.spinning)))
     options.enable_cpu_mem_arena = chosen.cpu_arena
@@ -133,12 +133,6 @@ def _options(runtime: Any, threads: int | None, chosen: SessionOptions) -> Any:
     # Warnings about how it places nodes help no user; errors come as exceptions.
     options.log_severity_level = 3
     return options
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _settings(runtime: Any, session: Any, options: Any) -> dict[str, Any]:

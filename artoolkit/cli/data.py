@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,17 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from artoolkit.cores import usable_cores
+
 if TYPE_CHECKING:
     from artoolkit.data.check import SplitReport
     from artoolkit.data.dataset import Pairs
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine's."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 _WORKERS = click.option(
@@ -67,7 +62,7 @@ def synthesize(
 
     with _progress("painting") as progress:
         generate(out, train=train, val=val, size_hw=imgsz, seed=seed,
-                 workers=workers or _cores(), progress=progress)  # fmt: skip
+                 workers=workers or usable_cores(), progress=progress)  # fmt: skip
     click.echo(f"{train} training and {val} validation images of height {imgsz[0]}, "
                f"width {imgsz[1]} in {out} (--dataset cityscapes --data-root {out})")  # fmt: skip
 
@@ -89,7 +84,9 @@ def check(
 
     data = open_dataset(dataset, root, classes=classes)
     with _progress("reading") as progress:
-        reports = check_dataset(data, splits=splits, workers=workers or _cores(), progress=progress)
+        reports = check_dataset(
+            data, splits=splits, workers=workers or usable_cores(), progress=progress
+        )
     _show(data, reports)
     problems = [f"{report.split}: {text}" for report in reports for text in report.problems]
     for problem in problems:

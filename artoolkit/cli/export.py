@@ -60,12 +60,11 @@ def pictures_of(dataset: DataSet | None, split: str, count: int, target: Target)
         from artoolkit.data.street.scene import street_scene
 
         return [Picture(street_scene(seed, target.imgsz)[0]) for seed in range(count)]
-    samples = dataset.samples(split)
-    step = max(1, len(samples) // count)
-    chosen = samples[step // 2 :: step][:count]
+    from artoolkit.data import spread
+
     return [
         Picture(dataset.read_image(s), None if s.label is None else dataset.read_label(s))
-        for s in chosen
+        for s in spread(dataset.samples(split), count)
     ]
 
 
@@ -325,6 +324,12 @@ def asked_job(
         candidate, reference = _trained(checkpoint, baseline, num_classes, asked, dataset)
     changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
     target = find_target(target_name, **changes)
+    if float_layers not in ("auto", "none") and target.precision != "int8":
+        raise UsageError(
+            "--float-layers NAME,... is for int8",
+            got=target.precision,
+            hint="Add --precision int8, or leave it out.",
+        )
     if tune_session and (target.backend, target.device) != ("onnxruntime", "cpu"):
         raise UsageError(
             "--tune-session is for ONNX Runtime on a CPU",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> FloorMeasurement:
-    """Profile MODEL in ONNX Runtime on the CPU, and this machine with the same threads."""
+    """Profile MODEL in ONNX Runtime on the CPU, and this machine with as many threads."""
     from contextlib import closing
 
     import numpy as np
@@ -21,19 +21,20 @@ def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> Floo
     from artoolkit.measure.floor import FloorMeasurement
     from artoolkit.measure.machine_floor import machine_floor
     from artoolkit.measure.opening import feeds_for, open_any
-    from artoolkit.measure.records import header, usable_cores
+    from artoolkit.measure.records import header
 
     target = open_bundle(model, check_hashes=False).manifest.target if model.is_dir() else None
     with closing(open_any(model, backend="onnxruntime", device="cpu", threads=threads)) as runner:
         feeds, name = feeds_for(model, runner.spec), runner.spec.inputs[0].name
+        in_effect: int = runner.spec.settings["intra_op_threads"]
     return FloorMeasurement(
         **header(FloorMeasurement),
         subject=subject,
-        machine_floor=machine_floor(threads or usable_cores()),
+        machine_floor=machine_floor(in_effect),
         operators=profile_onnx(
             model / MODEL if model.is_dir() else model,
             {name: feeds} if isinstance(feeds, np.ndarray) else feeds,
-            threads=threads,
+            threads=in_effect,
             chosen=target.session if target else None,
         ),
     )

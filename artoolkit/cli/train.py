@@ -19,6 +19,7 @@ from artoolkit.cli.options import (
     open_data,
     out_option,
 )
+from artoolkit.cores import usable_cores
 from artoolkit.errors import DataError, StorageError, TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +102,6 @@ def machine_of(device: str, workers: int | None) -> Machine:
 
     Under torchrun, `cuda` is the GPU of each process's own number.
     """
-    import os
 
     from artoolkit.training.processes import launched
     from artoolkit.training.run import Machine
@@ -115,8 +115,7 @@ def machine_of(device: str, workers: int | None) -> Machine:
                 expected="--device cuda",
             )
         device = f"cuda:{processes.local_rank}"
-    spare = max(1, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else 1
-    default = min(8, spare) if device.startswith("cuda") else 1
+    default = min(8, max(1, usable_cores() - 1)) if device.startswith("cuda") else 1
     chosen = default if workers is None else workers
     return Machine(device=device, workers=chosen, processes=processes)
 

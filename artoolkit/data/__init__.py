@@ -9,14 +9,14 @@ from pathlib import Path
 
 from artoolkit.data.camvid import CamVid
 from artoolkit.data.cityscapes import Cityscapes, root_from_environment
-from artoolkit.data.dataset import DataSet, Pairs, Sample
+from artoolkit.data.dataset import DataSet, Pairs, Sample, spread
 from artoolkit.data.folder import folder_from_toml
 from artoolkit.data.nyuv2 import NYUv2
 from artoolkit.errors import UsageError
 
 NAMES: tuple[str, ...] = ("cityscapes", "camvid", "nyuv2", "folder")
 
-__all__ = ["NAMES", "DataSet", "Sample", "open_dataset"]
+__all__ = ["NAMES", "DataSet", "Sample", "open_dataset", "spread"]
 
 
 def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = None) -> Pairs:

@@ -7,6 +7,7 @@ A data set made of files says where its pairs lie (`listing`) and which ids a la
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -133,6 +134,12 @@ class Pairs(ABC):
             f"{self.name} at {self.root} has no split {split}",
             expected=" or ".join(self.splits()) + also,
         )
+
+
+def spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
+    """`count` of them at even distances, or all where there are fewer."""
+    step = max(1, len(samples) // count)
+    return samples[step // 2 :: step][:count]
 
 
 def folder_at(root: Path, inside: str, name: str) -> Path:

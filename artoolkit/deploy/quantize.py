@@ -78,7 +78,11 @@ def calibrate(
     asked = () if float_layers == AUTO else tuple(float_layers)
     convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
     if unknown := sorted(set(asked) - set(convolutions)):
-        raise ExportError("no such convolution to keep in float", got=", ".join(unknown))
+        raise ExportError(
+            "no such convolution to keep in float",
+            got=", ".join(unknown),
+            expected=", ".join(convolutions),
+        )
     activation: Activation = "int8" if target.backend.startswith("tensorrt") else "uint8"
     if activation == "uint8":
         asked = tuple(dict.fromkeys((*_reading_few_channels(model), *asked)))
@@ -105,7 +109,7 @@ def calibrate(
         model,
         quantise,
         candidates,
-        batches[:_TRIAL_IMAGES].reshape(-1, *images.shape[1:]),
+        batches[: -(-_TRIAL_IMAGES // target.batch)].reshape(-1, *images.shape[1:]),
         bound=target.margins.label_agreement["int8"],
         progress=progress,
     )

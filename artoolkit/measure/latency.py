@@ -112,9 +112,9 @@ def warm_up(
 def settling_inferences(spec: RunnerSpec) -> int:
     """Inferences at the start of a turn that are not timed: one where threads spin after the work.
 
-    ONNX Runtime's do on a CPU, where there are several.
+    ONNX Runtime's do on a CPU, where there are several and the session does not let them sleep.
     """
-    return int(spec.settings.get("intra_op_threads", 1) > 1)
+    return int(spec.settings.get("intra_op_threads", 1) > 1 and spec.settings.get("spinning", True))
 
 
 def inferences_a_turn(latency_ms: float, plan: LatencyPlan, *, settling: int = 0) -> int:

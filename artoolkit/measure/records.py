@@ -7,7 +7,6 @@ kind or version is refused by name, never half understood.
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from artoolkit import __version__
 from artoolkit.commit import source_commit
+from artoolkit.cores import usable_cores
 from artoolkit.errors import BundleError
 from artoolkit.seal import canonical, read_sealed, seal
 from artoolkit.spec import Frozen, problems
@@ -95,13 +95,6 @@ def _installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def current_environment(**device: str) -> Environment:

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.backends.runner import Runner
-from artoolkit.measure.records import Environment, current_environment, usable_cores
+from artoolkit.cores import usable_cores
+from artoolkit.measure.latency import time_block
+from artoolkit.measure.records import Environment, current_environment
 from artoolkit.spec import Frozen, SessionOptions
 
 Progress = Callable[[str, float], None]
@@ -61,7 +62,7 @@ def tuned_session(
     `threads`: not measured but given. Raises `BackendError` where the model cannot be opened.
     """
     counts = (threads,) if threads else thread_counts(usable_cores())
-    best = SessionOptions(threads=counts[0])
+    best = SessionOptions()
     stages: tuple[tuple[str, Sequence[object]], ...] = (
         ("threads", counts),
         ("spinning", (True, False)),
@@ -83,12 +84,13 @@ def tuned_session(
     )
 
 
-def thread_counts(cores: int) -> tuple[int, ...]:
-    """Every core first, ONNX Runtime's default, then half of them, a quarter and so on to one."""
-    counts = [cores]
-    while counts[-1] > 1:
-        counts.append(counts[-1] // 2)
-    return tuple(counts)
+def thread_counts(cores: int) -> tuple[int | None, ...]:
+    """Every core first (None, on any machine), then half of these, a quarter and so on to one."""
+    fewer = []
+    while cores > 1:
+        cores //= 2
+        fewer.append(cores)
+    return (None, *fewer)
 
 
 def fastest(tried: Sequence[Tried]) -> SessionOptions:
@@ -101,23 +103,20 @@ def fastest(tried: Sequence[Tried]) -> SessionOptions:
 def _timed(
     model: Path, images: NDArray[np.uint8], options: Sequence[SessionOptions], rounds: int
 ) -> tuple[Tried, ...]:
-    """Each in turn, `rounds` times after one run to warm up, every other time in reverse."""
+    """Each in turn, `rounds` times after one to warm up, every other time in reverse.
+
+    A turn begins with an inference that is not timed: threads of the one before may still spin.
+    """
     with ExitStack() as stack:
         runners = [stack.enter_context(open_onnxruntime(model, chosen=one)) for one in options]
         samples: list[list[float]] = [[] for _ in options]
         for index in range(rounds + 1):
             order = range(len(options)) if index % 2 else reversed(range(len(options)))
             for which in order:
-                elapsed = _milliseconds(runners[which], images)
+                _, elapsed_ms = time_block(runners[which], [images], 2, clock=time.perf_counter)
                 if index:
-                    samples[which].append(elapsed)
+                    samples[which].append(elapsed_ms)
     return tuple(
         Tried(options=one, milliseconds=tuple(values))
         for one, values in zip(options, samples, strict=True)
     )
-
-
-def _milliseconds(runner: Runner, images: NDArray[np.uint8]) -> float:
-    start = time.perf_counter()
-    runner.infer(images)
-    return 1e3 * (time.perf_counter() - start)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from artoolkit.backends import open_runner
 from artoolkit.bundle import Bundle
+from artoolkit.data import spread
 from artoolkit.labels import VOID, LabelTable
 from artoolkit.measure.graph_check import load_onnx
 from artoolkit.preprocess import fit_image, fit_labels
@@ -139,9 +140,7 @@ def sample_rows(
         names = [f"golden image {index + 1}" for index in range(len(images))]
         truths: list[Pixels | None] = [None] * len(images)
     else:
-        samples = dataset.samples(split)
-        step = max(1, len(samples) // count)
-        chosen = samples[step // 2 :: step][:count]
+        chosen = spread(dataset.samples(split), count)
         names = [sample.name for sample in chosen]
         images = [dataset.read_image(sample) for sample in chosen]
         truths = [dataset.read_label(sample) for sample in chosen]

@@ -36,9 +36,9 @@ def test_another_value_must_gain_more_than_the_noise() -> None:
 
 
 def test_threads_are_halved_down_to_one() -> None:
-    assert thread_counts(1) == (1,)
-    assert thread_counts(6) == (6, 3, 1)
-    assert thread_counts(16) == (16, 8, 4, 2, 1)
+    assert thread_counts(1) == (None,)
+    assert thread_counts(6) == (None, 3, 1)
+    assert thread_counts(16) == (None, 8, 4, 2, 1)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, cost: dict[str, float]) -> None:
@@ -54,12 +54,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, cost: dict[str, float]) -> None:
         def __exit__(self, *_: object) -> None:
             pass
 
-    def milliseconds(runner: Opened, _images: object) -> float:
+    def timed(runner: Opened, _images: object, count: int, **_: object) -> list[float]:
         values = runner.options.model_dump()
-        return 100 + sum(c for name, c in cost.items() if values[name])
+        settled = 100 + sum(c for name, c in cost.items() if values[name])
+        return [1e6] * (count - 1) + [settled]
 
     monkeypatch.setattr(session_tuning, "open_onnxruntime", lambda _, chosen: Opened(chosen))
-    monkeypatch.setattr(session_tuning, "_milliseconds", milliseconds)
+    monkeypatch.setattr(session_tuning, "time_block", timed)
     monkeypatch.setattr(session_tuning, "usable_cores", lambda: 4)
 
 
@@ -69,7 +70,7 @@ def test_options_are_chosen_one_after_another(monkeypatch: pytest.MonkeyPatch) -
     found = tuned_session(
         Path("x"), np.zeros(1, np.uint8), progress=lambda _, share: shares.append(share)
     )
-    assert found.chosen == SessionOptions(threads=4, spinning=False)
+    assert found.chosen == SessionOptions(spinning=False)
     assert [len(stage) for stage in found.tried] == [3, 2, 2, 2]
     assert all(len(one.milliseconds) == 5 for stage in found.tried for one in stage)
     assert all(not one.options.spinning for stage in found.tried[2:] for one in stage)
