@@ -3,9 +3,8 @@
     python benchmarks/calibration.py latency  --runs 1000
     python benchmarks/calibration.py accuracy --runs 1000
     python benchmarks/calibration.py timings  --model MODEL.onnx --runs 100
-    python benchmarks/calibration.py page
 
-The first three write `results/calibration-*.json` with every single run in it; the last renders
+Each writes `results/calibration-*.json` with every single run in it; `tables.py` makes the tables of
 `calibration.md` from those files. `timings` measures a real file against itself, and against
 itself with a known delay that is waited out after each inference; stopped, it goes on. A model of a
 few milliseconds keeps its runs short:
@@ -44,17 +43,12 @@ from artoolkit.measure.simulation import (
 from artoolkit.seal import file_sha256
 from artoolkit.spec import RunnerSpec
 
-FOLDER = Path(__file__).parent
 DELAYS = (0.0, 1.0, 2.0, 5.0)
 DIFFERENCES = (0.0, -0.25, -0.5, -1.0)
 IMAGES = (30, 100, 500)
 LATENCY_MS = 10.0
 CLASSES = 11
 TIMINGS_SUITE, DEVICE = "calibration-timings", "onnxruntime-cpu"
-TIMINGS = """## Latency, on a real machine
-
-A real ONNX file against itself, and against itself with a delay that is waited out after each
-inference, on the default plan."""
 RESAMPLES = 2000
 
 
@@ -229,20 +223,20 @@ def accuracy_table(runs: Sequence[dict[str, Any]]) -> str:
     return _table(head, rows)
 
 
-def page() -> str:
-    """The calibration page, from the committed results and `calibration.in.md`."""
-    text = (FOLDER / "calibration.in.md").read_text()
-    for name, table in (("latency", latency_table), ("accuracy", accuracy_table)):
-        (path,) = RESULTS.glob(f"calibration-{name}--*.json")
-        text = text.replace(f"{{{{{name}}}}}", table(load(path)[1]))
-    sections = [_timings(*load(path)) for path in sorted(RESULTS.glob("calibration-timings--*"))]
-    if sections:
-        sections.insert(0, TIMINGS)
-    return text.replace("{{timings}}", "\n\n".join(sections)).rstrip() + "\n"
+def simulated_latency(raw: dict[str, Any]) -> list[str]:
+    """Markdown of the simulated machines."""
+    return latency_table(decoded(raw)).splitlines()
 
 
-def _timings(result: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+def simulated_accuracy_table(raw: dict[str, Any]) -> list[str]:
+    """Markdown of the simulated data sets."""
+    return accuracy_table(decoded(raw)).splitlines()
+
+
+def real_latency(result: dict[str, Any]) -> list[str]:
+    """Markdown of a real machine: the network, the machine, the rates."""
     settings, environment = result["settings"], result["environment"]
+    runs = decoded(result["raw"])
     walls = [run["wall_s"] for run in runs]
     words = (
         f"{settings['network']}, {settings['threads']} thread(s), {environment['processor']}, "
@@ -250,7 +244,7 @@ def _timings(result: dict[str, Any], runs: list[dict[str, Any]]) -> str:
         f"{np.median(walls):.0f} s a run, at most {max(walls):.0f} s. {settings['load']}"
     )
     named = [run | {"network": settings["network"]} for run in runs]
-    return f"{words}\n\n{latency_table(named, 'network')}"
+    return [words, "", *latency_table(named, "network").splitlines()]
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -358,12 +352,6 @@ def runs_before(machine: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
                 "choose another --machine"
             )
     return runs
-
-
-@main.command(name="page")
-def write_page() -> None:
-    """Render calibration.md."""
-    (FOLDER / "calibration.md").write_text(page())
 
 
 if __name__ == "__main__":

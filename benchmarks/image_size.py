@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 from side_by_side import Size, exported, in_turn, ratio, spread_percent, street, words
-from suite import run_suite, shared_options
+from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.cores import usable_cores
@@ -86,6 +86,7 @@ def points(raw: dict[str, Any]) -> list[Point]:
             mib=memory_mib(row["process"]),
         )
         for row in raw.values()
+        if is_measured(row)
     ]
     return sorted(found, key=lambda point: (point.batch, point.pixels))
 
@@ -133,7 +134,7 @@ def table(raw: dict[str, Any]) -> list[str]:
             f"| {point.time / pixels:.2f} | {apart[0]} "
             f"| {point.mib:.0f} | {point.mib / reference.mib / pixels:.2f} | {apart[1]} |"
         )
-    return [*lines, "", *sentences(time, memory, reference)]
+    return [*lines, "", *sentences(time, memory, reference), *not_measured(raw)]
 
 
 def sentences(time: Line, memory: Line, reference: Point) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 from side_by_side import REFERENCE, Size, exported, in_turn, ratio, street, words
-from suite import run_suite, shared_options
+from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime import open_onnxruntime
 from artoolkit.cli.network_table import CLASSES, SIZE_HW, NetworkCost, network_costs
@@ -39,7 +39,8 @@ def measured(cost: NetworkCost, size: Size, folder: Path, budget_s: float) -> di
 
 def table(raw: dict[str, Any]) -> list[str]:
     """Markdown: parameters, multiply-adds and latency ratio, the fewest multiply-adds first."""
-    rows = sorted(raw.items(), key=lambda item: int(item[1]["macs"]))
+    measured = [item for item in raw.items() if is_measured(item[1])]
+    rows = sorted(measured, key=lambda item: int(item[1]["macs"]))
     first = rows[0][1]
     latency = f"latency / {REFERENCE}, {words(first['imgsz'])}"
     lines = [
@@ -49,7 +50,7 @@ def table(raw: dict[str, Any]) -> list[str]:
     for name, row in rows:
         costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
         lines.append(f"| `{name}` | {costs} | {ratio(row['seconds']):.1f} |")
-    return lines
+    return lines + not_measured(raw)
 
 
 @click.command()

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from peer_networks import CLASSES, PEERS, Argmax, Peer, Size, export_plainly
 from side_by_side import exported, in_turn, ratio, street, words
-from suite import UNAVAILABLE, run_suite, shared_options
+from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.feeds import open_feeds
 from artoolkit.backends.onnxruntime import open_onnxruntime
@@ -83,19 +83,14 @@ def table(raw: dict[str, Any]) -> list[str]:
         f"| network | output | size | file (MB) | ms | `{OURS}` ms | times `{OURS}` |",
         "|---|---|---|---|---|---|---|",
     ]
-    missing = {}
-    for name, row in raw.items():
-        if UNAVAILABLE in row:
-            missing[name] = row[UNAVAILABLE]
-            continue
+    for row in filter(is_measured, raw.values()):
         times = (1e3 * statistics.median(row["seconds"][key]) for key in ("case", "reference"))
         theirs, ours = (f"{value:.0f}" for value in times)
         lines.append(
             f"| {row['network']} ({row['package']}) | {row['output']} | {words(row['imgsz'])} | "
             f"{row['file_bytes'] / 1e6:.0f} | {theirs} | {ours} | {ratio(row['seconds']):.1f} |"
         )
-    notes = [f"Unavailable: {name}. {reason}" for name, reason in missing.items()]
-    return [*lines, *(line for note in notes for line in ("", note))]
+    return lines + not_measured(raw)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from side_by_side import REFERENCE, ratio, words
+from suite import is_measured
 
 from artoolkit.report.figures import svg_element
 
@@ -88,8 +89,8 @@ def _logarithmic(axes: Axes) -> None:
 def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
     """Validation mIoU of the last epoch against latency, for networks that have both."""
     both = {name: (ratio(timed[name]["seconds"]), _last_miou(trained[name]))
-            for name in trained if name in timed}  # fmt: skip
-    size = words(next(iter(timed.values()))["imgsz"])
+            for name in trained if is_measured(timed.get(name))}  # fmt: skip
+    size = words(next(timed[name]["imgsz"] for name in both))
     with mpl.rc_context(_RC):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()

@@ -31,8 +31,7 @@ Seconds = dict[str, list[float]]
 REFERENCE = "icnet"
 # Ranges of an int8 network have no influence on its time: a small image gives them.
 CALIBRATED_AT = (256, 512)
-# The threads of a session that has just run still spin, on the cores that the next one needs:
-# without a pause `icnet` at 512 x 1024 took a third longer beside a second session than alone.
+# The threads of a session that has just run still spin, on the cores that the next one needs.
 PAUSE_S = 0.1
 
 

@@ -17,6 +17,7 @@ import click
 from result_file import ResultFile, result_path, write_result
 
 from artoolkit.cli.progress import progress_bar
+from artoolkit.commit import source_commit
 from artoolkit.errors import ArtoolkitError
 from artoolkit.measure.records import read_record
 
@@ -39,8 +40,8 @@ def run_suite(
 ) -> Path:
     """Measure every case in order, with a progress bar, and return the result file.
 
-    Its `raw` is {case: values}, floats rounded to six digits, written after each case: the same
-    command goes on where it stopped. A case that is in the file is not measured again unless
+    Its `raw` is {case: values}, floats rounded to six digits and the commit beside them, written
+    after each case: the same command goes on where it stopped. A case that is in the file is not measured again unless
     `again`, which begins with an empty file. An `ArtoolkitError` of a case is kept as its
     {"unavailable": reason} and tried again the next time. Raises `click.UsageError` where the file
     was measured with other settings.
@@ -83,14 +84,20 @@ def is_measured(values: Any) -> bool:
     return isinstance(values, dict) and UNAVAILABLE not in values
 
 
+def not_measured(raw: Mapping[str, Any]) -> list[str]:
+    """Markdown, a line a case that has no values, with the reason."""
+    missing = {name: row[UNAVAILABLE] for name, row in raw.items() if not is_measured(row)}
+    return [line for name, why in missing.items() for line in ("", f"Not measured: {name}. {why}")]
+
+
 def answer(case: Case) -> dict[str, Any]:
-    """What the case returns, rounded, or why it cannot be measured here."""
+    """What the case returns, rounded, and of which commit, or why it cannot be measured here."""
     try:
         values = rounded(case())
     except ArtoolkitError as error:
         return {UNAVAILABLE: str(error)}
     assert isinstance(values, dict), "a case returns a dict of raw values"
-    return values
+    return values | {"commit": source_commit()}
 
 
 def rounded(value: Any) -> Any:

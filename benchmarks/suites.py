@@ -31,31 +31,32 @@ INTERRUPTED = 130
 class Suite:
     """A script: what it measures, and what it needs beside this machine.
 
-    `resumes`: it goes on by itself where it stopped and takes `--again`; the others are left alone
-    once their result file is there. `results`: the names of its files; a script whose files are
-    not named after a machine takes no `--machine`.
+    `resumes`: it goes on by itself where it stopped; `renews`: so it does, and takes `--again`. The
+    others are left alone once their result file is there. `results`: the names of its files; a
+    script whose files are not named after a machine takes no `--machine`.
     """
 
     script: str
     shows: str
     needs: str = ""
     resumes: bool = False
+    renews: bool = False
     arguments: tuple[str, ...] = ()
     results: str = "{name}--{machine}--*.json"
 
 
 SUITES = {
-    "networks": Suite("networks.py", "latency of every built-in network", resumes=True),
-    "latency": Suite("latency.py", "precision, head, backend and size", resumes=True),
-    "image-size": Suite("image_size.py", "time and memory against pixels", resumes=True),
-    "training-step": Suite("training_step.py", "a step with and without AR", resumes=True),
+    "networks": Suite("networks.py", "latency of every built-in network", renews=True),
+    "latency": Suite("latency.py", "precision, head, backend and size", renews=True),
+    "image-size": Suite("image_size.py", "time and memory against pixels", renews=True),
+    "training-step": Suite("training_step.py", "a step with and without AR", renews=True),
     "cpu-parts": Suite(
         "cpu_parts.py", "the CPU's network beside its convolutions", "a checkpoint and CamVid",
-        resumes=True,
+        renews=True,
     ),
-    "peers": Suite("peers.py", "networks of other packages", resumes=True),
-    "evaluation": Suite("evaluation.py", "evaluation an image", resumes=True),
-    "startup": Suite("startup.py", "start-up of the command and of a bundle", resumes=True),
+    "peers": Suite("peers.py", "networks of other packages", renews=True),
+    "evaluation": Suite("evaluation.py", "evaluation an image", renews=True),
+    "startup": Suite("startup.py", "start-up of the command and of a bundle", renews=True),
     "loss-cost": Suite("loss_cost.py", "the loss beside cross-entropy"),
     "loader-generated": Suite("loader.py", "images a second and core that are augmented"),
     "calibration-latency": Suite(
@@ -68,12 +69,12 @@ SUITES = {
     ),
     "calibration-timings": Suite(
         "calibration.py", "the latency check on this machine", "an ONNX file",
-        arguments=("timings",),
+        arguments=("timings",), resumes=True,
     ),
     "camvid": Suite("camvid.py", "baseline, control and AR on real streets", "CamVid"),
     "camvid-networks": Suite("camvid_networks.py", "networks from scratch", "CamVid"),
     "experiment-camvid": Suite(
-        "experiment.py", "does the loss help", "CamVid", results="{name}-*.jsonl"
+        "experiment.py", "does the loss help", "CamVid", results="{name}-*.jsonl", resumes=True
     ),
     "int8-camvid": Suite("int8.py", "mIoU in int8", "a checkpoint and CamVid"),
     "gpu": Suite("gpu.py", "engines, plans, memory, latency", "an NVIDIA GPU"),
@@ -115,7 +116,7 @@ def command(name: str, machine: str, again: bool, extra: Sequence[str]) -> list[
     """The suite's own command line."""
     suite = SUITES[name]
     options = ["--machine", machine] if "{machine}" in suite.results else []
-    options += ["--again"] if again and suite.resumes else []
+    options += ["--again"] if again and suite.renews else []
     return [sys.executable, str(FOLDER / suite.script), *suite.arguments, *options, *extra]
 
 
@@ -124,7 +125,8 @@ def run(names: Sequence[str], machine: str, *, again: bool, extra: Sequence[str]
     failed = []
     for number, name in enumerate(names, 1):
         place = f"[{number}/{len(names)}] {name}"
-        if not SUITES[name].resumes and measured(name, machine) and not again:
+        goes_on = SUITES[name].resumes or SUITES[name].renews
+        if not goes_on and measured(name, machine) and not again:
             click.echo(f"{place}: measured before; --again measures anew")
             continue
         click.echo(place)

@@ -1,4 +1,4 @@
-"""Makes the tables of README.md and docs/, and the plots, from the result files.
+"""Makes the tables of README.md, docs/ and calibration.md, and the plots, from the result files.
 
     python benchmarks/tables.py            write them
     python benchmarks/tables.py --check    exit 1 where a page or a plot differs
@@ -24,6 +24,8 @@ from artoolkit.seal import write_atomically
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+# Plots show one machine, tables all of them.
+PLOTTED = "x86-2core"
 MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -31,12 +33,14 @@ MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 class Table:
     """Where a table comes from: a suite's result files, and `module.table` of their raw values.
 
-    `whole`: it is given the whole result, since settings are shown too.
+    `whole`: it is given the whole result, since settings are shown too. `function`: where a module
+    makes several tables.
     """
 
     suite: str
     module: str
     whole: bool = False
+    function: str = "table"
 
     def lines(self) -> list[str]:
         """Markdown of every result file of the suite; `click.UsageError` where there is none."""
@@ -55,7 +59,8 @@ class Table:
 
     def of(self, result: dict[str, Any]) -> list[str]:
         """Markdown of one result file."""
-        make: Callable[[dict[str, Any]], list[str]] = importlib.import_module(self.module).table
+        module = importlib.import_module(self.module)
+        make: Callable[[dict[str, Any]], list[str]] = getattr(module, self.function)
         return make(result if self.whole else result["raw"])
 
 
@@ -72,6 +77,15 @@ TABLES = {
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
     "calibration": Table("calibration-timings", "calibration", whole=True),
+    "calibration-latency": Table(
+        "calibration-latency", "calibration", function="simulated_latency"
+    ),
+    "calibration-accuracy": Table(
+        "calibration-accuracy", "calibration", function="simulated_accuracy_table"
+    ),
+    "calibration-timings": Table(
+        "calibration-timings", "calibration", whole=True, function="real_latency"
+    ),
 }
 
 
@@ -84,13 +98,15 @@ class Plot:
     function: str
 
     def svg(self) -> str | None:
-        """The drawing, None where a suite was not measured."""
-        results = [read(suite) for suite in self.suites]
-        if not all(results):
+        """The drawing, None where a suite was not measured on `PLOTTED`."""
+        results = [
+            result for s in self.suites for result in read(s) if result["machine"] == PLOTTED
+        ]
+        if len(results) < len(self.suites):
             return None
         import plots
 
-        drawn: str = getattr(plots, self.function)(*(found[0]["raw"] for found in results))
+        drawn: str = getattr(plots, self.function)(*(result["raw"] for result in results))
         return drawn
 
 
@@ -113,7 +129,7 @@ def read(suite: str) -> list[dict[str, Any]]:
 
 def pages() -> list[Path]:
     """Every page that may hold a table."""
-    return [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    return [ROOT / "README.md", *sorted(DOCS.glob("*.md")), ROOT / "benchmarks" / "calibration.md"]
 
 
 def marks(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The head as ONNX Runtime's CPU kernels compute it fastest; TensorRT keeps the plain one.
+"""The head in a form made for ONNX Runtime's CPU kernels; TensorRT keeps the plain one.
 
 What the plain forms, channels first and channels last, cost beside it is measured by
 `benchmarks/cpu_parts.py` and stands in `docs/speed.md`. Bilinear resizing

@@ -2,11 +2,9 @@
 
 The two blocks of a pair take turns of a few inferences, A B B A A B B A ..., so that whatever the
 machine does falls on both alike: other programs come and go within a tenth of a second, and two
-blocks one after the other differ by that. (Measured on a loaded machine, 20 inferences of 6 ms a
-block: the ratio of the medians of a pair varied by 8 % one after the other, by 1.5 % in turns.)
-Runners of several threads settle first: the threads of the one that has just inferred still spin,
-and take the processor from the other, so that a turn begins with an inference that is not timed.
-(Two threads, an inference of 46 ms alone: 83 ms in turns without, 48 with it.)
+blocks one after the other differ by that. Runners of several threads settle first: the threads of
+the one that has just inferred still spin, and take the processor from the other, so that a turn
+begins with an inference that is not timed.
 Neither runner finds all of its weights in the caches that the other one has used since. The control
 compares the baseline with a second opening of itself: it shows what two openings of one file differ
 by here, and it is done as soon as they are shown equal, which harms nothing since they are equal.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from loss_cost_table import ratio, table
+from loss_cost_table import seconds, table
+from side_by_side import ratio
 
 torch = pytest.importorskip("torch")
 
@@ -14,7 +15,8 @@ def _sample(cross_entropy: float, row: float) -> dict[str, dict[str, float]]:
 
 def test_a_ratio_is_taken_within_each_repetition() -> None:
     """The machine became ten times slower half way; the ratio did not change."""
-    assert ratio([_sample(1, 0.5), _sample(10, 5), _sample(10, 5.1)]) == pytest.approx(0.5)
+    samples = [_sample(1, 0.5), _sample(10, 5), _sample(10, 5.1)]
+    assert ratio(seconds(samples)) == pytest.approx(0.5)
 
 
 def test_the_table_has_a_column_for_each_run_and_no_number_that_was_not_measured() -> None:
@@ -32,7 +34,10 @@ def test_the_table_has_a_column_for_each_run_and_no_number_that_was_not_measured
     }
     head, _, *rows = table({"raw": {"runs": [small, large]}})
     assert head.endswith("| 1x2x16x16, 1 thread | 2x2x32x32, 2 threads |")
-    assert rows == ["| fused | 0.50 (1.25) | 0.25 (1.00) |", "| Lovasz | 20.00 | - |"]
+    assert rows == [
+        "| Lovasz | 20.00 ± 0 % | - |",
+        "| fused | 0.50 ± 0 % (1.25) | 0.25 ± 0 % (1.00) |",
+    ]
 
 
 def test_everything_that_is_timed_has_a_gradient() -> None:

@@ -166,7 +166,7 @@ def test_an_unavailable_peer_has_a_reason_and_no_ratio() -> None:
     }  # fmt: skip
     lines = peers.table({"a": row, "b": {"unavailable": "it does not import. Install it: pip"}})
     assert lines[2] == "| ICNet-R50 (mmsegmentation) | labels | 2 x 4 | 95 | 1500 | 200 | 7.5 |"
-    assert lines[3:] == ["", "Unavailable: b. it does not import. Install it: pip"]
+    assert lines[3:] == ["", "Not measured: b. it does not import. Install it: pip"]
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("peers--*.json")), ids=lambda p: p.name)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from result_file import ResultFile
 from suite import rounded, run_suite, shared_options
 
+from artoolkit.commit import source_commit
 from artoolkit.errors import BackendError
 from artoolkit.measure.records import read_record
 
@@ -46,7 +47,8 @@ def run(cases: dict[str, Counted], *, again: bool = False, rounds: int = 3) -> d
 
 def test_every_case_is_in_the_file_with_sensible_digits() -> None:
     raw = run({"b": Counted(), "a": Counted()})
-    assert raw == {name: {"seconds": [0.123457, 2.0], "calls": 1} for name in "ab"}
+    values = {"seconds": [0.123457, 2.0], "calls": 1, "commit": source_commit()}
+    assert raw == {name: values for name in "ab"}
 
 
 def test_a_stopped_run_goes_on_where_it_stopped() -> None:

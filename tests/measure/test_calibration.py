@@ -196,10 +196,6 @@ def test_committed_timings_are_decided_and_right(calibration: ModuleType) -> Non
         assert results[0, "FAIL"] <= 0.05 * same
 
 
-def test_the_page_is_made_from_the_results(calibration: ModuleType) -> None:
-    assert (BENCHMARKS / "calibration.md").read_text() == calibration.page()
-
-
 def test_rates_have_wilsons_interval(calibration: ModuleType) -> None:
     assert calibration._rate(5, 100) == "5.0 % (2.2 to 11.2)"
     assert calibration._rate(0, 10) == "0.0 % (0.0 to 27.8)"
