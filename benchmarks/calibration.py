@@ -4,8 +4,8 @@
     python benchmarks/calibration.py accuracy --runs 1000
     python benchmarks/calibration.py timings  --model MODEL.onnx --runs 100
 
-Each writes `results/calibration-*.json` with every single run in it; `tables.py` makes the tables of
-`calibration.md` from those files. `timings` measures a real file against itself, and against
+Each writes `results/calibration-*.json` with every single run in it; `tables.py` makes the tables
+of `calibration.md` from those files. `timings` measures a real file against itself, and against
 itself with a known delay that is waited out after each inference; stopped, it goes on. A model of a
 few milliseconds keeps its runs short:
 

@@ -41,10 +41,10 @@ def run_suite(
     """Measure every case in order, with a progress bar, and return the result file.
 
     Its `raw` is {case: values}, floats rounded to six digits and the commit beside them, written
-    after each case: the same command goes on where it stopped. A case that is in the file is not measured again unless
-    `again`, which begins with an empty file. An `ArtoolkitError` of a case is kept as its
-    {"unavailable": reason} and tried again the next time. Raises `click.UsageError` where the file
-    was measured with other settings.
+    after each case: the same command goes on where it stopped. A case that is in the file is not
+    measured again unless `again`, which begins with an empty file. An `ArtoolkitError` of a case is
+    kept as its {"unavailable": reason} and tried again the next time. Raises `click.UsageError`
+    where the file was measured with other settings.
     """
     settings = json.loads(json.dumps(settings))
     path = result_path(suite, machine=machine, device=device)

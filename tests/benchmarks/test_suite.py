@@ -48,7 +48,7 @@ def run(cases: dict[str, Counted], *, again: bool = False, rounds: int = 3) -> d
 def test_every_case_is_in_the_file_with_sensible_digits() -> None:
     raw = run({"b": Counted(), "a": Counted()})
     values = {"seconds": [0.123457, 2.0], "calls": 1, "commit": source_commit()}
-    assert raw == {name: values for name in "ab"}
+    assert raw == dict.fromkeys("ab", values)
 
 
 def test_a_stopped_run_goes_on_where_it_stopped() -> None:
