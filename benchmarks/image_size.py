@@ -160,7 +160,7 @@ def furthest(line: Line) -> float:
 
 @click.command()
 @click.option("--network", default="icnet", show_default=True)
-@click.option("--seconds", "budget_s", default=8.0, show_default=True, help="For each size.")
+@click.option("--seconds", "budget_s", default=20.0, show_default=True, help="For each size.")
 @click.option("--processes", default=3, show_default=True, help="Fresh ones for each size.")
 @shared_options
 def main(*, network: str, budget_s: float, processes: int, machine: str, again: bool) -> None:
