@@ -37,6 +37,11 @@ LIMITS = (
     "fine-tuning and not that of the baseline; studies that end in `-b2` start from another one.",
 )
 
+SHARED = (
+    "Runs may have shared their machine with others; arms side by side, step by step, are measured",
+    "by `training_step.py` and stand in [docs/speed.md](../../docs/speed.md).",
+)
+
 
 def write_page(rows: Sequence[Row], planned: Planned, results: Path) -> list[Path]:
     """The page and the figure beside the file of the rows; returns their paths."""
@@ -187,7 +192,7 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
         ]
         if ratios:
             lines.append(f"| {_title(arm)} | {statistics.median(ratios):.3f} | {len(ratios)} |")
-    return lines
+    return [*lines, "", *SHARED]
 
 
 def figure_svg(rows: Sequence[Row], order: Sequence[str]) -> str:
