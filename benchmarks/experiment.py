@@ -5,12 +5,9 @@
     python benchmarks/experiment.py --data-root CAMVID --studies usual --seeds 1-2
     python benchmarks/experiment.py --render                       page and figure of what exists
 
-A study is a split and a baseline: `usual` is judged on the validation images, whose drive is in the
-training set; `without-DRIVE` trains baseline and arms on the other drives and is judged on every
-image of DRIVE, which neither has seen; `-b2` is a second baseline from another seed on an unseen
-drive, for the arms that tell most. Baselines train 60 epochs from scratch, arms a fifth of that at
-a fifth of the rate, falling to 0: long enough that the control itself stops gaining from the longer
-training.
+The studies are those of `experiment_studies.py`. Baselines train 60 epochs from scratch, arms a
+fifth of that at a fifth of the rate, falling to 0: long enough that the control itself stops
+gaining from the longer training.
 
 `--at half` sees the streets at half the resolution: crops of 96 x 128 from images at 0.375 to 0.875
 of their size, judged from an input of 192 x 256 at the label's full size. Its rows are a file of
@@ -24,17 +21,19 @@ missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from experiment_page import DRIVES, write_page
+from experiment_page import write_page
+from experiment_studies import Study, studies
 from result_file import RESULTS
 
 from artoolkit.cli.quickstart import Step, carry_out
 from artoolkit.measure.experiment import append_row, read_rows
+from artoolkit.training.history import METRICS
 
 SIZES: dict[str, tuple[str, ...]] = {
     "full": (),
@@ -44,37 +43,8 @@ SIZES: dict[str, tuple[str, ...]] = {
         "evaluation.imgsz=[192,256]",
     ),
 }
-SEEDS = (1, 2, 3, 4, 5)
 BASELINE_EPOCHS = 60
-# Arms and their weights; the control has none.
-FULL = (("control", (0.0,)), ("paper", (0.1,)), ("center", (20.0,)), ("all", (20.0,)))
-TELLING = (("control", (0.0,)), ("all", (20.0,)))
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A split and a baseline, and the arms that are tried on them."""
-
-    name: str
-    train: str
-    val: str
-    baseline_seed: int
-    arms: tuple[tuple[str, tuple[float, ...]], ...]
-
-    def runs(self, seeds: Sequence[int]) -> list[tuple[str, float, int]]:
-        """Arm, weight and seed of every run, seed by seed."""
-        return [(arm, w, seed) for seed in seeds for arm, weights in self.arms for w in weights]
-
-
-def studies() -> tuple[Study, ...]:
-    """Four splits, and once more the unseen drives, on which the claim is judged."""
-    unseen = [(f"without-{d}", f"train-without-{d}", f"drive:{d}") for d in DRIVES]
-    return (
-        Study("usual", "train", "val", 1, FULL),
-        *(Study(name, train, val, 1, FULL) for name, train, val in unseen),
-        *(Study(f"{name}-b2", train, val, 2, TELLING) for name, train, val in unseen),
-    )
 
 
 def baseline_step(study: Study, folder: Path, data: tuple[str, ...], more: tuple[str, ...]) -> Step:
@@ -92,21 +62,22 @@ def baseline_step(study: Study, folder: Path, data: tuple[str, ...], more: tuple
 
 
 def experiment_steps(
-    study: Study, folder: Path, seed: int, data: tuple[str, ...], more: tuple[str, ...]
+    study: Study, runs: Path, seed: int, data: tuple[str, ...], more: tuple[str, ...]
 ) -> Iterator[Step]:
-    """The arms of one seed: arms with the same weights in one command."""
+    """The arms of one seed, in folders below `runs`: arms with the same weights in one command."""
     by_weights: dict[tuple[float, ...], list[str]] = {}
     for arm, weights in study.arms:
         by_weights.setdefault(weights, []).append(arm)
     changes = [part for change in more for part in ("--set", change)]
+    baseline = runs / study.baseline / "baseline" / "model.safetensors"
     for weights, arms in by_weights.items():
         asked = [] if weights == (0.0,) else ["--ar-weight", ",".join(map(str, weights))]
         yield Step(
             f"seed-{seed}-{'-'.join(arms)}",
             f"{study.name}, seed {seed}: {', '.join(arms)}",
-            ("experiment", "--baseline", str(folder / "baseline" / "model.safetensors"), *data,
-             "--arms", ",".join(arms), *asked, "--first-seed", str(seed), "--seeds", "1",
-             *changes, "--drop-models", "--out", str(folder / "experiment")),
+            ("experiment", "--baseline", str(baseline), *data, "--arms", ",".join(arms),
+             *asked, "--first-seed", str(seed), "--seeds", "1", *changes,
+             "--drop-models", "--out", str(runs / study.name / "experiment")),
         )  # fmt: skip
 
 
@@ -116,11 +87,18 @@ def collect(runs: Path, into: Path) -> int:
     added = 0
     for study in studies():
         for row in read_rows(runs / study.name / "experiment" / "runs.jsonl"):
-            full = {"study": study.name, "baseline_seed": study.baseline_seed, **row}
+            full = {"study": study.name, **_baseline_of(study, runs), **row}
             if _key(full) not in known:
                 append_row(into, full)
                 added += 1
     return added
+
+
+def _baseline_of(study: Study, runs: Path) -> Row:
+    """What a row says about its baseline: its seed and last mIoU in percent."""
+    metrics = (runs / study.baseline / "baseline" / METRICS).read_text("utf-8").splitlines()
+    judged = [line["mIoU"] for line in map(json.loads, metrics) if "mIoU" in line]
+    return {"baseline_seed": study.baseline_seed, "baseline_mIoU": judged[-1]}
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -177,29 +155,35 @@ def main(
             raise click.UsageError("--data-root CAMVID is needed, or --render")
         data = ("--dataset", "camvid", "--data-root", data_root, "--device", device)
         for study in chosen:
-            run_study(study, runs / study.name, seeds, data, changes=changes, results=results)
-    planned = {study.name: study.runs(SEEDS) for study in studies()}
-    for path in write_page(read_rows(results), planned, results):
+            own = (*changes, *study.changes(Path(data_root)))
+            run_study(study, runs, seeds, data, shared=changes, own=own, results=results)
+    for path in write_page(read_rows(results), studies(), results):
         click.echo(path)
 
 
 def run_study(
-    study: Study, folder: Path, seeds: Sequence[int], data: tuple[str, ...], *,
-    changes: tuple[str, ...], results: Path,
+    study: Study, runs: Path, seeds: Sequence[int], data: tuple[str, ...], *,
+    shared: tuple[str, ...], own: tuple[str, ...], results: Path,
 ) -> None:  # fmt: skip
-    """What is left of a study; rows are appended to `results` after each command."""
+    """What is left of a study; rows are appended to `results` after each command.
+
+    The baseline takes the changes `shared` by all studies, the arms the study's `own`.
+    """
     known = {_key(row) for row in read_rows(results)}
     left = [s for s in seeds if any((study.name, *run) not in known for run in study.runs([s]))]
     if not left:
         return
-    finished = folder / ".finished"
-    carry_out(baseline_step(study, folder / "baseline", data, changes), finished / "baseline")
+    baseline, finished = runs / study.baseline, runs / study.name / ".finished"
+    carry_out(
+        baseline_step(study, baseline / "baseline", data, shared),
+        baseline / ".finished" / "baseline",
+    )
     for seed in left:
-        for step in experiment_steps(study, folder, seed, data, changes):
+        for step in experiment_steps(study, runs, seed, data, own):
             try:
                 carry_out(step, finished / step.name)
             finally:
-                collect(folder.parent, results)
+                collect(runs, results)
 
 
 if __name__ == "__main__":

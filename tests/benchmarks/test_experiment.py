@@ -7,12 +7,18 @@ from typing import Any
 
 import experiment
 import experiment_page as page
+import experiment_reading as reading
+import experiment_studies as plan
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from experiment_figure import figure_svg
+from PIL import Image
 
 from artoolkit.measure.experiment import read_rows
 
-PLANNED = {study.name: study.runs(experiment.SEEDS) for study in experiment.studies()}
+STUDIES = plan.studies()
+BY_NAME = {study.name: study for study in STUDIES}
 
 
 def row(study: str, arm: str, weight: float, seed: int, miou: float) -> dict[str, Any]:
@@ -21,7 +27,8 @@ def row(study: str, arm: str, weight: float, seed: int, miou: float) -> dict[str
         "boundary_mIoU": miou / 2, "interior_mIoU": 2 * miou, "IoU.road": miou, "IoU.car": None,
         "IoU.pole": miou / 4, "share.road": 70.0, "share.car": 0.0, "share.pole": 1.5,
         "affinity_regression": 0.1, "step_s": 1.0 + weight / 100, "baseline_seed": 1,
-        "baseline": study, "train": ["train"], "val": ["val"], "images": 3, "crop": [96, 128],
+        "baseline_mIoU": 49.0, "baseline": study.removesuffix("-faster"),
+        "train": ["train"], "val": ["val"], "images": 3, "crop": [96, 128],
         "device": "cpu",
     }  # fmt: skip
 
@@ -37,17 +44,45 @@ def made(effects: dict[str, float], seeds: Sequence[int] = (1, 2)) -> list[dict[
 
 
 def test_the_plan_leaves_every_drive_out_and_has_a_second_baseline() -> None:
-    by_name = {study.name: study for study in experiment.studies()}
-    assert len(by_name) == 7
-    left_out = by_name["without-0006R0"]
+    left_out = BY_NAME["without-0006R0"]
     assert (left_out.train, left_out.val) == ("train-without-0006R0", "drive:0006R0")
-    assert by_name["without-0001TP-b2"].baseline_seed == 2
+    assert left_out.unseen
+    assert not BY_NAME["usual"].unseen
+    assert BY_NAME["without-0001TP-b2"].baseline_seed == 2
     assert len(left_out.runs((1, 2))) == 2 * 4
     assert ("paper", 0.1, 1) in left_out.runs((1,))
+    assert BY_NAME["usual-faster"].runs((4, 5)) == []
+
+
+def test_a_variant_starts_from_the_baseline_of_its_study(tmp_path: Path) -> None:
+    study = BY_NAME["without-0006R0-faster"]
+    assert (study.variant, study.baseline) == ("-faster", "without-0006R0")
+    assert study.changes(tmp_path) == ("optimiser.lr=0.05",)
+    (step, *_) = experiment.experiment_steps(study, tmp_path, 1, (), study.changes(tmp_path))
+    given = step.arguments
+    assert given[given.index("--baseline") + 1].endswith("R0/baseline/model.safetensors")
+    assert given[given.index("--out") + 1].endswith("R0-faster/experiment")
+    assert "optimiser.lr=0.05" in given
+    assert BY_NAME["usual"].changes(tmp_path) == ()
+
+
+def test_median_frequency_balancing_by_hand(tmp_path: Path) -> None:
+    """Of 16 labelled pixels an image: sky 12 and 8, road 4 and 4, car 4 in the second alone."""
+    labels = np.zeros((2, 4, 4), np.uint8)
+    labels[:, 3], labels[1, 2] = 3, 8
+    for part in ("images", "labels"):
+        (tmp_path / part / "train").mkdir(parents=True)
+    for number, label in enumerate(labels):
+        name = f"0001TP_{number}.png"
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / "train" / name)
+        Image.fromarray(label).save(tmp_path / "labels" / "train" / name)
+    weights = plan.median_frequency_weights(tmp_path, "train")
+    # Frequencies 20/32, 8/32 and 4/16: the median is 1/4.
+    assert weights == pytest.approx([0.4, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0])
 
 
 def test_commands_are_those_of_a_user(tmp_path: Path) -> None:
-    study = experiment.studies()[1]
+    study = BY_NAME["without-0001TP"]
     data = ("--dataset", "camvid")
     baseline = experiment.baseline_step(study, tmp_path / "b", data, ())
     assert 'data.train.splits=["train-without-0001TP"]' in baseline.arguments
@@ -63,59 +98,84 @@ def test_half_the_resolution_has_runs_and_rows_of_its_own(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        experiment, "run_study", lambda study, folder, *_, **named: asked.append((folder, named))
+        experiment, "run_study", lambda study, runs, *_, **named: asked.append((runs, named))
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiment, "RESULTS", tmp_path)
     command = ["--data-root", "x", "--at", "half", "--studies", "usual"]
     assert CliRunner().invoke(experiment.main, command).exit_code == 0
-    ((folder, named),) = asked
-    assert folder == Path("runs/experiment-half/usual")
-    assert "augmentation.crop=[96,128]" in named["changes"]
+    ((runs, named),) = asked
+    assert runs == Path("runs/experiment-half")
+    assert "augmentation.crop=[96,128]" in named["shared"]
+    assert named["own"] == named["shared"]
     assert named["results"].name == "experiment-camvid-half.jsonl"
 
 
 def test_rows_are_collected_once(tmp_path: Path) -> None:
     source = tmp_path / "runs" / "usual" / "experiment" / "runs.jsonl"
     source.parent.mkdir(parents=True)
-    plain = {k: v for k, v in row("usual", "control", 0.0, 1, 50.0).items() if k != "study"}
+    whole = row("usual", "control", 0.0, 1, 50.0)
+    plain = {key: whole[key] for key in whole if key not in ("study", "baseline_mIoU")}
     source.write_text(json.dumps(plain) + "\n")
+    baseline = tmp_path / "runs" / "usual" / "baseline" / "metrics.jsonl"
+    baseline.parent.mkdir()
+    baseline.write_text('{"kind": "evaluation", "mIoU": 40}\n{"mIoU": 49.5}\n{"kind": "end"}\n')
     into = tmp_path / "results.jsonl"
     assert [experiment.collect(tmp_path / "runs", into) for _ in range(2)] == [1, 0]
-    assert read_rows(into)[0]["study"] == "usual"
+    assert read_rows(into)[0] == {**whole, "baseline_mIoU": 49.5}
 
 
 def test_an_empty_page_says_that_everything_is_missing(tmp_path: Path) -> None:
-    (path,) = page.write_page([], PLANNED, tmp_path / "rows.jsonl")
-    total = sum(len(runs) for runs in PLANNED.values())
+    (path,) = page.write_page([], STUDIES, tmp_path / "rows.jsonl")
+    total = sum(len(study.runs(plan.SEEDS)) for study in STUDIES)
     text = path.read_text()
     assert f"**0 of {total} planned runs are finished; {total} are missing.**" in text
     assert "no run yet" in text
 
 
 def test_the_page_says_what_the_intervals_say(tmp_path: Path) -> None:
-    drives = {f"without-{drive}": -2.0 for drive in experiment.DRIVES}
+    drives = {f"without-{drive}": -2.0 for drive in plan.DRIVES}
     rows = made({"usual": 1.0, **drives})
-    text = page.write_page(rows, PLANNED, tmp_path / "rows.jsonl")[0].read_text()
-    unseen, usual = text.split("Unseen drives (mean")[1].split("Usual split (")
-    assert "* all, 20: it hurt: -1.85 (" in unseen
+    text = page.write_page(rows, STUDIES, tmp_path / "rows.jsonl")[0].read_text()
+    first, second = text.split("Unseen drives, baseline of seed 1 (mean")[1].split(
+        "Unseen drives, baseline of seed 2"
+    )
+    again, usual = second.split("Usual split (")
+    assert "* all, 20: it hurt: -1.85 (" in first
+    assert "* no run yet" in again
     assert "* all, 20: it helped: +1.15 (" in usual
     assert "| usual | 4 | 20 |" in text
     assert "| mIoU | -1.85 |" in text
     assert "| at class borders | -0.9" in text
     assert "| classes of less than 2 % of the pixels | -0.46 |" in text
     assert "| the other classes | -1.85 |" in text
-    assert "crops of 96 x 128" in text
+    assert "with 49.00 % mIoU, crops of 96 x 128" in text
     assert "| car | - |" in text
     assert "| all, 20 | 1.200 | 8 |" in text
 
 
+def test_a_variant_is_judged_against_the_plain_control(tmp_path: Path) -> None:
+    rows = made({"without-0006R0": 2.0})
+    faster = [{**r, "mIoU": r["mIoU"] + 5} for r in made({"without-0006R0-faster": 1.0})]
+    (path, _) = page.write_page([*rows, *faster], STUDIES, tmp_path / "rows.jsonl")
+    part = path.read_text().split("## Would something simpler do?")[1].split("## What it costs")[0]
+    assert "| all, 20 | - | +2.15 (" in part
+    assert "five times as high, no AR | - | +5.00 (" in part
+    assert "five times as high, and all, 20 | - | +6.15 (" in part
+    assert "class weights (median-frequency balancing), no AR | - | - | - |" in part
+
+
+def test_a_whole_experiment_says_that_nothing_is_missing() -> None:
+    rows = [row(s.name, *run, 50.0) for s in STUDIES for run in s.runs(plan.SEEDS)]
+    assert "none is missing" in page.missing_lines(rows, STUDIES)[0]
+
+
 def test_drives_are_averaged_only_for_seeds_that_have_all() -> None:
     effects = {"without-0001TP": 1.0, "without-0006R0": 3.0, "without-0016E5": 2.0}
-    assert page.over_drives(made({"without-0001TP": 1.0}), ("all", 20.0)) == []
+    assert reading.over_drives(made({"without-0001TP": 1.0}), ("all", 20.0)) == []
     rows = made(effects, seeds=(1, 2, 3))
     rows = [r for r in rows if (r["study"], r["seed"]) != ("without-0006R0", 3)]
-    assert page.over_drives(rows, ("all", 20.0)) == pytest.approx([2.1, 2.2])
+    assert reading.over_drives(rows, ("all", 20.0)) == pytest.approx([2.1, 2.2])
 
 
 @pytest.mark.parametrize(
@@ -128,12 +188,12 @@ def test_drives_are_averaged_only_for_seeds_that_have_all() -> None:
     ],
 )
 def test_readings(values: list[float], answer: str) -> None:
-    assert page.reading(values).startswith(answer)
+    assert reading.reading(values).startswith(answer)
 
 
 def test_the_figure_has_a_column_a_study_and_is_repeatable() -> None:
     rows = made({"usual": 1.0, "without-0001TP": -1.0})
-    made_twice = {page.figure_svg(rows, list(PLANNED)) for _ in range(2)}
+    made_twice = {figure_svg(rows, ["without-0001TP"], list(BY_NAME)) for _ in range(2)}
     assert len(made_twice) == 1
 
 
