@@ -16,11 +16,13 @@ from experiment_reading import (
     interval_text,
     over_drives,
     reading,
+    rows_of,
     step_ratios,
     title,
     with_groups,
 )
 from experiment_studies import BALANCED, FASTER, SEEDS, Study
+from experiment_table import table
 
 from artoolkit.measure.experiment import (
     COLUMNS,
@@ -87,7 +89,14 @@ def page_lines(
     if figure:
         lines += [f"![Paired differences to control]({figure})", ""]
     if rows:
-        lines += ["## Where the differences lie, on unseen drives", "", *where_lines(unseen), ""]
+        lines += [
+            *table(rows),
+            "",
+            "## Where the differences lie, on unseen drives",
+            "",
+            *where_lines(unseen),
+            "",
+        ]
         lines += ["## Would something simpler do?", "", *simpler_lines(rows, studies), ""]
         lines += ["## What it costs", "", *cost_lines(rows_of(rows, plain)), ""]
     for study in studies:
@@ -96,11 +105,6 @@ def page_lines(
             lines += [f"## {study.name}", "", _judged_on(found[0]), ""]
             lines += [*markdown_table(summarise(found, metrics=tuple(COLUMNS))), ""]
     return lines
-
-
-def rows_of(rows: Sequence[Row], studies: Sequence[Study]) -> list[Row]:
-    names = {study.name for study in studies}
-    return [row for row in rows if row["study"] in names]
 
 
 def missing_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:

@@ -30,6 +30,11 @@ def arms_of(rows: Iterable[Row]) -> list[Arm]:
     return [(s.arm, s.ar_weight) for s in summarise(list(rows)) if s.arm != CONTROL]
 
 
+def rows_of(rows: Iterable[Row], studies: Iterable[Study]) -> list[Row]:
+    names = {study.name for study in studies}
+    return [row for row in rows if row["study"] in names]
+
+
 def of_arm(rows: Iterable[Row], arm: Arm) -> list[Row]:
     return [row for row in rows if (row["arm"], row["ar_weight"]) == arm]
 

@@ -20,6 +20,7 @@ import click
 import result_file
 from suite import UNAVAILABLE
 
+from artoolkit.measure.experiment import read_rows
 from artoolkit.seal import write_atomically
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +65,22 @@ class Table:
         return make(result if self.whole else result["raw"])
 
 
-TABLES = {
+@dataclass(frozen=True)
+class RowsTable:
+    """`module.table` of the rows in a file of results that is written run by run."""
+
+    file: str
+    module: str
+
+    def lines(self) -> list[str]:
+        """Markdown; `DataError` for a line that is no row."""
+        made: list[str] = importlib.import_module(self.module).table(
+            read_rows(result_file.RESULTS / self.file)
+        )
+        return made
+
+
+TABLES: dict[str, Table | RowsTable] = {
     "camvid": Table("camvid", "camvid_table", whole=True),
     "networks": Table("networks", "networks"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),
@@ -76,6 +92,7 @@ TABLES = {
     "evaluation": Table("evaluation", "evaluation"),
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
+    "experiment": RowsTable("experiment-camvid-half.jsonl", "experiment_table"),
     "calibration": Table("calibration-timings", "calibration", whole=True),
     "calibration-latency": Table(
         "calibration-latency", "calibration", function="simulated_latency"

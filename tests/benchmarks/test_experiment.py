@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from experiment_figure import figure_svg
+from experiment_table import table
 from PIL import Image
+from result_file import RESULTS
 
 from artoolkit.measure.experiment import read_rows
 
@@ -210,3 +212,21 @@ def test_wrong_use(arguments: tuple[str, ...], message: str, tmp_path: Path) -> 
     done = CliRunner().invoke(experiment.main, [*places, *arguments])
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_the_table_has_the_drives_apart_and_together() -> None:
+    effects = {"without-0001TP": 1.0, "without-0006R0": 3.0, "without-0016E5": 2.0}
+    head, _, control, ours = table(made(effects))
+    assert head == (
+        "| arm, weight | unseen 0001TP | unseen 0006R0 | unseen 0016E5 | unseen, mean, baseline 1 |"
+    )
+    assert control == "| control, mIoU in % | 51.50 | 51.50 | 51.50 | 51.50 |"
+    assert ours.count("(") == 4
+    assert ours.startswith("| all, 20 | +1.15 (")
+    assert ours.split(" | ")[-1].startswith("+2.15 (")
+
+
+@pytest.mark.parametrize("rows", sorted(RESULTS.glob("experiment-*.jsonl")), ids=lambda p: p.stem)
+def test_the_committed_page_is_that_of_the_committed_rows(rows: Path, tmp_path: Path) -> None:
+    (made, *_) = page.write_page(read_rows(rows), STUDIES, tmp_path / rows.name)
+    assert made.read_text() == rows.with_suffix(".md").read_text()
