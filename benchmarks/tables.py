@@ -58,6 +58,9 @@ class Table:
         parts = [[head, "", *lines, ""] for head, (_, lines) in zip(heads, made, strict=True)]
         return [line for part in parts for line in part][:-1]
 
+    def measured(self) -> bool:
+        return bool(read(self.suite))
+
     def of(self, result: dict[str, Any]) -> list[str]:
         """Markdown of one result file."""
         module = importlib.import_module(self.module)
@@ -74,10 +77,14 @@ class RowsTable:
 
     def lines(self) -> list[str]:
         """Markdown; `DataError` for a line that is no row."""
-        made: list[str] = importlib.import_module(self.module).table(
-            read_rows(result_file.RESULTS / self.file)
-        )
+        made: list[str] = importlib.import_module(self.module).table(self._rows())
         return made
+
+    def measured(self) -> bool:
+        return bool(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return read_rows(result_file.RESULTS / self.file)
 
 
 TABLES: dict[str, Table | RowsTable] = {
