@@ -31,7 +31,7 @@ def figure_svg(rows: Sequence[Row], unseen: Sequence[str], order: Sequence[str])
     with mpl.rc_context(STYLE):
         size = (1.2 + 1.7 * len(columns), 1.3 + 0.34 * max(1, len(arms)))
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
         for one, column in zip(axes, columns, strict=True):
             _draw(one, *column)
         axes[0].set_yticks(range(len(arms)), [title(arm) for arm in arms])
