@@ -32,7 +32,8 @@ class Objective(nn.Module):
     labels are never resized. Cross-entropy is the mean over labelled pixels, 0 where there is none:
     weighted by `class_weights` (C numbers) as in `torch.nn.functional.cross_entropy`, and over hard
     pixels only with `ohem`. `grid`, `sizes`, `stride`, `include_self` and `generator` are those of
-    `affinity_regression`. `weights` may be changed between steps.
+    `affinity_regression`. The default of `ar_weight` is the published one, not `finetune`'s.
+    `weights` may be changed between steps.
 
     `mean_count` is for several processes that average their gradients: it maps a count (labelled
     pixels, valid images) to its mean over the processes, and so makes every term's average over

@@ -49,7 +49,7 @@ def test_the_result_is_printed(
     shown = capsys.readouterr()
     assert shown.out.splitlines()[0].startswith("mIoU ")
     assert shown.out.splitlines()[1] == str(tmp_path / "ar" / "model.safetensors")
-    assert "AR weight 0.1" in shown.err
+    assert "AR weight 20" in shown.err
 
 
 def test_finetune_and_its_control_differ_in_the_weight_alone(town: Path, tmp_path: Path) -> None:
@@ -194,6 +194,6 @@ def test_init_says_what_was_loaded_and_what_was_not(
 
 def test_a_recipe_without_the_loss_gets_it_when_fine_tuning(town: Path, tmp_path: Path) -> None:
     recipe = ("--recipe", str(town / "tiny.toml"), "--epochs", "1")
-    for arm, more, weight in (("ar", (), 0.1), ("control", ("--control",), 0.0)):
+    for arm, more, weight in (("ar", (), 20.0), ("control", ("--control",), 0.0)):
         assert finetune(town, tmp_path / arm, *recipe, *more) == 0
         assert load_recipe(str(tmp_path / arm / "recipe.toml")).loss.ar_weight == weight

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 SIZE = ("64", "128")
 NARROW = ("--option", "width=0.0625")
 SMALL = (
-    "--set", "augmentation.crop=[64, 128]", "--epochs", "1", "--batch-size", "2",
+    "--set", "augmentation.crop=[64, 128]", "--epochs", "1", "--lr", "0.002", "--batch-size", "2",
     "--set", "execution.precision=fp32", "--workers", "0",
 )  # fmt: skip
 QUICK = ("--golden", "1", "--budget-s", "1", "--blocks", "2")
@@ -46,7 +46,7 @@ def test_mmsegmentations_icnet_r50_to_a_verdict_in_one_go(
     assert run(finetune) == 0
     said = capsys.readouterr().err
     assert "icnet_r50, 19 classes of cityscapes, layout mmseg, RGB mean (123.675" in said
-    assert "AR weight 0.1" in said
+    assert "AR weight 20" in said
     trained = read_checkpoint(runs / "model.safetensors")
     assert (trained.meta.layout, trained.meta.options) == ("mmseg", {"width": 0.0625})
     assert trained.meta.provenance["baseline"]["sha256"]

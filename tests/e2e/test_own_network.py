@@ -79,7 +79,7 @@ def test_the_commands_of_the_page_lead_to_a_verdict(
         assert answers[name] == "PASS", next(c.summary for c in verdict.checks if c.name == name)
     monkeypatch.setenv(TRUSTED_VARIABLE, "mynet:Net")
     meta = read_checkpoint("runs/mine/model.safetensors").meta
-    assert meta.recipe["loss"]["ar_weight"] == 0.1
+    assert meta.recipe["loss"]["ar_weight"] == 20
     assert meta.options["align_corners"] is True
     control = read_checkpoint("runs/control/model.safetensors").meta
     assert control.recipe["loss"]["ar_weight"] == 0

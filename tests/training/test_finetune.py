@@ -21,11 +21,11 @@ def baseline_of(recipe: Recipe | None) -> Checkpoint:
 
 
 def test_the_pilots_numbers_follow_from_the_camvid_recipe() -> None:
-    tuned = finetune_recipe(baseline_of(load_recipe("camvid")), changes={"loss.ar_weight": 0.1})
+    tuned = finetune_recipe(baseline_of(load_recipe("camvid")), changes={"loss.ar_weight": 20.0})
     assert tuned.schedule.epochs == 8
     assert tuned.optimiser.lr == pytest.approx(0.01)
     assert tuned.name == "camvid-finetune"
-    assert tuned.loss.ar_weight == 0.1
+    assert tuned.loss.ar_weight == 20
     stored = load_recipe("camvid")
     for part in ("network", "data", "augmentation", "execution", "seed"):
         assert getattr(tuned, part) == getattr(stored, part)
