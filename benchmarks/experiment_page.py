@@ -72,7 +72,7 @@ def page_lines(
     rows: Sequence[Row], studies: Sequence[Study], source: str, figure: str | None
 ) -> list[str]:
     plain = [study for study in studies if not study.variant]
-    unseen = rows_of(rows, [study for study in plain if study.unseen])
+    unseen = rows_of(rows, [s for s in plain if s.unseen and s.baseline_seed == 1])
     lines = [
         "# Does the affinity-regression loss help on CamVid?",
         "",
@@ -92,7 +92,7 @@ def page_lines(
         lines += [
             *table(rows),
             "",
-            "## Where the differences lie, on unseen drives",
+            "## Where the differences lie, on unseen drives, from the first baseline",
             "",
             *where_lines(unseen),
             "",
@@ -126,6 +126,7 @@ def answer_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
         mine = rows_of(rows, [s for s in studies if s.unseen and s.baseline_seed == seed])
         about = f"Unseen drives, baseline of seed {seed} (mean over all of them, a value a seed)"
         lines += [f"{about}:", "", *_answers([(a, over_drives(mine, a)) for a in arms_of(mine)])]
+        lines += [*above_lines(mine), ""] if mine else []
     seen = rows_of(rows, [study for study in studies if not study.unseen])
     lines += ["Usual split (validation drive seen in training):", ""]
     lines += _answers([(arm, differences(seen, arm)) for arm in arms_of(seen)])
@@ -135,6 +136,15 @@ def answer_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
 def _answers(found: Sequence[tuple[tuple[str, float], list[float]]]) -> list[str]:
     told = [f"* {title(arm)}: {reading(values)}" for arm, values in found]
     return [*(told or ["* no run yet"]), ""]
+
+
+def above_lines(rows: Sequence[Row]) -> list[str]:
+    """How many single runs were better than the control of their study and seed."""
+    told = []
+    for arm in arms_of(rows):
+        found = differences(rows, arm)
+        told.append(f"{sum(value > 0 for value in found)} of {len(found)} with {title(arm)}")
+    return [f"Single runs better than their control: {'; '.join(told)}."]
 
 
 def where_lines(rows: Sequence[Row]) -> list[str]:

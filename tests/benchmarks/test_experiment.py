@@ -144,6 +144,7 @@ def test_the_page_says_what_the_intervals_say(tmp_path: Path) -> None:
     )
     again, usual = second.split("Usual split (")
     assert "* all, 20: it hurt: -1.85 (" in first
+    assert "Single runs better than their control: 0 of 6 with all, 20." in first
     assert "* no run yet" in again
     assert "* all, 20: it helped: +1.15 (" in usual
     assert "| usual | 4 | 20 |" in text
