@@ -53,17 +53,17 @@ def test_the_plan_leaves_every_drive_out_and_has_a_second_baseline() -> None:
     assert BY_NAME["without-0001TP-b2"].baseline_seed == 2
     assert len(left_out.runs((1, 2))) == 2 * 4
     assert ("paper", 0.1, 1) in left_out.runs((1,))
-    assert BY_NAME["usual-faster"].runs((4, 5)) == []
+    assert BY_NAME["without-0016E5-faster"].runs((4, 5)) == []
 
 
 def test_a_variant_starts_from_the_baseline_of_its_study(tmp_path: Path) -> None:
-    study = BY_NAME["without-0006R0-faster"]
-    assert (study.variant, study.baseline) == ("-faster", "without-0006R0")
+    study = BY_NAME["without-0016E5-faster"]
+    assert (study.variant, study.baseline) == ("-faster", "without-0016E5")
     assert study.changes(tmp_path) == ("optimiser.lr=0.05",)
     (step, *_) = experiment.experiment_steps(study, tmp_path, 1, (), study.changes(tmp_path))
     given = step.arguments
-    assert given[given.index("--baseline") + 1].endswith("R0/baseline/model.safetensors")
-    assert given[given.index("--out") + 1].endswith("R0-faster/experiment")
+    assert given[given.index("--baseline") + 1].endswith("E5/baseline/model.safetensors")
+    assert given[given.index("--out") + 1].endswith("E5-faster/experiment")
     assert "optimiser.lr=0.05" in given
     assert BY_NAME["usual"].changes(tmp_path) == ()
 
@@ -158,14 +158,14 @@ def test_the_page_says_what_the_intervals_say(tmp_path: Path) -> None:
 
 
 def test_a_variant_is_judged_against_the_plain_control(tmp_path: Path) -> None:
-    rows = made({"without-0006R0": 2.0})
-    faster = [{**r, "mIoU": r["mIoU"] + 5} for r in made({"without-0006R0-faster": 1.0})]
+    rows = made({"without-0016E5": 2.0})
+    faster = [{**r, "mIoU": r["mIoU"] + 5} for r in made({"without-0016E5-faster": 1.0})]
     (path, _) = page.write_page([*rows, *faster], STUDIES, tmp_path / "rows.jsonl")
     part = path.read_text().split("## Would something simpler do?")[1].split("## What it costs")[0]
-    assert "| all, 20 | - | +2.15 (" in part
-    assert "five times as high, no AR | - | +5.00 (" in part
-    assert "five times as high, and all, 20 | - | +6.15 (" in part
-    assert "class weights (median-frequency balancing), no AR | - | - | - |" in part
+    assert "| all, 20 | +2.15 (" in part
+    assert "five times as high, no AR | +5.00 (" in part
+    assert "five times as high, and all, 20 | +6.15 (" in part
+    assert "class weights (median-frequency balancing), no AR | - |" in part
 
 
 def test_a_whole_experiment_says_that_nothing_is_missing() -> None:
