@@ -27,7 +27,7 @@ def figure_svg(rows: Sequence[Row], unseen: Sequence[str], order: Sequence[str])
         if found:
             columns.append((study, [differences(found, arm) for arm in arms]))
     first = [row for row in rows if row["study"] in unseen]
-    columns.append(("unseen drives, mean", [over_drives(first, arm) for arm in arms]))
+    columns.append(("unseen, mean, baseline 1", [over_drives(first, arm) for arm in arms]))
     with mpl.rc_context(STYLE):
         size = (1.2 + 1.7 * len(columns), 1.3 + 0.34 * max(1, len(arms)))
         figure = Figure(figsize=size, layout="constrained")
