@@ -87,9 +87,8 @@ def collect(runs: Path, into: Path) -> int:
     added = 0
     for study in studies():
         for row in read_rows(runs / study.name / "experiment" / "runs.jsonl"):
-            full = {"study": study.name, **_baseline_of(study, runs), **row}
-            if _key(full) not in known:
-                append_row(into, full)
+            if _key({"study": study.name, **row}) not in known:
+                append_row(into, {"study": study.name, **_baseline_of(study, runs), **row})
                 added += 1
     return added
 

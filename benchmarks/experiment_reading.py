@@ -55,14 +55,14 @@ def against_plain(rows: Sequence[Row], study: Study, arm: Arm) -> list[float]:
     return paired_differences(of_arm(ours, arm), of_arm(plain, (CONTROL, 0.0)), "mIoU")
 
 
-def over_drives(rows: Sequence[Row], arm: Arm, metric: str = "mIoU") -> list[float]:
+def over_drives(rows: Sequence[Row], arm: Arm) -> list[float]:
     """The mean over the unseen drives of the paired difference, one value a seed that has all.
 
     `rows` are of one baseline seed.
     """
     values = []
     for seed in sorted({row["seed"] for row in rows}):
-        found = differences([row for row in rows if row["seed"] == seed], arm, metric)
+        found = differences([row for row in rows if row["seed"] == seed], arm)
         if len(found) == len(DRIVES):
             values.append(statistics.fmean(found))
     return values
