@@ -1,6 +1,6 @@
 """artoolkit: more accurate segmentation networks at exactly the same cost, with the evidence.
 
-Read first: `artoolkit.spec` (targets), `artoolkit.bundle` (what is handed to a device) and
+Read first: `artoolkit.spec` (targets), `artoolkit.evidence.bundle` (what is handed to a device) and
 `artoolkit.losses` (the affinity-regression loss).
 """
 

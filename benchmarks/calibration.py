@@ -26,21 +26,21 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from result_file import RESULTS, write_result
-
-from artoolkit.backends.feeds import Feeds, open_feeds
-from artoolkit.measure.bootstrap import read_non_inferiority
-from artoolkit.measure.latency import measure_latency
-from artoolkit.measure.latency_check import check_latency, read_latency
-from artoolkit.measure.latency_record import LatencyPlan
-from artoolkit.measure.opening import seeded_feeds
-from artoolkit.measure.simulation import (
+from simulation import (
     NOISES,
     Noise,
     SimulatedMachine,
     SimulatedRunner,
     simulated_accuracy,
 )
-from artoolkit.seal import file_sha256
+
+from artoolkit.backends.onnxruntime.feeds import Feeds, open_feeds
+from artoolkit.checks.latency_check import check_latency, read_latency
+from artoolkit.cost.latency import measure_latency
+from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.opening import seeded_feeds
+from artoolkit.evaluation.bootstrap import read_non_inferiority
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.spec import RunnerSpec
 
 DELAYS = (0.0, 1.0, 2.0, 5.0)

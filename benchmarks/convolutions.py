@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from artoolkit.backends.onnx_session import Session, open_session
-from artoolkit.measure.floor import PARTS
+from artoolkit.backends.onnxruntime.session import Session, open_session
+from artoolkit.cost.roofline import PARTS
 from artoolkit.spec import SessionOptions
 
 Feeds = dict[str, NDArray[Any]]

@@ -31,19 +31,19 @@ from numpy.typing import NDArray
 from side_by_side import Seconds, checkpoint_of, in_turn, ratio, spread_percent
 from suite import run_suite, shared_options
 
-from artoolkit.backends.engine_form import with_plain_head
-from artoolkit.backends.onnx_profile import profiled
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.profile import profiled
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.tensorrt.engine_form import with_plain_head
+from artoolkit.checks.sparse import disagreeing_share
 from artoolkit.cores import usable_cores
+from artoolkit.cost.roofline import parts_of
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
-from artoolkit.measure.floor import parts_of
-from artoolkit.measure.sparse import disagreeing_share
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.preprocess import fit_image
-from artoolkit.seal import file_sha256
 from artoolkit.spec import SessionOptions, Target
 from artoolkit.targets import find_target
 

@@ -30,14 +30,19 @@ import numpy as np
 from side_by_side import Size, exported, words
 from suite import is_measured, run_suite, shared_options
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.data import DataSet, Sample, open_dataset
 from artoolkit.data.pictures import read_train_ids, write_png
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import MissingLibraryError
-from artoolkit.measure.quality import Pixels, QualityMeasurement, measure_quality, runner_predictor
-from artoolkit.measure.verdict import Subject
+from artoolkit.evaluation.quality import (
+    Pixels,
+    QualityMeasurement,
+    measure_quality,
+    runner_predictor,
+)
+from artoolkit.evidence.verdict import Subject
 from artoolkit.metrics import Matrix, confusion_matrix, mean_iou
 
 PARTS = ("image", "label", "inference", "metric")

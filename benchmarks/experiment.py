@@ -32,7 +32,7 @@ from experiment_studies import Study, studies
 from result_file import RESULTS
 
 from artoolkit.cli.quickstart import Step, carry_out
-from artoolkit.measure.experiment import append_row, read_rows
+from artoolkit.evaluation.experiment import append_row, read_rows
 from artoolkit.training.history import METRICS
 
 SIZES: dict[str, tuple[str, ...]] = {

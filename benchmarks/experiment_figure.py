@@ -8,7 +8,7 @@ from typing import Any
 
 from experiment_reading import Row, arms_of, differences, over_drives, title
 
-from artoolkit.measure.experiment import difference_interval
+from artoolkit.evaluation.experiment import difference_interval
 
 Column = tuple[str, list[list[float]]]
 STYLE: Any = {"svg.hashsalt": "experiment", "font.size": 8, "axes.spines.top": False,

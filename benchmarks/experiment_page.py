@@ -24,14 +24,14 @@ from experiment_reading import (
 from experiment_studies import BALANCED, FASTER, SEEDS, Study
 from experiment_table import table
 
-from artoolkit.measure.experiment import (
+from artoolkit.evaluation.experiment import (
     COLUMNS,
     CONTROL,
     difference_interval,
     markdown_table,
     summarise,
 )
-from artoolkit.seal import write_atomically
+from artoolkit.evidence.seal import write_atomically
 
 PARTS = {"mIoU": "mIoU", "boundary_mIoU": "at class borders", "interior_mIoU": "away from them"}
 GROUPS = {

@@ -12,13 +12,13 @@ from typing import Any
 
 from experiment_studies import DRIVES, Study
 
-from artoolkit.measure.experiment import (
+from artoolkit.evaluation.experiment import (
     CONTROL,
     difference_interval,
     paired_differences,
     summarise,
 )
-from artoolkit.measure.statistics import Interval
+from artoolkit.statistics import Interval
 
 Row = dict[str, Any]
 Arm = tuple[str, float]

@@ -18,7 +18,7 @@ from experiment_reading import (
 )
 from experiment_studies import Study, studies
 
-from artoolkit.measure.experiment import CONTROL, difference_interval
+from artoolkit.evaluation.experiment import CONTROL, difference_interval
 
 Column = tuple[str, list[Row], bool]  # its head, its rows, and whether they are averaged by seed
 

@@ -20,16 +20,16 @@ import click
 import numpy as np
 from result_file import write_result
 
-from artoolkit.backends.cuda_memory import Gpu, open_cuda
-from artoolkit.backends.engine import build_engine, options_for
-from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.backends.plan import PlanCheck, plan_check
-from artoolkit.backends.plan_pair import PairCheck, plan_pair
-from artoolkit.backends.tensorrt import TensorrtRunner, open_tensorrt
-from artoolkit.bundle import Bundle
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.tensorrt.cuda_memory import Gpu, open_cuda
+from artoolkit.backends.tensorrt.engine import build_engine, options_for
+from artoolkit.backends.tensorrt.pair import PairCheck, plan_pair
+from artoolkit.backends.tensorrt.program import PlanCheck, plan_check
+from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
+from artoolkit.cost.latency import measure_latency
+from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.errors import ArtoolkitError, BackendError, RecipeError
-from artoolkit.measure.latency import measure_latency
-from artoolkit.measure.latency_record import LatencyPlan
+from artoolkit.evidence.bundle import Bundle
 from artoolkit.spec import Target, read_toml
 from artoolkit.targets import find_target
 
@@ -91,7 +91,7 @@ def make_pair(network: str, target: Target, folder: Path) -> Pair:
 
 
 def make_arm(network: str, target: Target, folder: Path, seed: int) -> Arm:
-    from artoolkit.backends.torch import open_torch
+    from artoolkit.backends.torch.runner import open_torch
     from artoolkit.data.street.scene import street_scene
     from artoolkit.deploy.export import export_bundle
     from artoolkit.deploy.graph import deployed_module

@@ -20,22 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 from result_file import write_result
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.checks.accuracy import compare_quality
 from artoolkit.cli.progress import Report, progress_bar
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
-from artoolkit.measure.quality import (
+from artoolkit.evaluation.quality import (
     QualityMeasurement,
-    compare_quality,
     measure_quality,
     runner_predictor,
 )
-from artoolkit.measure.verdict import Subject
+from artoolkit.evidence.seal import file_sha256
+from artoolkit.evidence.verdict import Subject
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.preprocess import fit_image
-from artoolkit.seal import file_sha256
 from artoolkit.spec import Target
 
 Images = NDArray[np.uint8]

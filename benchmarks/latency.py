@@ -33,14 +33,14 @@ from side_by_side import (
 )
 from suite import is_measured, run_suite, shared_options
 
-from artoolkit.backends.cuda_memory import open_cuda
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
-from artoolkit.backends.torch import open_torch
+from artoolkit.backends.tensorrt.cuda_memory import open_cuda
+from artoolkit.backends.torch.runner import open_torch
+from artoolkit.checks.sparse import disagreeing_share
 from artoolkit.cli.options import CommaList
 from artoolkit.cores import usable_cores
 from artoolkit.deploy.graph import deployed_module
-from artoolkit.measure.sparse import disagreeing_share
 from artoolkit.targets import find_target
 
 SUITE = "latency"

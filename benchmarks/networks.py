@@ -18,7 +18,7 @@ import click
 from side_by_side import REFERENCE, Size, exported, in_turn, ratio, street, words
 from suite import is_measured, not_measured, run_suite, shared_options
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.cli.network_table import CLASSES, SIZE_HW, NetworkCost, network_costs
 
 SUITE = "networks"

@@ -25,8 +25,8 @@ from peer_networks import CLASSES, PEERS, Argmax, Peer, Size, export_plainly
 from side_by_side import exported, in_turn, ratio, street, words
 from suite import is_measured, not_measured, run_suite, shared_options
 
-from artoolkit.backends.feeds import open_feeds
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.preprocess import Preprocess, normalise
 

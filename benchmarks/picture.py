@@ -11,9 +11,9 @@ import click
 import numpy as np
 
 from artoolkit.backends import open_runner
-from artoolkit.bundle import Bundle, open_bundle
 from artoolkit.data import open_dataset
 from artoolkit.data.pictures import write_png
+from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.preprocess import fit_image
 from artoolkit.report.overlay import overlay
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from artoolkit.measure.records import Record, header
-from artoolkit.seal import write_atomically
+from artoolkit.evidence.records import Record, header
+from artoolkit.evidence.seal import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -28,9 +28,9 @@ from typing import Any
 import click
 from suite import is_measured, run_suite, shared_options
 
-from artoolkit.bundle import open_bundle
 from artoolkit.cli import run
 from artoolkit.errors import ArtoolkitError
+from artoolkit.evidence.bundle import open_bundle
 
 Sample = dict[str, float]
 ARTOOLKIT = str(Path(sys.executable).with_name("artoolkit"))

@@ -19,7 +19,7 @@ from result_file import ResultFile, result_path, write_result
 from artoolkit.cli.progress import progress_bar
 from artoolkit.commit import source_commit
 from artoolkit.errors import ArtoolkitError
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 Case = Callable[[], dict[str, Any]]
 Command = TypeVar("Command", bound=Callable[..., Any])

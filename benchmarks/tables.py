@@ -20,8 +20,8 @@ import click
 import result_file
 from suite import UNAVAILABLE
 
-from artoolkit.measure.experiment import read_rows
-from artoolkit.seal import write_atomically
+from artoolkit.evaluation.experiment import read_rows
+from artoolkit.evidence.seal import write_atomically
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny import tiny_bundle
 
+from artoolkit.evidence.bundle import Bundle
 from artoolkit.optional import is_installed
 
 if is_installed("torch"):
@@ -57,3 +59,15 @@ def base_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def robot_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with artoolkit[cpu]: ONNX Runtime, no torch, no onnx."""
     return _environment(tmp_path_factory.mktemp("robot"), f"{wheel}[cpu]")
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Bundle:
+    """A bundle of a tiny network."""
+    return tiny_bundle(tmp_path / "baseline")
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Bundle:
+    """The same network with other weights."""
+    return tiny_bundle(tmp_path / "candidate", seed=1)

@@ -6,8 +6,8 @@ Read `runner.py` first; `open_runner` picks the backend of a bundle.
 from __future__ import annotations
 
 from artoolkit.backends.runner import Runner
-from artoolkit.bundle import Bundle
 from artoolkit.errors import UsageError
+from artoolkit.evidence.bundle import Bundle
 
 __all__ = ["Runner", "device_of", "open_runner"]
 
@@ -39,7 +39,7 @@ def open_runner(
     device = device_of(bundle, backend=backend, device=device)
     backend = backend or target.backend
     if backend == "onnxruntime":
-        from artoolkit.backends.onnxruntime import open_onnxruntime
+        from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 
         return open_onnxruntime(
             bundle.model,
@@ -48,8 +48,8 @@ def open_runner(
             chosen=target.session,
         )
     if backend in _ENGINES:
-        from artoolkit.backends.engine_library import LibraryName
-        from artoolkit.backends.tensorrt import open_tensorrt
+        from artoolkit.backends.tensorrt.library import LibraryName
+        from artoolkit.backends.tensorrt.runner import open_tensorrt
 
         library: LibraryName = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
         return open_tensorrt(bundle, library=library, device=device)

@@ -12,9 +12,9 @@ from artoolkit.cli.options import CommaList, backend_option, device_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from artoolkit.measure.benchmark import BenchmarkMeasurement
-    from artoolkit.measure.records import Record
-    from artoolkit.measure.verdict import Subject
+    from artoolkit.cost.benchmark import BenchmarkMeasurement
+    from artoolkit.evidence.records import Record
+    from artoolkit.evidence.verdict import Subject
     from artoolkit.spec import RunnerSpec
 
 
@@ -69,7 +69,7 @@ def command(
     Milliseconds run from uint8 images in host memory to label maps in host memory, transfers
     included, decoding and resizing not. To compare two networks use `artoolkit compare`.
     """
-    from artoolkit.measure.benchmark import BenchmarkPlan
+    from artoolkit.cost.benchmark import BenchmarkPlan
 
     plan = BenchmarkPlan(
         warmup_ms=warmup_ms,
@@ -92,7 +92,7 @@ def command(
 def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> None:
     """Write the record where asked, and show it; without `show` it is printed as it is."""
     if out is not None:
-        from artoolkit.seal import write_atomically
+        from artoolkit.evidence.seal import write_atomically
 
         write_atomically(out, record.to_bytes())
     if show is None:
@@ -104,7 +104,7 @@ def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> 
 def _default_device(model: Path, backend: str | None) -> str:
     """The device of a bundle's target; an ONNX file names none."""
     from artoolkit.backends import device_of
-    from artoolkit.bundle import open_bundle
+    from artoolkit.evidence.bundle import open_bundle
 
     if not model.is_dir():
         return "cpu"
@@ -112,9 +112,9 @@ def _default_device(model: Path, backend: str | None) -> str:
 
 
 def _subject(model: Path) -> Subject:
-    from artoolkit.bundle import open_bundle
-    from artoolkit.measure.verdict import Subject
-    from artoolkit.seal import file_sha256
+    from artoolkit.evidence.bundle import open_bundle
+    from artoolkit.evidence.seal import file_sha256
+    from artoolkit.evidence.verdict import Subject
 
     if model.is_dir():
         return Subject(name=model.resolve().name, sha256=open_bundle(model).manifest.sha256)
@@ -123,11 +123,11 @@ def _subject(model: Path) -> Subject:
 
 def _memory(model: Path, spec: RunnerSpec, **opening: Any) -> dict[str, Any]:
     """Components and the peak of a fresh process, as far as this machine can tell."""
-    from artoolkit.bundle import MODEL
+    from artoolkit.checks.engine_check import engine_memory
+    from artoolkit.cost.memory import onnx_memory
+    from artoolkit.cost.worker import process_memory
     from artoolkit.errors import ArtoolkitError
-    from artoolkit.measure.engine_check import engine_memory
-    from artoolkit.measure.memory import onnx_memory
-    from artoolkit.measure.worker import process_memory
+    from artoolkit.evidence.bundle import MODEL
 
     found: dict[str, Any] = {"process": process_memory(model, **opening)}
     try:
@@ -144,10 +144,10 @@ def _measure(model: Path, plan: Any, *, memory: bool, **opening: Any) -> Benchma
     from contextlib import closing
 
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.measure.accelerator import gpu_reader
-    from artoolkit.measure.benchmark import measure_benchmark
-    from artoolkit.measure.machine import Machine
-    from artoolkit.measure.opening import feeds_for, open_any
+    from artoolkit.cost.accelerator import gpu_reader
+    from artoolkit.cost.benchmark import measure_benchmark
+    from artoolkit.cost.machine import Machine
+    from artoolkit.cost.opening import feeds_for, open_any
 
     subject = _subject(model)
     with progress_bar() as progress, closing(open_any(model, **opening)) as runner:
@@ -166,7 +166,7 @@ def _show(record: BenchmarkMeasurement) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from artoolkit.measure.memory import mib
+    from artoolkit.checks.memory import mib
 
     runner = record.runner
     title = f"{record.subject.name} on {runner.backend} {runner.device}"

@@ -12,8 +12,8 @@ import click
 from artoolkit.cli.options import CommaList
 
 if TYPE_CHECKING:
-    from artoolkit.backends.engine import Engine
-    from artoolkit.backends.engine_build import Progress
+    from artoolkit.backends.tensorrt.build import Progress
+    from artoolkit.backends.tensorrt.engine import Engine
 
 COMPATIBILITIES = ("none", "ampere+", "same-compute-capability")
 
@@ -62,8 +62,8 @@ def command(*, bundle: Path, **asked: Any) -> None:
     Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
     any compute capability.
     """
-    from artoolkit.backends.engine import build_engine, options_for
-    from artoolkit.bundle import open_bundle
+    from artoolkit.backends.tensorrt.engine import build_engine, options_for
+    from artoolkit.evidence.bundle import open_bundle
 
     opened = open_bundle(bundle)
     if asked["compute_capabilities"] == ("portable",):
@@ -78,7 +78,7 @@ def command(*, bundle: Path, **asked: Any) -> None:
 
 def _for_comparing(bundle: Path, engine: Engine) -> str:
     """What is still missing before `artoolkit compare` can run both engines."""
-    from artoolkit.bundle import BASELINE
+    from artoolkit.evidence.bundle import BASELINE
 
     library = engine.sidecar.library
     # Built from the same timings, the two do not differ by the noise of two builds.

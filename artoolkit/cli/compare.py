@@ -12,8 +12,8 @@ from artoolkit.cli.options import BACKENDS, dataset_options, device_option, open
 from artoolkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from artoolkit.measure.compare import Settings
-    from artoolkit.measure.verdict import Verdict
+    from artoolkit.checks.compare import Settings
+    from artoolkit.evidence.verdict import Verdict
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -88,8 +88,8 @@ def _settings(
     *, margin: float | None, blocks: int, budget_s: float, warmup_ms: float, soak_s: float,
     **rest: Any,
 ) -> Settings:  # fmt: skip
-    from artoolkit.measure.compare import Settings
-    from artoolkit.measure.latency_record import LatencyPlan
+    from artoolkit.checks.compare import Settings
+    from artoolkit.cost.latency_record import LatencyPlan
 
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     return Settings(plan=plan, margin_percent=margin, **rest)
@@ -99,7 +99,7 @@ def _compare_files(
     baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
     out: Path | None,
 ) -> Verdict:  # fmt: skip
-    from artoolkit.measure.onnx_pair import compare_onnx
+    from artoolkit.checks.onnx_pair import compare_onnx
 
     if candidate is None or candidate.suffix != ".onnx":
         raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
@@ -113,8 +113,8 @@ def _compare_bundles(
     baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
     out: Path | None,
 ) -> Verdict:  # fmt: skip
-    from artoolkit.bundle import open_bundle
-    from artoolkit.measure.compare import compare_bundles, verdict_of
+    from artoolkit.checks.compare import compare_bundles, verdict_of
+    from artoolkit.evidence.bundle import open_bundle
 
     if inputs is not None:
         raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
@@ -130,7 +130,7 @@ def _compare_bundles(
 
 
 def _write(out: Path, verdict: Verdict, records: dict[str, Any]) -> None:
-    from artoolkit.seal import write_atomically
+    from artoolkit.evidence.seal import write_atomically
 
     for name, record in (*records.items(), ("verdict.json", verdict)):
         write_atomically(out / name, record.to_bytes())
@@ -140,10 +140,10 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     """Relative errors of the layers that both files name alike, on one batch of images."""
     from contextlib import closing
 
-    from artoolkit.backends.feeds import open_feeds
-    from artoolkit.bundle import BASELINE, MODEL
+    from artoolkit.backends.onnxruntime.feeds import open_feeds
+    from artoolkit.cost.opening import feeds_for, read_feeds
     from artoolkit.deploy.parity import first_difference, largest_errors, layer_errors
-    from artoolkit.measure.opening import feeds_for, read_feeds
+    from artoolkit.evidence.bundle import BASELINE, MODEL
 
     newer = candidate or baseline
     older = baseline if candidate else baseline / BASELINE

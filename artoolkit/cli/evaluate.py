@@ -29,8 +29,8 @@ from artoolkit.errors import UsageError
 if TYPE_CHECKING:
     from artoolkit.cli.progress import Report
     from artoolkit.data import DataSet
-    from artoolkit.measure.quality import QualityMeasurement
-    from artoolkit.measure.views import Views
+    from artoolkit.evaluation.quality import QualityMeasurement
+    from artoolkit.evaluation.views import Views
 
 
 @click.command()
@@ -124,7 +124,7 @@ def command(
                 views=_views(**more), progress=progress,
             )  # fmt: skip
     if out is not None:
-        from artoolkit.seal import write_atomically
+        from artoolkit.evidence.seal import write_atomically
 
         write_atomically(out, record.to_bytes())
     if as_json:
@@ -137,10 +137,10 @@ def _bundle(
     model: Path, data: DataSet, split: str, *, backend: str | None, device: str | None,
     threads: int | None, imgsz: tuple[int, int] | None, progress: Report,
 ) -> QualityMeasurement:  # fmt: skip
-    from artoolkit.bundle import open_bundle
+    from artoolkit.checks.compare import bundle_subject
     from artoolkit.cli.source import open_source
-    from artoolkit.measure.compare import bundle_subject
-    from artoolkit.measure.quality import measure_quality, runner_predictor
+    from artoolkit.evaluation.quality import measure_quality, runner_predictor
+    from artoolkit.evidence.bundle import open_bundle
 
     with open_source(model, backend=backend, device=device, imgsz=imgsz, threads=threads) as source:
         return measure_quality(
@@ -159,7 +159,7 @@ def _views(
     *, scales: tuple[float, ...], flip: bool, window: tuple[int, int] | None,
     window_stride: tuple[int, int] | None,
 ) -> Views:  # fmt: skip
-    from artoolkit.measure.views import Views
+    from artoolkit.evaluation.views import Views
 
     try:
         return Views(scales=scales, flip=flip, window=window, stride=window_stride)
@@ -174,10 +174,10 @@ def _checkpoint(
     from artoolkit.optional import require
 
     torch = require("torch", "evaluating a checkpoint")
-    from artoolkit.measure.checkpoint_predictor import checkpoint_predictor
-    from artoolkit.measure.quality import measure_quality
-    from artoolkit.measure.verdict import Subject
-    from artoolkit.seal import file_sha256
+    from artoolkit.evaluation.checkpoint_predictor import checkpoint_predictor
+    from artoolkit.evaluation.quality import measure_quality
+    from artoolkit.evidence.seal import file_sha256
+    from artoolkit.evidence.verdict import Subject
 
     checkpoint = open_checkpoint(model, asked, lambda: data.labels)
     say_if_imported(checkpoint)

@@ -22,7 +22,7 @@ from artoolkit.errors import ArtoolkitError, UsageError
 if TYPE_CHECKING:
     from artoolkit.training.experiment import Experiment
 
-# Those of `artoolkit.measure.experiment`, which needs numpy.
+# Those of `artoolkit.evaluation.experiment`, which needs numpy.
 ARMS = ("control", "paper", "center", "jitter", "all")
 
 
@@ -179,10 +179,10 @@ def _carry_out(experiment: Experiment, runs: Any) -> None:
 
 def write_summary(out: Path, title: str) -> list[str]:
     """Writes `out`/table.md, and figure.svg where matplotlib is there; the table's lines."""
-    from artoolkit.measure.experiment import COLUMNS, markdown_table, read_rows, summarise
+    from artoolkit.evaluation.experiment import COLUMNS, markdown_table, read_rows, summarise
+    from artoolkit.evidence.seal import write_atomically
     from artoolkit.optional import is_installed
     from artoolkit.report.experiment_figure import experiment_svg
-    from artoolkit.seal import write_atomically
 
     summaries = summarise(read_rows(out / "runs.jsonl"), metrics=tuple(COLUMNS))
     lines = markdown_table(summaries)

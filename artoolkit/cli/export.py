@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from artoolkit.bundle import Bundle
     from artoolkit.cli.progress import Report
     from artoolkit.data import DataSet
     from artoolkit.deploy.trained import Picture
-    from artoolkit.measure.verdict import Check, Verdict
+    from artoolkit.evidence.bundle import Bundle
+    from artoolkit.evidence.verdict import Check, Verdict
     from artoolkit.networks.checkpoint import Checkpoint
     from artoolkit.spec import SessionOptions, Target
 
@@ -83,8 +83,8 @@ def check_pair(checkpoint: Checkpoint, baseline: Checkpoint) -> None:
 
 def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
     """The bundle at `out`, its baseline inside."""
+    from artoolkit.cost.session_tuning import tuned_session
     from artoolkit.deploy.export import export_bundle
-    from artoolkit.measure.session_tuning import tuned_session
 
     def tune(model: Path, images: NDArray[np.uint8]) -> tuple[SessionOptions, dict[str, Any]]:
         found = tuned_session(model, images, threads=job.target.threads, progress=report)
@@ -112,7 +112,7 @@ def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
 def outputs_check(job: Job, bundle: Bundle) -> Check:
     """Is the exported network the trained one? Scores and labels on pictures of the split."""
     from artoolkit.deploy.trained import parity_of_export
-    from artoolkit.measure.verdict import Check
+    from artoolkit.evidence.verdict import Check
 
     target, margins = job.target, job.target.margins
     pictures = pictures_of(job.dataset, job.split, PARITY_IMAGES, target)
@@ -157,8 +157,8 @@ def trained_miou(job: Job, report: Report) -> float | None:
     if job.dataset is None:
         return None
     from artoolkit.deploy.trained import open_trained
-    from artoolkit.measure.quality import measure_quality, runner_predictor
-    from artoolkit.measure.verdict import Subject
+    from artoolkit.evaluation.quality import measure_quality, runner_predictor
+    from artoolkit.evidence.verdict import Subject
 
     with open_trained(job.checkpoint, job.target) as runner:
         measured = measure_quality(
@@ -176,8 +176,8 @@ def trained_miou(job: Job, report: Report) -> float | None:
 
 def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
     """The verdict of the bundle against the baseline inside it, written into its evidence."""
-    from artoolkit.measure.compare import Settings, compare_bundles
-    from artoolkit.measure.latency_record import LatencyPlan
+    from artoolkit.checks.compare import Settings, compare_bundles
+    from artoolkit.cost.latency_record import LatencyPlan
 
     assert bundle.baseline is not None, "only called with a baseline"
     report("outputs", 0.0)
@@ -260,9 +260,9 @@ def command(
     that seals them, and with --baseline the baseline's bundle and the evidence. Exit code with
     --baseline: 0 every required check passed, 1 one failed, 3 undecided.
     """
-    from artoolkit.bundle import open_bundle
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.evidence.bundle import open_bundle
 
     check_form(form, baseline, engine)
     if form == "triton" and checkpoint is not None and checkpoint.is_dir():

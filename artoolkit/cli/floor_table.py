@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from artoolkit.measure.floor import FloorMeasurement
-    from artoolkit.measure.verdict import Subject
+    from artoolkit.cost.roofline import FloorMeasurement
+    from artoolkit.evidence.verdict import Subject
 
 
 def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> FloorMeasurement:
@@ -16,12 +16,12 @@ def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> Floo
 
     import numpy as np
 
-    from artoolkit.backends.onnx_profile import profile_onnx
-    from artoolkit.bundle import MODEL, open_bundle
-    from artoolkit.measure.floor import FloorMeasurement
-    from artoolkit.measure.machine_floor import machine_floor
-    from artoolkit.measure.opening import feeds_for, open_any
-    from artoolkit.measure.records import header
+    from artoolkit.backends.onnxruntime.profile import profile_onnx
+    from artoolkit.cost.machine_peak import machine_floor
+    from artoolkit.cost.opening import feeds_for, open_any
+    from artoolkit.cost.roofline import FloorMeasurement
+    from artoolkit.evidence.bundle import MODEL, open_bundle
+    from artoolkit.evidence.records import header
 
     target = open_bundle(model, check_hashes=False).manifest.target if model.is_dir() else None
     with closing(open_any(model, backend="onnxruntime", device="cpu", threads=threads)) as runner:

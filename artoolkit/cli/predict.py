@@ -76,7 +76,7 @@ def _predict(opened: Source, jobs: list[Job], out: Path, *, overlays: bool) -> N
 
     from rich.progress import track
 
-    from artoolkit.measure.quality import runner_predictor
+    from artoolkit.evaluation.quality import runner_predictor
     from artoolkit.report.predictions import write_predictions
 
     done = write_predictions(
@@ -99,7 +99,7 @@ def _follow(opened: Source, source: str, out: Path, *, overlays: bool, most: int
     from rich.console import Console
     from rich.status import Status
 
-    from artoolkit.measure.quality import runner_predictor
+    from artoolkit.evaluation.quality import runner_predictor
     from artoolkit.report.predictions import follow
 
     line = "no frame was seen"

@@ -92,9 +92,9 @@ def carry_out(step: Step, finished: Path) -> None:
 
 def summarise(out: Path) -> None:
     """Where everything is, and what the verdict means."""
-    from artoolkit.bundle import open_bundle
-    from artoolkit.measure.records import read_record
-    from artoolkit.measure.verdict import Verdict
+    from artoolkit.evidence.bundle import open_bundle
+    from artoolkit.evidence.records import read_record
+    from artoolkit.evidence.verdict import Verdict
 
     verdict = read_record(open_bundle(out / "bundle").evidence / "verdict.json", Verdict)
     click.secho(f"\n{verdict.result}: {verdict.meaning}", bold=True)

@@ -44,8 +44,8 @@ def command(
     images. The page holds everything it shows and loads nothing. A file that --json wrote gives the
     same page again.
     """
+    from artoolkit.evidence.seal import write_atomically
     from artoolkit.report.page import as_html, as_markdown, gather
-    from artoolkit.seal import write_atomically
 
     content = _written(paths)
     if content is None:
@@ -62,7 +62,7 @@ def command(
 
 def _written(paths: tuple[Path, ...]) -> ReportContent | None:
     """The content that an earlier report wrote as JSON; None where `paths` are folders."""
-    from artoolkit.measure.records import read_record
+    from artoolkit.evidence.records import read_record
     from artoolkit.report.content import ReportContent
 
     files = [path for path in paths if path.is_file()]

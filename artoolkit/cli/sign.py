@@ -29,7 +29,7 @@ def command(*, bundle: Path | None, key: Path | None, new_key: Path | None) -> N
     openssl genpkey -algorithm ed25519 -aes256 -out release.key
     openssl pkey -in release.key -pubout -out release.key.pub
     """
-    from artoolkit.measure import signature
+    from artoolkit.evidence import signature
 
     if new_key is not None:
         if bundle is not None or key is not None:

@@ -71,7 +71,7 @@ def _open_bundle(
     threads: int | None,
 ) -> Source:
     from artoolkit.backends import open_runner
-    from artoolkit.bundle import open_bundle
+    from artoolkit.evidence.bundle import open_bundle
 
     bundle = open_bundle(path)
     target = bundle.manifest.target
@@ -92,7 +92,7 @@ def _open_checkpoint(path: Path, *, device: str, imgsz: tuple[int, int] | None) 
     from artoolkit.optional import require
 
     require("torch", "running a checkpoint")
-    from artoolkit.backends.torch import open_torch
+    from artoolkit.backends.torch.runner import open_torch
     from artoolkit.deploy.graph import deployed_module
     from artoolkit.networks.checkpoint import read_checkpoint
     from artoolkit.spec import Target

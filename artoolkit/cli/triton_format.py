@@ -10,7 +10,7 @@ import click
 from artoolkit.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
-    from artoolkit.bundle import Bundle
+    from artoolkit.evidence.bundle import Bundle
 
 
 def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: bool) -> None:
@@ -19,7 +19,7 @@ def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: b
     Triton is given `engine`, or the bundle's one TensorRT engine, or else its ONNX file. Raises
     `UsageError` where several engines could be meant, `StorageError` where the folder is taken.
     """
-    from artoolkit.backends.triton import isaac_ros_arguments, write_triton
+    from artoolkit.deploy.triton import isaac_ros_arguments, write_triton
 
     folder = repository / bundle.manifest.network
     if folder.exists() and not overwrite:
@@ -31,7 +31,7 @@ def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: b
 
 
 def _only_engine(bundle: Bundle) -> Path | None:
-    from artoolkit.backends.sidecar import plans, read_sidecar
+    from artoolkit.backends.tensorrt.sidecar import plans, read_sidecar
 
     found = [plan for plan in plans(bundle) if read_sidecar(plan).library == "tensorrt"]
     if len(found) > 1:

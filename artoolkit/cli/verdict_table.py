@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from artoolkit.measure.verdict import Check
+    from artoolkit.evidence.verdict import Check
 
 STYLES = {"PASS": "green", "FAIL": "bold red", "UNDECIDED": "yellow", "UNAVAILABLE": "dim"}
 

@@ -35,9 +35,9 @@ def command(
     verdict again from its raw measurements, and replays the golden images. Exit code: 0 all hold,
     1 one does not, 3 the golden images could not be run.
     """
+    from artoolkit.checks.verify import verify_bundle
     from artoolkit.cli.verdict_table import show_checks
-    from artoolkit.measure.verdict import EXIT_CODES, overall
-    from artoolkit.measure.verify import verify_bundle
+    from artoolkit.evidence.verdict import EXIT_CODES, overall
 
     checks = verify_bundle(
         bundle, backend=backend, device=device, threads=threads, public_key=public_key

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from artoolkit.data.dataset import Sample
-from artoolkit.seal import file_sha256
+from artoolkit.evidence.seal import file_sha256
 
 
 def fingerprint(samples: Sequence[Sample]) -> dict[str, Any]:

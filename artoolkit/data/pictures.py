@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artoolkit.errors import DataError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.labels import MAX_CLASSES, LabelTable
-from artoolkit.seal import write_atomically
 
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (

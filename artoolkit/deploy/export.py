@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from artoolkit.bundle import Bundle, write_bundle
 from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import AUTO, Calibration, FloatLayers, calibrate, quantized
 from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import open_trained
 from artoolkit.errors import ExportError, StorageError
+from artoolkit.evidence.bundle import Bundle, write_bundle
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import fit_image
-from artoolkit.seal import file_sha256
 from artoolkit.spec import SessionOptions, Target
 
 Images = Sequence[NDArray[np.uint8]]

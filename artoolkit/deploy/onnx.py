@@ -28,9 +28,9 @@ from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
 from artoolkit.deploy.sparse_head import sparse_head
 from artoolkit.errors import ExportError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
 from artoolkit.optional import require
-from artoolkit.seal import write_atomically
 from artoolkit.spec import Target
 
 _PREFIX = "deployed.network."

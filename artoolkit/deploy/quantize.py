@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.deploy.graph import OUTPUT
 from artoolkit.deploy.onnx import checked, graph_from_checkpoint

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from artoolkit.backends.onnxruntime import OnnxRuntimeRunner, open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import OnnxRuntimeRunner, open_onnxruntime
 from artoolkit.deploy.graph import OUTPUT, SCORES
 from artoolkit.deploy.parity import Parity, compare_outputs
 from artoolkit.spec import Frozen

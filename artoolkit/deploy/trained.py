@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.backends.torch import TorchRunner, open_torch
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.torch.runner import TorchRunner, open_torch
 from artoolkit.deploy.graph import LabelsAndScores, deployed_module
 from artoolkit.deploy.parity import Parity, compare_outputs
 from artoolkit.labels import VOID

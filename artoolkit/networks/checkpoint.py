@@ -17,13 +17,13 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from artoolkit.errors import CheckpointError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
 from artoolkit.networks.custom import check_trusted, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.optional import require
 from artoolkit.preprocess import Preprocess
-from artoolkit.seal import write_atomically
 from artoolkit.spec import Frozen, problems
 
 HEADER_KEY = "artoolkit"

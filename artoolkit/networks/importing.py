@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from artoolkit.data import cityscapes, nyuv2
 from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
 from artoolkit.networks.checkpoint import (
@@ -38,7 +39,6 @@ from artoolkit.networks.published import (
     trunk_state,
 )
 from artoolkit.networks.sources import Source, source_of_file
-from artoolkit.seal import file_sha256
 from artoolkit.spec import problems
 
 # What the public code bases mean by a number of classes when their files do not say.

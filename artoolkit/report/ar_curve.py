@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.measure.statistics import Interval, incomplete_beta, student_quantile
 from artoolkit.spec import Frozen
+from artoolkit.statistics import Interval, incomplete_beta, student_quantile
 
 RESAMPLES = 2000
 LEAST = 10

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from artoolkit.measure.bootstrap import NonInferiority
-from artoolkit.measure.latency_check import LatencyReading
-from artoolkit.measure.records import Record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.checks.latency_check import LatencyReading
+from artoolkit.evaluation.bootstrap import NonInferiority
+from artoolkit.evidence.records import Record
+from artoolkit.evidence.verdict import Verdict
 from artoolkit.report.ar_curve import Trend
 from artoolkit.spec import Frozen
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.sidecar import plans
-from artoolkit.bundle import Bundle, open_bundle
+from artoolkit.backends.tensorrt.sidecar import plans
+from artoolkit.checks.accuracy import compare_quality
+from artoolkit.checks.latency_check import read_latency
+from artoolkit.cost.latency_record import LatencyMeasurement
+from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.errors import BackendError, ExportError, MissingLibraryError
-from artoolkit.measure.latency_check import read_latency
-from artoolkit.measure.latency_record import LatencyMeasurement
-from artoolkit.measure.memory import MemoryMeasurement
-from artoolkit.measure.quality import QualityMeasurement, compare_quality
-from artoolkit.measure.records import Record, read_record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.evaluation.quality import QualityMeasurement
+from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.evidence.records import Record, read_record
+from artoolkit.evidence.seal import file_sha256
+from artoolkit.evidence.verdict import Verdict
 from artoolkit.report.content import (
     AffinityRow,
     BundlePart,
@@ -29,7 +31,6 @@ from artoolkit.report.content import (
     SampleRow,
 )
 from artoolkit.report.samples import affinity_rows, sample_rows
-from artoolkit.seal import file_sha256
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet

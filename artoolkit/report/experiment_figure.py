@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from artoolkit.measure.experiment import CONTROL, ArmSummary
+from artoolkit.evaluation.experiment import CONTROL, ArmSummary
 from artoolkit.optional import require
 
 # Grey and blue that read on a white page and on a dark one.

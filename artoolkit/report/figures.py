@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from artoolkit.measure.bootstrap import NonInferiority
-from artoolkit.measure.memory import mib
+from artoolkit.checks.memory import mib
+from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.optional import require
 from artoolkit.report.content import LatencyPart, MemoryPart, RunPart
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artoolkit.measure.records import header
+from artoolkit.evidence.records import header
 from artoolkit.optional import require
 from artoolkit.report.content import BundlePart, ReportContent
 from artoolkit.report.curves import is_run, run_part

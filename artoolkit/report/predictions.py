@@ -21,8 +21,8 @@ from artoolkit.data.jobs import Job
 from artoolkit.data.overlap import WriteBehind, read_ahead
 from artoolkit.data.pictures import read_rgb, write_png
 from artoolkit.errors import StorageError
+from artoolkit.evaluation.quality import Predictor
 from artoolkit.labels import LabelTable
-from artoolkit.measure.quality import Predictor
 from artoolkit.optional import require
 from artoolkit.report.overlay import overlay
 

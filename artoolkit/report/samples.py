@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artoolkit.backends import open_runner
-from artoolkit.bundle import Bundle
 from artoolkit.data import spread
+from artoolkit.evidence.bundle import Bundle
 from artoolkit.labels import VOID, LabelTable
-from artoolkit.measure.graph_check import load_onnx
+from artoolkit.onnx_file import load_onnx
 from artoolkit.preprocess import fit_image, fit_labels
 from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
 from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow
@@ -192,7 +192,7 @@ def affinity_rows(
 
 def _scores(bundle: Bundle, image: Pixels) -> NDArray[np.float32]:
     """float32 C x h x w, the graph's low-resolution scores of one image."""
-    from artoolkit.backends.onnxruntime import open_onnxruntime
+    from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 
     target = bundle.manifest.target
     batch = np.repeat(fit_image(image, target.imgsz)[None], target.batch, axis=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from artoolkit.measure.schema import packaged_schema, write_schemas
+from artoolkit.checks.schema import packaged_schema, write_schemas
 from artoolkit.report.content import ReportContent
 from artoolkit.spec import Frozen
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from artoolkit.measure.statistics import Interval
 from artoolkit.report.content import AffinityRow, BundlePart, RunPart, SampleRow
+from artoolkit.statistics import Interval
 
 Row = tuple[str, ...]
 

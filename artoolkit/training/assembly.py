@@ -14,6 +14,7 @@ from artoolkit.commit import source_commit
 from artoolkit.data import DataSet
 from artoolkit.data.fingerprint import fingerprint
 from artoolkit.errors import BackendError, CheckpointError, RecipeError, UsageError
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
 from artoolkit.losses import Objective
 from artoolkit.losses.weighting import HardExamples
@@ -21,7 +22,6 @@ from artoolkit.networks import Network, build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
 from artoolkit.networks.custom import check_trusted, is_custom
 from artoolkit.networks.importing import encoder_prefixes
-from artoolkit.seal import file_sha256
 from artoolkit.training.loader import selected
 from artoolkit.training.recipe import Recipe
 

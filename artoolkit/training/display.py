@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from artoolkit.measure.experiment import Row as JudgedRow
+from artoolkit.evaluation.experiment import Row as JudgedRow
 from artoolkit.training import state
 from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row

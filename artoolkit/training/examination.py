@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from artoolkit.errors import DataError
+from artoolkit.evaluation.boundary import boundary_and_interior
 from artoolkit.labels import VOID, LabelTable
 from artoolkit.losses import affinity_regression
-from artoolkit.measure.boundary import boundary_and_interior
 from artoolkit.metrics import Matrix, class_iou, confusion_matrix, summary
 from artoolkit.networks import Network
 from artoolkit.training.engine import predictions

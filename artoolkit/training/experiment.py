@@ -20,10 +20,10 @@ from typing import Any, Protocol
 from artoolkit import __version__
 from artoolkit.data import DataSet
 from artoolkit.errors import DataError, StorageError, UsageError
-from artoolkit.measure.experiment import CONTROL, Row, append_row, read_rows
+from artoolkit.evaluation.experiment import CONTROL, Row, append_row, read_rows
+from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.optional import is_installed
-from artoolkit.seal import file_sha256, write_atomically
 from artoolkit.training.assembly import check_baseline, usable_device
 from artoolkit.training.examination import examine
 from artoolkit.training.history import METRICS

@@ -21,9 +21,9 @@ import torch
 
 from artoolkit.data import DataSet
 from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
-from artoolkit.seal import write_atomically
 from artoolkit.training.assembly import (
     build_network,
     build_objective,

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from artoolkit.errors import RecipeError, TrainingError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.preprocess import Preprocess
-from artoolkit.seal import write_atomically
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import Recipe, recipe_from_values
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends import open_runner
-from artoolkit.bundle import open_bundle
 from artoolkit.data.frames import Frame, Newest, frames, is_live
 from artoolkit.data.pictures import write_png
 from artoolkit.errors import ArtoolkitError
+from artoolkit.evidence.bundle import open_bundle
 from artoolkit.preprocess import fit_image, fit_labels
 from artoolkit.report.predictions import Followed
 

@@ -19,8 +19,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from artoolkit.backends import open_runner
-from artoolkit.bundle import open_bundle
 from artoolkit.errors import ArtoolkitError, DataError
+from artoolkit.evidence.bundle import open_bundle
 from artoolkit.preprocess import fit_image, fit_labels
 
 Pixels = NDArray[np.uint8]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from tiny_networks import TRAINED, write_tiny
 
-from artoolkit.bundle import Bundle, write_bundle
 from artoolkit.data import Sample
+from artoolkit.evidence.bundle import Bundle, write_bundle
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Target

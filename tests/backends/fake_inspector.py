@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from artoolkit.backends import plan_pair as module
-from artoolkit.backends.engine_build import BuiltPlan
-from artoolkit.backends.engine_library import Library
-from artoolkit.backends.engine_options import BuildOptions
-from artoolkit.backends.plan_layers import layers_from_json
+from artoolkit.backends.tensorrt import pair as module
+from artoolkit.backends.tensorrt.build import BuiltPlan
+from artoolkit.backends.tensorrt.layers import layers_from_json
+from artoolkit.backends.tensorrt.library import Library
+from artoolkit.backends.tensorrt.options import BuildOptions
 from artoolkit.errors import EngineError
 
 

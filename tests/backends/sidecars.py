@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from artoolkit.backends.engine_library import machine
-from artoolkit.backends.engine_options import BuildOptions
-from artoolkit.backends.sidecar import sidecar_path
-from artoolkit.bundle import Bundle
-from artoolkit.seal import write_sealed
+from artoolkit.backends.tensorrt.library import machine
+from artoolkit.backends.tensorrt.options import BuildOptions
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.engines import sidecar_path
+from artoolkit.evidence.seal import write_sealed
 
 
 def write_plan(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from vendor_bindings import Names, NotFetched, names_of_module, names_of_wheel
 
-from artoolkit import backends
+from artoolkit.backends import tensorrt
 from artoolkit.optional import is_installed
 
 WHEELS = {
@@ -24,7 +24,7 @@ WHEELS = {
     "11.0": ("tensorrt-cu13-bindings", "11.0.0.114"),
     "11.4": ("tensorrt-cu13-bindings", "11.4.0.106"),
 }
-MODULES = ("engine_build.py", "engine_log.py", "tensorrt.py", "plan_layers.py", "plan_pair.py")
+MODULES = ("build.py", "log.py", "runner.py", "layers.py", "pair.py")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -125,7 +125,7 @@ def uses_in(source: str, file: str = "test.py") -> list[Use]:
 
 
 def used() -> Iterator[Use]:
-    folder = Path(backends.__file__).parent
+    folder = Path(tensorrt.__file__).parent
     for path in sorted(folder.glob("*.py")):
         if path.name in MODULES:
             yield from uses_in(path.read_text(), path.name)

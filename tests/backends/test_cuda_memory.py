@@ -12,8 +12,8 @@ from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
-from artoolkit.backends.cuda_memory import Cuda, open_cuda
-from artoolkit.backends.tensorrt import open_tensorrt
+from artoolkit.backends.tensorrt.cuda_memory import Cuda, open_cuda
+from artoolkit.backends.tensorrt.runner import open_tensorrt
 from artoolkit.errors import BackendError
 
 

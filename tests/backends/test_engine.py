@@ -13,18 +13,20 @@ from click.testing import CliRunner
 from engine_bundles import tiny_bundle, tiny_target
 from tiny_networks import write_tiny
 
-from artoolkit.backends import engine, engine_process
-from artoolkit.backends.cuda_memory import Gpu
-from artoolkit.backends.engine import build_engine, engine_from_onnx, options_for
-from artoolkit.backends.engine_build import build_plan
-from artoolkit.backends.engine_library import Library, check_range, in_range
-from artoolkit.backends.engine_options import BuildOptions, build_options, trtexec_command
-from artoolkit.backends.engine_process import build_in_process
-from artoolkit.backends.sidecar import engine_problems, read_sidecar
+from artoolkit.backends.tensorrt import engine
+from artoolkit.backends.tensorrt import process as engine_process
+from artoolkit.backends.tensorrt.build import build_plan
+from artoolkit.backends.tensorrt.cuda_memory import Gpu
+from artoolkit.backends.tensorrt.engine import build_engine, engine_from_onnx, options_for
+from artoolkit.backends.tensorrt.library import Library, check_range, in_range
+from artoolkit.backends.tensorrt.options import BuildOptions, build_options, trtexec_command
+from artoolkit.backends.tensorrt.process import build_in_process
+from artoolkit.backends.tensorrt.sidecar import read_sidecar
 from artoolkit.cli import main
 from artoolkit.errors import EngineError, MissingLibraryError, StorageError, UsageError
+from artoolkit.evidence.engines import engine_problems
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.optional import is_installed
-from artoolkit.seal import file_sha256
 
 rtx = pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
 RTX = BuildOptions(library="tensorrt-rtx", compute_capabilities=("86",))
@@ -241,7 +243,7 @@ def test_a_builder_that_hangs_after_the_cancellation_is_killed(model, tmp_path, 
 
 def test_tensorrt_builds_on_the_gpu_that_was_asked_for(model, tmp_path, monkeypatch):
     code = """
-from artoolkit.backends import engine_worker
+from artoolkit.backends.tensorrt import worker as engine_worker
 from artoolkit.errors import EngineError
 def opened(device):
     raise EngineError("opened " + device)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artoolkit.backends.onnx_profile import Operator, profile_onnx
+from artoolkit.backends.onnxruntime.profile import Operator, profile_onnx
 from artoolkit.errors import BackendError
 
 onnx = pytest.importorskip("onnx")

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from tiny_networks import write_tiny
 
-from artoolkit.backends.onnxruntime import open_onnxruntime, optimised_graph
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BackendError
 from artoolkit.spec import SessionOptions
@@ -64,7 +64,7 @@ def test_chosen_options_are_in_effect_and_threads_go_before_them(model: Path) ->
 def test_threads_chosen_on_a_larger_machine_are_as_many_as_the_cores_here(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artoolkit.backends.onnx_session.usable_cores", lambda: 1)
+    monkeypatch.setattr("artoolkit.backends.onnxruntime.session.usable_cores", lambda: 1)
     with open_onnxruntime(model, chosen=SessionOptions(threads=64)) as runner:
         settings = runner.spec.settings
     assert settings["intra_op_threads"] == 1

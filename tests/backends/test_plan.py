@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tiny_networks import TRAINED, write_tiny
 
-from artoolkit.backends import plan, plan_program
-from artoolkit.backends.engine_build import BuiltPlan, build_plan
-from artoolkit.backends.plan import PlanCheck, plan_check
-from artoolkit.backends.plan_weights import flip, trained_weights
+from artoolkit.backends.tensorrt import operations as plan_program
+from artoolkit.backends.tensorrt import program as plan
+from artoolkit.backends.tensorrt.build import BuiltPlan, build_plan
+from artoolkit.backends.tensorrt.program import PlanCheck, plan_check
+from artoolkit.backends.tensorrt.weights import flip, trained_weights
 from artoolkit.errors import ExportError
 from artoolkit.optional import is_installed
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from artoolkit.backends.engine import engine_from_onnx, options_for
-from artoolkit.backends.plan import plan_check
+from artoolkit.backends.tensorrt.engine import engine_from_onnx, options_for
+from artoolkit.backends.tensorrt.program import plan_check
 from artoolkit.optional import is_installed
 from artoolkit.spec import Target
 from artoolkit.targets import find_target

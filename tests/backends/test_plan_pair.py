@@ -8,9 +8,9 @@ import re
 import pytest
 from fake_inspector import FakeMachine, read, report
 
-from artoolkit.backends import plan_pair as module
-from artoolkit.backends.engine_options import BuildOptions
-from artoolkit.backends.plan_pair import plan_pair
+from artoolkit.backends.tensorrt import pair as module
+from artoolkit.backends.tensorrt.options import BuildOptions
+from artoolkit.backends.tensorrt.pair import plan_pair
 from artoolkit.errors import EngineError, MissingLibraryError
 from artoolkit.optional import is_installed
 
@@ -130,7 +130,7 @@ def test_without_tensorrt_it_says_what_to_install(tmp_path, monkeypatch):
 def test_a_real_pair_passes_and_another_network_fails(tmp_path):
     from tiny_networks import write_tiny
 
-    from artoolkit.backends.cuda_memory import open_cuda
+    from artoolkit.backends.tensorrt.cuda_memory import open_cuda
     from artoolkit.errors import BackendError
 
     try:

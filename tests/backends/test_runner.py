@@ -11,9 +11,9 @@ import torch
 from tiny_networks import write_tiny
 from torch import nn
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
-from artoolkit.backends.torch import open_torch
+from artoolkit.backends.torch.runner import open_torch
 from artoolkit.errors import BackendError
 
 SHAPE = (1, 32, 64, 3)

@@ -9,16 +9,15 @@ import pytest
 from engine_bundles import tiny_bundle, tiny_target
 from sidecars import write_plan
 
-from artoolkit.backends.engine_library import machine
-from artoolkit.backends.sidecar import (
+from artoolkit.backends.tensorrt.library import machine
+from artoolkit.backends.tensorrt.sidecar import (
     Machine,
     check_plan,
-    engine_problems,
     read_sidecar,
-    sidecar_path,
 )
-from artoolkit.bundle import Bundle
 from artoolkit.errors import EngineError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.engines import engine_problems, sidecar_path
 
 HERE = Machine("tensorrt", "10.3.0", machine(), "87", "Orin")
 
@@ -133,7 +132,7 @@ def test_problems_of_all_engines_are_listed_but_other_machines_are_none(bundle):
     assert len(found) == 3
     assert "b.plan was cut or replaced: it has 100 bytes" in found[0]
     assert "c.plan was built from another bundle" in found[1]
-    assert "d.json belongs to no plan" in found[2]
+    assert "d.json belongs to no engine" in found[2]
 
 
 def test_an_engine_folder_that_moved_to_another_bundle_is_found(bundle, tmp_path):

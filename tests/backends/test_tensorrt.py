@@ -11,11 +11,11 @@ from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt, Flag
 from sidecars import write_plan
 
-from artoolkit.backends.cuda_memory import device_index, open_cuda
-from artoolkit.backends.engine import build_engine, options_for
-from artoolkit.backends.tensorrt import open_plan, open_tensorrt
-from artoolkit.bundle import Bundle
+from artoolkit.backends.tensorrt.cuda_memory import device_index, open_cuda
+from artoolkit.backends.tensorrt.engine import build_engine, options_for
+from artoolkit.backends.tensorrt.runner import open_plan, open_tensorrt
 from artoolkit.errors import BackendError, EngineError, MissingLibraryError, UsageError
+from artoolkit.evidence.bundle import Bundle
 from artoolkit.optional import is_installed
 
 
@@ -211,7 +211,7 @@ def test_a_real_engine_runs_like_onnxruntime(tmp_path: Path, library):
         pytest.skip("there is no NVIDIA GPU with a driver")
     if not is_installed(library.replace("-", "_")):
         pytest.skip(f"{library} is not installed")
-    from artoolkit.backends.onnxruntime import open_onnxruntime
+    from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 
     target = tiny_target("rtx-40", compute_capabilities=(), tensorrt=">=10.3,<12")
     bundle = tiny_bundle(tmp_path, target)

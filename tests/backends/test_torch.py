@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from artoolkit.backends.torch import open_torch
+from artoolkit.backends.torch.runner import open_torch
 from artoolkit.errors import BackendError
 
 SHAPE = (2, 4, 6, 3)

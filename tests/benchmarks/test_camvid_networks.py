@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from result_file import ResultFile
 
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 from artoolkit.training.recipe import load_recipe
 
 pytest.importorskip("torch")

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from deploy.tiny_network import Tiny, pictures, target, tiny_checkpoint
 
-from artoolkit.backends.onnx_session import open_session
+from artoolkit.backends.onnxruntime.session import open_session
 from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.networks import builder
 from artoolkit.spec import SessionOptions

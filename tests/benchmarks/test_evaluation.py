@@ -12,10 +12,10 @@ import evaluation
 import numpy as np
 import pytest
 from evaluation import CLOCKS, NOISE, OFFICIAL, OURS, PARTS, WHOLE
-from measure.tiny import HEIGHT, WIDTH, write_tiny
 from result_file import RESULTS
+from tiny import HEIGHT, WIDTH, write_tiny
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.data import DataSet, open_dataset
 from artoolkit.data.synthetic import synthesize

@@ -17,7 +17,7 @@ from experiment_table import table
 from PIL import Image
 from result_file import RESULTS
 
-from artoolkit.measure.experiment import read_rows
+from artoolkit.evaluation.experiment import read_rows
 
 STUDIES = plan.studies()
 BY_NAME = {study.name: study for study in STUDIES}

@@ -14,7 +14,7 @@ from latency import Form, forms, table
 from result_file import ResultFile
 
 from artoolkit.errors import BackendError
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 pytest.importorskip("torch")
 

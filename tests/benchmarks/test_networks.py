@@ -13,7 +13,7 @@ from networks import table
 from result_file import ResultFile
 
 from artoolkit.cli.network_table import NetworkCost
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 pytest.importorskip("torch")
 

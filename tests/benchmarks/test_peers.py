@@ -13,13 +13,13 @@ import peer_networks
 import peers
 import pytest
 import torch
-from measure.tiny import HEIGHT, WIDTH, write_tiny
 from peer_networks import COMPILED, MMSEGMENTATION, SMP, FullSizeScores, Package, Peer
 from result_file import RESULTS
 from side_by_side import ratio
+from tiny import HEIGHT, WIDTH, write_tiny
 from torch import Tensor, nn
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.errors import MissingLibraryError
 
 SIZE = (HEIGHT, WIDTH)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from result_file import RESULTS, ResultFile, write_result
 from tables import PLOTS, TABLES, Plot, marks, pages, read, rendered, stale
 
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 FILES = sorted(RESULTS.glob("*.json"))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import startup
-from measure.tiny import tiny_bundle
 from result_file import RESULTS
+from tiny import tiny_bundle
 
 from artoolkit.errors import ArtoolkitError
 

@@ -14,7 +14,7 @@ from suite import rounded, run_suite, shared_options
 
 from artoolkit.commit import source_commit
 from artoolkit.errors import BackendError
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 
 @pytest.fixture(autouse=True)

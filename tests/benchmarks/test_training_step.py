@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from result_file import ResultFile
 from training_step import ARMS, CONTROL, learner, make_batch, parse_crop, table
 
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 
 torch = pytest.importorskip("torch")
 

@@ -10,16 +10,16 @@ import engine_bundles
 import pytest
 from click.testing import CliRunner
 from fake_gpu import FakeCuda, FakeTensorrt
-from measure.tiny import tiny_bundle, write_tiny
 from sidecars import write_plan
+from tiny import tiny_bundle, write_tiny
 
 from artoolkit.cli import main
+from artoolkit.cost import worker
+from artoolkit.cost.benchmark import BenchmarkMeasurement
+from artoolkit.cost.memory import ProcessMemory
+from artoolkit.cost.roofline import FloorMeasurement
 from artoolkit.errors import EngineError
-from artoolkit.measure import worker
-from artoolkit.measure.benchmark import BenchmarkMeasurement
-from artoolkit.measure.floor import FloorMeasurement
-from artoolkit.measure.memory import ProcessMemory
-from artoolkit.measure.records import read_record
+from artoolkit.evidence.records import read_record
 from artoolkit.optional import is_installed
 
 QUICK = ("--duration-s", "0", "--iterations", "12", "--warmup-ms", "1", "--threads", "1")

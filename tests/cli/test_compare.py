@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from measure.tiny import tiny_bundle, write_tiny
+from tiny import tiny_bundle, write_tiny
 
-from artoolkit.bundle import write_bundle
 from artoolkit.cli import main, run
-from artoolkit.measure.records import read_record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.evidence.bundle import write_bundle
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.verdict import Verdict
 
 QUICK = ("--blocks", "4", "--budget-s", "1", "--warmup-ms", "1", "--threads", "1")
 

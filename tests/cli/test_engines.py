@@ -12,10 +12,10 @@ from engine_bundles import RedScenes, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
-from artoolkit.bundle import Bundle
 from artoolkit.cli import evaluate, main
-from artoolkit.measure.quality import QualityMeasurement
-from artoolkit.measure.records import read_record
+from artoolkit.evaluation.quality import QualityMeasurement
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.records import read_record
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 BACKENDS = tuple(MODULES)

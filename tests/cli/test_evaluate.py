@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from measure.tiny import tiny_bundle
+from tiny import tiny_bundle
 
 from artoolkit.cli import main, run
 from artoolkit.data import open_dataset
-from artoolkit.measure.checkpoint_predictor import checkpoint_predictor
-from artoolkit.measure.quality import QualityMeasurement
-from artoolkit.measure.records import read_record
-from artoolkit.measure.views import Views
+from artoolkit.evaluation.checkpoint_predictor import checkpoint_predictor
+from artoolkit.evaluation.quality import QualityMeasurement
+from artoolkit.evaluation.views import Views
+from artoolkit.evidence.records import read_record
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, write_checkpoint
 from artoolkit.preprocess import normalise

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 from deploy.tiny_network import Tiny, pictures, target, tiny_checkpoint
 
-from artoolkit.bundle import open_bundle
 from artoolkit.cli import main
 from artoolkit.cli.export import Job, asked_layers, outputs_check
 from artoolkit.deploy.export import export_bundle
+from artoolkit.evidence.bundle import open_bundle
 from artoolkit.networks import builder
 from artoolkit.spec import Margins
 

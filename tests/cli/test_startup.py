@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from measure.tiny import tiny_bundle
+from tiny import tiny_bundle
 
-from artoolkit.bundle import Bundle
 from artoolkit.cli import VERBS, experiment
-from artoolkit.measure import experiment as measured
+from artoolkit.evaluation import experiment as measured
+from artoolkit.evidence.bundle import Bundle
 
 TRAINING = {"torch", "onnx", "onnxscript", "scipy", "matplotlib", "cv2", "h5py", "jinja2"}
 COMMANDS = """

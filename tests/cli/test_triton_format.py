@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from engine_bundles import tiny_bundle, tiny_target
 from sidecars import write_plan
 
-from artoolkit.bundle import Bundle
 from artoolkit.cli import main
+from artoolkit.evidence.bundle import Bundle
 
 
 @pytest.fixture

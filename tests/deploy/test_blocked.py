@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.backends.engine_form import SUM_FIRST, engine_form
-from artoolkit.backends.onnx_session import open_session
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.onnxruntime.session import open_session
+from artoolkit.backends.tensorrt.engine_form import SUM_FIRST, engine_form
 from artoolkit.deploy.blocked import keep_blocked, project_pyramid
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import graph_from_checkpoint, onnx_from_checkpoint

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from artoolkit.backends import open_runner
-from artoolkit.backends.onnxruntime import open_onnxruntime
-from artoolkit.bundle import file_problems
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.commit import source_commit
 from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BundleError, ExportError, StorageError
-from artoolkit.seal import file_sha256
+from artoolkit.evidence.bundle import file_problems
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.spec import SessionOptions
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 

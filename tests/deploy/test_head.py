@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.deploy.head import cpu_head, tiled_resize
 from artoolkit.deploy.onnx import graph_from_checkpoint
 from deploy.tiny_network import Exporter, pictures, target, tiny_checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from artoolkit.backends.onnxruntime import open_onnxruntime, optimised_graph
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
 from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized

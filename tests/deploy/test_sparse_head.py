@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch.nn import functional
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.deploy.onnx import graph_from_checkpoint
 from artoolkit.deploy.sparse_head import cell_axis, sparse_nodes
 from artoolkit.errors import ExportError

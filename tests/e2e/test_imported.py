@@ -8,10 +8,10 @@ import pytest
 import torch
 from public_reference import narrow_published
 
-from artoolkit.bundle import open_bundle
 from artoolkit.cli import run
-from artoolkit.measure.records import read_record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.evidence.bundle import open_bundle
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.verdict import Verdict
 from artoolkit.networks import importing
 from artoolkit.networks.checkpoint import read_checkpoint
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from small_journey import Journey
 
-from artoolkit.bundle import open_bundle
 from artoolkit.cli import run
 from artoolkit.data import open_dataset
-from artoolkit.measure.records import read_record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.evidence.bundle import open_bundle
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.verdict import Verdict
 from artoolkit.optional import is_installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("journey")]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streets import TABLE, Streets
 
-from artoolkit.backends.onnxruntime import open_onnxruntime
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.trained import Picture, open_trained, parity_of_export
 from artoolkit.networks import NETWORKS

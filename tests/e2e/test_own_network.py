@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from artoolkit.cli import run
-from artoolkit.measure.records import read_record
-from artoolkit.measure.verdict import Verdict
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.verdict import Verdict
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.networks.custom import TRUSTED_VARIABLE
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from small_journey import Journey
 
-from artoolkit.backends.plan import plan_check
+from artoolkit.backends.tensorrt.program import plan_check
 from artoolkit.deploy.onnx import OnnxInfo, onnx_from_checkpoint
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.optional import is_installed

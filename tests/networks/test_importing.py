@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from artoolkit.data import cityscapes, nyuv2
 from artoolkit.errors import CheckpointError, DownloadError, UsageError
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
@@ -19,7 +20,6 @@ from artoolkit.networks.importing import (
 )
 from artoolkit.networks.published import Published, trunk_state
 from artoolkit.networks.sources import source_named
-from artoolkit.seal import file_sha256
 
 THREE = LabelTable(name="three", names=tuple("abc"), colors=((1, 2, 3),) * 3, file_ids=(0, 1, 2))
 

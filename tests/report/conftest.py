@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from measure.judged import judged_bundle
-from measure.test_compare import Scenes
+from judged import Scenes, judged_bundle
 
 from artoolkit.report.content import ReportContent
 from artoolkit.report.page import as_html, gather

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from artoolkit.measure.experiment import summarise
+from artoolkit.evaluation.experiment import summarise
 from artoolkit.report.experiment_figure import ARM_COLOUR, CONTROL_COLOUR, experiment_svg
 
 ROWS = [

@@ -12,18 +12,18 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from measure.tiny import tiny_bundle
+from tiny import tiny_bundle
 
+from artoolkit.checks.schema import schema_bytes
 from artoolkit.cli import main, run
 from artoolkit.errors import BundleError, DataError
-from artoolkit.measure.records import read_record
-from artoolkit.measure.schema import schema_bytes
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.seal import write_sealed
 from artoolkit.report.content import ReportContent
 from artoolkit.report.evidence import histogram
 from artoolkit.report.page import as_html, as_markdown, gather
 from artoolkit.report.schema import SCHEMAS, packaged
 from artoolkit.report.tables import chain_rows
-from artoolkit.seal import write_sealed
 
 
 class Page(HTMLParser):

@@ -14,8 +14,8 @@ from engine_bundles import tiny_bundle, tiny_target
 from PIL import Image
 
 from artoolkit.backends import open_runner
-from artoolkit.bundle import open_bundle
 from artoolkit.errors import DataError
+from artoolkit.evidence.bundle import open_bundle
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,8 +8,8 @@ import torch
 from streets import TABLE, Streets
 
 from artoolkit.errors import DataError
+from artoolkit.evaluation.boundary import boundary_and_interior
 from artoolkit.losses import affinity_regression
-from artoolkit.measure.boundary import boundary_and_interior
 from artoolkit.networks import Network
 from artoolkit.training.assembly import build_network
 from artoolkit.training.engine import evaluate, predictions

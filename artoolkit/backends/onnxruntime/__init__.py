@@ -1,0 +1,1 @@
+"""ONNX Runtime: runs everywhere, on the CPU by default."""

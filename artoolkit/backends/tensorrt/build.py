@@ -1,0 +1,222 @@
+"""ONNX -> plan, in this process: the only module that talks to a TensorRT builder.
+
+A builder can abort, so nothing but the worker calls it; everybody else goes
+through `engine.py`. Every network is strongly typed: precision is in the graph.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from artoolkit.backends.tensorrt.library import Library, open_library
+from artoolkit.backends.tensorrt.log import log_collector, without_source_place
+from artoolkit.backends.tensorrt.options import BuildOptions
+from artoolkit.errors import EngineError
+from artoolkit.spec import Frozen
+
+Progress = Callable[[str, float], bool]
+_MEMORY_LINE = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
+_LOG_LINES_KEPT = 200
+
+
+class BuiltPlan(Frozen):
+    """What a build was and made; bytes are None where the log did not say."""
+
+    library_version: str
+    plan_bytes: int
+    activation_bytes: int | None
+    weights_bytes: int | None
+    seconds: float
+    flags: tuple[str, ...]
+    timing_cache_hits_only: bool = False
+    log: tuple[str, ...] = Field(default=(), repr=False)
+
+
+def _progress_monitor(trt: Any, progress: Progress) -> Any:
+    """Reports the outermost phase that counts its steps; False from `progress` cancels."""
+
+    class ProgressMonitor(trt.IProgressMonitor):  # type: ignore[misc]  # as above
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, _parent: str | None, num_steps: int) -> None:
+            self.steps[name] = max(num_steps, 1)
+
+        def phase_finish(self, name: str) -> None:
+            self.steps.pop(name, None)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            return progress(name, min((step + 1) / self.steps.get(name, 1), 1.0))
+
+    return ProgressMonitor()
+
+
+def parse_onnx(trt: Any, network: Any, logger: Any, onnx: Path) -> None:
+    """Fill `network` from a file, or raise `EngineError` that names the node it stopped at."""
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse(onnx.read_bytes(), str(onnx)):
+        if network.num_outputs:
+            return
+        raise EngineError(f"{onnx} is not an ONNX network: it has no output")
+    causes = [parser.get_error(i) for i in range(parser.num_errors)]
+    raise EngineError(
+        f"the ONNX parser refuses {onnx.name}: " + "; ".join(map(_cause, causes)),
+        hint="Export the network with other operators, or use another backend.",
+    )
+
+
+def _cause(parser_error: Any) -> str:
+    text = without_source_place(parser_error.desc())
+    operator = parser_error.node_operator()
+    name = parser_error.node_name() or f"number {parser_error.node()}"
+    return f"node {name} ({operator}): {text}" if operator else text
+
+
+def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
+    # TF32 is on by default in both libraries; a precision that nobody asked for is a wrong answer.
+    if options.precision == "tf32":
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if options.workspace_gib is not None:
+        size = int(options.workspace_gib * 2**30)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, size)
+
+
+def _configure_rtx(trt: Any, config: Any, options: BuildOptions) -> None:
+    if options.compute_capabilities:
+        config.num_compute_capabilities = len(options.compute_capabilities)
+    for index, capability in enumerate(options.compute_capabilities):
+        value = {
+            "75": trt.ComputeCapability.SM75,
+            "80": trt.ComputeCapability.SM80,
+            "86": trt.ComputeCapability.SM86,
+            "89": trt.ComputeCapability.SM89,
+            "120": trt.ComputeCapability.SM120,
+            "121": trt.ComputeCapability.SM121,
+        }[capability]
+        config.set_compute_capability(value, index)
+
+
+def _configure_tensorrt(trt: Any, config: Any, options: BuildOptions) -> Any:
+    """Set what only `tensorrt` has; returns its timing cache, or None."""
+    # The inspector tells tactics and formats of such plans only, and they run no slower.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.opt_level is not None:
+        config.builder_optimization_level = options.opt_level
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    if options.hardware_compatibility == "ampere+":
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    elif options.hardware_compatibility == "same-compute-capability":
+        level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)
+        if level is None:
+            raise EngineError(
+                "this TensorRT has no hardware compatibility 'same-compute-capability'",
+                got=trt.__version__,
+                hint="Use 'ampere+' or none, or a newer TensorRT.",
+            )
+        config.hardware_compatibility_level = level
+    if options.device.startswith("dla"):
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = int(options.device.partition(":")[2] or 0)
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    if options.timing_cache is None:
+        return None
+    known = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
+    timing_cache = config.create_timing_cache(known)
+    if not config.set_timing_cache(timing_cache, ignore_mismatch=False):
+        raise EngineError(
+            f"timing cache {options.timing_cache} was made by another TensorRT or for another GPU",
+            hint="Give another --timing-cache, or remove the file.",
+        )
+    if options.error_on_timing_cache_miss:
+        config.set_flag(trt.BuilderFlag.ERROR_ON_TIMING_CACHE_MISS)
+    return timing_cache
+
+
+def _flags_in_effect(trt: Any, config: Any) -> tuple[str, ...]:
+    names: dict[str, Any] = trt.BuilderFlag.__members__
+    return tuple(sorted(name for name, flag in names.items() if config.get_flag(flag)))
+
+
+def _failure(logger: Any, options: BuildOptions) -> EngineError:
+    """What the log says of a build that gave no plan, with the step that usually helps."""
+    reason = logger.errors[-1] if logger.errors else "the builder gave no reason"
+    text = " ".join(logger.errors).lower()
+    if "timing cache" in text and options.error_on_timing_cache_miss:
+        hint = "The network needs a tactic that the timing cache does not hold: it is another one."
+    elif "workspace" in text or "memory" in text:
+        hint = "Give more --workspace, close what else uses the memory, or export a smaller --imgsz"
+    elif "cuda" in text or "driver" in text:
+        hint = "tensorrt builds on a GPU: check the driver with nvidia-smi and artoolkit doctor."
+    else:
+        hint = "artoolkit doctor shows what this machine has; try another version of the library."
+    return EngineError(f"the engine was not built: {reason}", hint=hint)
+
+
+def build_plan(
+    onnx: Path, plan: Path, options: BuildOptions, *, progress: Progress | None = None
+) -> BuiltPlan:
+    """Build and write `plan`. Raises `EngineError`, `KeyboardInterrupt` if `progress` said no."""
+    library = open_library(options.library, "building an engine")
+    start = time.perf_counter()
+    cancelled = False
+
+    def report(phase: str, share: float) -> bool:
+        nonlocal cancelled
+        cancelled = cancelled or (progress is not None and not progress(phase, share))
+        return not cancelled
+
+    logger = log_collector(library.module)
+    serialized, flags = _serialized(library, logger, onnx, options, report)
+    if cancelled:
+        raise KeyboardInterrupt
+    if serialized is None:
+        raise _failure(logger, options)
+    plan.write_bytes(serialized)
+    memory = {kind: int(size) for kind, size in _MEMORY_LINE.findall("\n".join(logger.lines))}
+    return BuiltPlan(
+        library_version=library.version,
+        plan_bytes=len(serialized),
+        activation_bytes=memory.get("Activation"),
+        weights_bytes=memory.get("Weights"),
+        seconds=time.perf_counter() - start,
+        flags=flags,
+        timing_cache_hits_only=options.error_on_timing_cache_miss,
+        log=tuple(logger.lines[-_LOG_LINES_KEPT:]),
+    )
+
+
+def _serialized(
+    library: Library, logger: Any, onnx: Path, options: BuildOptions, report: Progress
+) -> tuple[memoryview | None, tuple[str, ...]]:
+    trt = library.module
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise _failure(logger, options)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parse_onnx(trt, network, logger, onnx)
+    config = builder.create_builder_config()
+    config.progress_monitor = _progress_monitor(trt, report)
+    _configure(trt, config, options)
+    timing_cache = None
+    if library.name == "tensorrt":
+        timing_cache = _configure_tensorrt(trt, config, options)
+    else:
+        _configure_rtx(trt, config, options)
+    host_memory = builder.build_serialized_network(network, config)
+    if host_memory is None:
+        return None, ()
+    if timing_cache is not None and options.timing_cache is not None:
+        options.timing_cache.write_bytes(timing_cache.serialize())
+    return memoryview(host_memory), _flags_in_effect(trt, config)

@@ -1,0 +1,336 @@
+"""Running engines of `tensorrt` and `tensorrt_rtx`: one runner for both.
+
+It has a stream of its own, page-locked host buffers, and the network's execution as a CUDA graph
+where asked for. Nothing is deserialised before `sidecar.py` has found that the plan
+fits this machine and this bundle. A caller with a clock can take the steps one by one: `upload`,
+`enqueue`, `download`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.backends.runner import OpenRunner, Outputs
+from artoolkit.backends.tensorrt.cuda_memory import Bytes, Cuda, Launch, Provider, open_cuda
+from artoolkit.backends.tensorrt.library import (
+    Library,
+    LibraryName,
+    library_name,
+    machine,
+    open_library,
+)
+from artoolkit.backends.tensorrt.log import log_collector
+from artoolkit.backends.tensorrt.sidecar import (
+    Machine,
+    Sidecar,
+    check_plan,
+    plans,
+    read_sidecar,
+    rebuild_hint,
+)
+from artoolkit.errors import BackendError, EngineError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.spec import RunnerSpec, TensorSpec
+
+_PURPOSE = "running an engine"
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """One input or output: where it lies on the device and on the host."""
+
+    tensor: TensorSpec
+    pointer: int
+    host: Bytes
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The host buffer as the tensor."""
+        return self.host.view(self.tensor.dtype).reshape(self.tensor.shape)
+
+
+class TensorrtRunner(OpenRunner):
+    """An open engine; see `open_tensorrt`."""
+
+    def __init__(self, spec: RunnerSpec, loaded: _Loaded, *, cuda_graph: bool) -> None:
+        super().__init__(spec)
+        self.cuda = loaded.cuda
+        self.stream = loaded.cuda.stream()
+        self._loaded = loaded
+        self._launch: Launch | None = None
+        self._buffers: dict[str, _Buffer] = {}
+        try:
+            for tensor in (*spec.inputs, *spec.outputs):
+                self._buffers[tensor.name] = self._allocate(tensor)
+            if cuda_graph:
+                self._launch = self._captured()
+        except BackendError:
+            self.close()
+            raise
+
+    def _captured(self) -> Launch:
+        # The first run may still load kernels lazily, which no graph can hold.
+        self._execute()
+        self.cuda.synchronize(self.stream)
+        launch = self.cuda.capture(self.stream, self._execute)
+        if launch is None:
+            raise BackendError(
+                f"{self.cuda.provider} has no CUDA graphs",
+                hint="Use the provider cuda-bindings, or no CUDA graph.",
+            )
+        return launch
+
+    def _allocate(self, tensor: TensorSpec) -> _Buffer:
+        size = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+        buffer = _Buffer(tensor, self.cuda.alloc(size), self.cuda.pinned(size))
+        self._loaded.context.set_tensor_address(tensor.name, buffer.pointer)
+        return buffer
+
+    def upload(self, images: NDArray[np.uint8]) -> None:
+        """Enqueue the copy of uint8 N x H x W x 3 images to the device."""
+        buffer = self._buffers[self.spec.inputs[0].name]
+        buffer.array[...] = images
+        self.cuda.upload(buffer.pointer, buffer.host, self.stream)
+
+    def enqueue(self) -> None:
+        """Enqueue one inference on what lies on the device."""
+        if self._launch is not None:
+            self._launch()
+        else:
+            self._execute()
+
+    def _execute(self) -> None:
+        context = self._loaded.context
+        if not context.execute_async_v3(self.stream):
+            raise BackendError(f"the engine failed to run: {self._loaded.reason()}")
+
+    def download(self) -> Outputs:
+        """Enqueue the copies of the outputs, wait for the stream, and return them."""
+        outputs = [self._buffers[tensor.name] for tensor in self.spec.outputs]
+        for buffer in outputs:
+            self.cuda.download(buffer.host, buffer.pointer, self.stream)
+        self.cuda.synchronize(self.stream)
+        return {buffer.tensor.name: buffer.array.copy() for buffer in outputs}
+
+    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+        self.upload(images)
+        self.enqueue()
+        return self.download()
+
+    def _release(self) -> None:
+        self.cuda.synchronize(self.stream)
+        for buffer in self._buffers.values():
+            self.cuda.free(buffer.pointer)
+            self.cuda.free_pinned(buffer.host)
+        self._buffers.clear()
+        self._launch = None
+        self._loaded.release()
+        self.cuda.free_stream(self.stream)
+        self.cuda.close()
+
+
+class _Loaded:
+    """A deserialised engine with its execution context, and what the library said."""
+
+    def __init__(self, library: Library, cuda: Cuda, plan: Path, sidecar: Sidecar) -> None:
+        self.library, self.cuda, self.plan, self.sidecar = library, cuda, plan, sidecar
+        trt = library.module
+        self._logger = log_collector(trt)
+        runtime = trt.Runtime(self._logger)
+        content = plan.read_bytes()
+        self.validity = "VALID"
+        if library.name == "tensorrt-rtx":
+            self.validity = self._check_validity_rtx(trt, runtime, content)
+        else:
+            self._prepare_tensorrt(runtime)
+        engine = runtime.deserialize_cuda_engine(content)
+        if engine is None:
+            raise self._unusable("cannot be loaded")
+        context = engine.create_execution_context()
+        if context is None:
+            raise self._unusable("has no room on the GPU")
+        self._runtime, self.engine, self.context = runtime, engine, context
+
+    def reason(self) -> str:
+        errors: list[str] = self._logger.errors
+        return errors[-1] if errors else "the library gave no reason"
+
+    def _unusable(self, what: str) -> EngineError:
+        hint = "Free the GPU's memory" if "room" in what else rebuild_hint(self.library.name, None)
+        return EngineError(f"engine {self.plan} {what}: {self.reason()}", hint=hint)
+
+    def _prepare_tensorrt(self, runtime: Any) -> None:
+        options = self.sidecar.options
+        # Version-compatible plans carry native code; the plan's hash was checked before.
+        runtime.engine_host_code_allowed = options.version_compatible
+        if options.device.startswith("dla"):
+            runtime.DLA_core = int(options.device.partition(":")[2] or 0)
+
+    def _check_validity_rtx(self, trt: Any, runtime: Any, content: bytes) -> str:
+        """What RTX itself says of a plan on this machine; it is the judge of portable plans."""
+        validity, diagnostics = runtime.get_engine_validity(content)
+        if validity == trt.EngineValidity.INVALID:
+            known: dict[str, Any] = trt.EngineInvalidityDiagnostics.__members__
+            causes = [name for name, bit in known.items() if int(diagnostics) & int(bit)]
+            raise EngineError(
+                f"RTX finds engine {self.plan} invalid on {self.cuda.gpu.name}",
+                got=", ".join(causes) or diagnostics,
+                hint=rebuild_hint(self.library.name, None),
+            )
+        return str(validity.name)
+
+    def tensors(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        """Inputs and outputs; `EngineError` where a shape is not static."""
+        trt, engine = self.library.module, self.engine
+        inputs: list[TensorSpec] = []
+        outputs: list[TensorSpec] = []
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            shape = tuple(engine.get_tensor_shape(name))
+            if min(shape, default=0) < 0:
+                raise EngineError(f"tensor {name} of {self.plan} has no static shape", got=shape)
+            tensor = TensorSpec(
+                name=name, dtype=_dtype(trt, engine.get_tensor_dtype(name)), shape=shape
+            )
+            is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            (inputs if is_input else outputs).append(tensor)
+        return inputs, outputs
+
+    def settings(self, *, cuda_graph: bool) -> dict[str, Any]:
+        engine, gpu = self.engine, self.cuda.gpu
+        return {
+            "plan": self.plan.name,
+            "plan_sha256": self.sidecar.plan_sha256,
+            "plan_bytes": self.sidecar.plan_bytes,
+            "weights_bytes": self.sidecar.weights_bytes,
+            "activation_bytes": int(engine.device_memory_size_v2),
+            "library_version": self.library.version,
+            "flags": list(self.sidecar.flags),
+            "validity": self.validity,
+            "gpu": gpu.name,
+            "compute_capability": gpu.compute_capability,
+            "driver": gpu.driver,
+            "provider": self.cuda.provider,
+            "cuda_graph": cuda_graph,
+        }
+
+    def release(self) -> None:
+        # A context must go before its engine, an engine before its runtime.
+        del self.context
+        del self.engine
+        del self._runtime
+
+
+def _dtype(trt: Any, value: Any) -> str:
+    names = {
+        trt.DataType.FLOAT: "float32",
+        trt.DataType.HALF: "float16",
+        trt.DataType.INT8: "int8",
+        trt.DataType.UINT8: "uint8",
+        trt.DataType.INT32: "int32",
+        trt.DataType.INT64: "int64",
+        trt.DataType.BOOL: "bool",
+    }
+    if value not in names:
+        raise EngineError("an input or output has a type that numpy lacks", got=value)
+    return names[value]
+
+
+def open_plan(
+    plan: Path,
+    *,
+    library: LibraryName,
+    device: str = "cuda:0",
+    provider: Provider = "cuda-bindings",
+    cuda_graph: bool = False,
+    manifest: str | None = None,
+    bundle: Path | None = None,
+) -> TensorrtRunner:
+    """Open one plan. `manifest`: sha256 of the bundle's manifest that it must be chained to.
+
+    Raises `EngineError` where the plan is not this machine's or not the bundle's, `BackendError`
+    without a driver, GPU or memory, `MissingLibraryError` without a library.
+    """
+    opened = open_library(library, _PURPOSE)
+    cuda = open_cuda(device, provider)
+    here = Machine(
+        library=library,
+        library_version=opened.version,
+        machine=machine(),
+        compute_capability=cuda.gpu.compute_capability,
+        gpu=cuda.gpu.name,
+    )
+    try:
+        sidecar = check_plan(plan, here, manifest=manifest, bundle=bundle)
+        loaded = _Loaded(opened, cuda, plan, sidecar)
+        inputs, outputs = loaded.tensors()
+    except BackendError:
+        cuda.close()
+        raise
+    spec = RunnerSpec(
+        backend=library,
+        device=device,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        settings=loaded.settings(cuda_graph=cuda_graph),
+    )
+    return TensorrtRunner(spec, loaded, cuda_graph=cuda_graph)
+
+
+def open_tensorrt(
+    bundle: Bundle,
+    *,
+    library: LibraryName | None = None,
+    device: str = "cuda:0",
+    provider: Provider = "cuda-bindings",
+    cuda_graph: bool = False,
+) -> TensorrtRunner:
+    """Open the engine of `bundle` that fits this machine; the errors are those of `open_plan`.
+
+    `library` defaults to the target's. Where several engines fit, the first by name is taken.
+    """
+    library = library or library_name(bundle.manifest.target)
+    # Before any plan: without the library, no command that builds one would help.
+    open_library(library, _PURPOSE)
+    refusals: list[EngineError] = []
+    for plan in plans(bundle):
+        if _library_of(plan) not in (library, None):
+            continue
+        opened = _opened_or_refused(
+            plan,
+            library=library,
+            device=device,
+            provider=provider,
+            cuda_graph=cuda_graph,
+            manifest=bundle.manifest.sha256,
+            bundle=bundle.path,
+        )
+        if isinstance(opened, TensorrtRunner):
+            return opened
+        refusals.append(opened)
+    if refusals:
+        raise refusals[0]
+    raise EngineError(
+        f"{bundle.path} has no engine for {library}", hint=rebuild_hint(library, bundle.path)
+    )
+
+
+def _library_of(plan: Path) -> LibraryName | None:
+    """What built the plan; None where its sidecar does not tell, and opening it will say why."""
+    try:
+        return read_sidecar(plan).library
+    except EngineError:
+        return None
+
+
+def _opened_or_refused(plan: Path, **how: Any) -> TensorrtRunner | EngineError:
+    try:
+        return open_plan(plan, **how)
+    except EngineError as error:
+        return error

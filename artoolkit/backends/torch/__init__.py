@@ -1,0 +1,1 @@
+"""PyTorch: the trained network itself."""

@@ -1,0 +1,4 @@
+"""The verdict's checks: each measures a pair and judges the records.
+
+Read `compare.py` first.
+"""

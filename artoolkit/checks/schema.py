@@ -1,0 +1,75 @@
+"""JSON schemas of everything that artoolkit writes as evidence, one file a kind and version.
+
+`python -m artoolkit.checks.schema` writes them again after a model changed; a test compares. A
+changed meaning needs a new version: files of another version are refused by name. The schema of the
+report is in `artoolkit.report.schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from artoolkit.backends.tensorrt.sidecar import Sidecar
+from artoolkit.cost.benchmark import BenchmarkMeasurement
+from artoolkit.cost.latency_record import LatencyMeasurement
+from artoolkit.cost.memory import MemoryMeasurement
+from artoolkit.cost.roofline import FloorMeasurement
+from artoolkit.evaluation.quality import QualityMeasurement
+from artoolkit.evidence.bundle import Manifest
+from artoolkit.evidence.seal import canonical
+from artoolkit.evidence.signature import Signature
+from artoolkit.evidence.verdict import Verdict
+from artoolkit.spec import Frozen
+
+SCHEMAS: dict[str, type[Frozen]] = {
+    "manifest-1": Manifest,
+    "verdict-1": Verdict,
+    "latency-2": LatencyMeasurement,
+    "memory-1": MemoryMeasurement,
+    "quality-1": QualityMeasurement,
+    "performance-1": BenchmarkMeasurement,
+    "floor-1": FloorMeasurement,
+    "signature-1": Signature,
+    "engine-1": Sidecar,
+}
+_SHA256 = {
+    "type": "string",
+    "pattern": "^[0-9a-f]{64}$",
+    "description": "sha256 of this file in canonical form (sorted keys, two spaces) without "
+    "this key.",
+}
+
+
+def schema_of(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of `verdict-1` and its like, made from the model."""
+    schema = models[name].model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"artoolkit {name}"
+    schema["properties"]["sha256"] = _SHA256
+    schema["required"] = sorted({*schema["required"], "sha256"})
+    return schema
+
+
+def schema_bytes(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> bytes:
+    """The schema as its file holds it."""
+    return canonical(schema_of(name, models))
+
+
+def packaged_schema(name: str, package: str = "artoolkit.checks") -> bytes:
+    """The schema file that came with artoolkit."""
+    return (resources.files(package) / "schemas" / f"{name}.json").read_bytes()
+
+
+def write_schemas(folder: Path, models: Mapping[str, type[Frozen]] = SCHEMAS) -> None:
+    """Write the schema of every model to `folder`."""
+    folder.mkdir(exist_ok=True)
+    for name in models:
+        (folder / f"{name}.json").write_bytes(schema_bytes(name, models))
+        print(f"{folder.name}/{name}.json")
+
+
+if __name__ == "__main__":
+    write_schemas(Path(__file__).parent / "schemas")

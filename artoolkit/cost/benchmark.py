@@ -1,0 +1,120 @@
+"""Latency and memory of one network on this machine, with the words for what the numbers include.
+
+For comparing two networks use `artoolkit.cost.latency`: two benchmarks one after the other
+compare the machine's moods as much as the networks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from artoolkit.cost.accelerator import device_identity
+from artoolkit.cost.latency import Batch, Timed, quiet_collector, warm_up
+from artoolkit.cost.latency_record import INCLUDES
+from artoolkit.cost.machine import BlockState, Machine
+from artoolkit.cost.memory import MemoryComponents, ProcessMemory
+from artoolkit.evidence.records import Record, header
+from artoolkit.evidence.verdict import Subject
+from artoolkit.spec import Frozen, RunnerSpec
+
+SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
+
+
+class BenchmarkPlan(Frozen):
+    """How long to measure; it ends when both duration and number of inferences are reached.
+
+    `soak_s`: the network runs so long before, so that the device is as warm as in use.
+    """
+
+    warmup_ms: float = Field(default=200.0, ge=0)
+    soak_s: float = Field(default=0.0, ge=0)
+    duration_s: float = Field(default=3.0, ge=0)
+    iterations: int = Field(default=10, ge=1)
+    percentiles: tuple[float, ...] = (90.0, 95.0, 99.0)
+
+
+class BenchmarkMeasurement(Record):
+    """Raw samples of one runner; each holds trtexec's keys as far as the backend knows them."""
+
+    KIND: ClassVar[str] = "performance"
+
+    kind: Literal["performance"]
+    schema_version: Literal["1"]
+    subject: Subject
+    runner: RunnerSpec
+    plan: BenchmarkPlan
+    includes: str
+    samples: tuple[dict[str, float], ...]
+    state: BlockState
+    components: MemoryComponents | None = None
+    process: ProcessMemory | None = None
+
+    def latencies_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([sample["latencyMs"] for sample in self.samples])
+
+    def percentile_ms(self, percent: float) -> float:
+        return float(np.percentile(self.latencies_ms(), percent))
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of one inference after the other, by the mean latency."""
+        batch = self.runner.inputs[0].shape[0] if self.runner.inputs[0].shape else 1
+        return 1e3 * batch / float(self.latencies_ms().mean())
+
+
+def _sample(
+    runner: Timed[Batch], batch: Batch, *, clock: Callable[[], float], start: float
+) -> dict[str, float]:
+    """One inference with trtexec's keys; times within the runner only where it tells them."""
+    begin = clock()
+    runner.infer(batch)
+    end = clock()
+    sample = {"startEnqMs": (begin - start) * 1e3, "latencyMs": (end - begin) * 1e3}
+    stages = getattr(runner, "stages_ms", None)
+    if isinstance(stages, dict):
+        sample |= {key: float(stages[key]) for key in SOURCE_KEYS if key in stages}
+    return {key: round(value, 6) for key, value in sample.items()}
+
+
+def measure_benchmark(
+    runner: Timed[Batch],
+    batches: Sequence[Batch],
+    *,
+    subject: Subject,
+    plan: BenchmarkPlan,
+    machine: Machine | None = None,
+    components: MemoryComponents | None = None,
+    process: ProcessMemory | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> BenchmarkMeasurement:
+    """Times an open runner over `batches` in turn, after a warm-up; nothing is clipped."""
+    machine = machine or Machine()
+    samples: list[dict[str, float]] = []
+    with quiet_collector():
+        warm_ms = max(plan.warmup_ms, plan.soak_s * 1e3)
+        warm_up([runner], batches, duration_ms=warm_ms, clock=clock)
+        machine.start()
+        start = clock()
+        while len(samples) < plan.iterations or clock() - start < plan.duration_s:
+            batch = batches[len(samples) % len(batches)]
+            samples.append(_sample(runner, batch, clock=clock, start=start))
+            if progress and plan.duration_s:
+                progress("inferences", min((clock() - start) / plan.duration_s, 1.0))
+        state = machine.stop()
+    return BenchmarkMeasurement(
+        **header(BenchmarkMeasurement, **device_identity(runner.spec.device)),
+        subject=subject,
+        runner=runner.spec,
+        plan=plan,
+        includes=INCLUDES,
+        samples=tuple(samples),
+        state=state,
+        components=components,
+        process=process,
+    )

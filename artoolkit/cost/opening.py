@@ -1,0 +1,75 @@
+"""Opens what is to be measured: a bundle on any backend, or any ONNX file on ONNX Runtime.
+
+An ONNX file that artoolkit did not make may take several inputs of any type; it is fed a mapping
+from input names to arrays, made from a seed where the user gives none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.backends import open_runner
+from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.cost.latency import Timed
+from artoolkit.errors import DataError
+from artoolkit.evidence.bundle import open_bundle
+from artoolkit.spec import RunnerSpec
+
+
+def seeded_feeds(spec: RunnerSpec, random: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Inputs of the declared shapes: integers over 0-255 or the type's range, normal floats."""
+    feeds: dict[str, NDArray[Any]] = {}
+    for tensor in spec.inputs:
+        dtype = np.dtype(tensor.dtype)
+        if dtype.kind == "f":
+            feeds[tensor.name] = random.standard_normal(tensor.shape).astype(dtype)
+        else:
+            high = 2 if dtype.kind == "b" else min(255, int(np.iinfo(dtype).max)) + 1
+            feeds[tensor.name] = random.integers(0, high, tensor.shape).astype(dtype)
+    return feeds
+
+
+def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
+    """Inputs from an .npz file with one array per input; `DataError` where one does not fit."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            feeds = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not an .npz file that can be read: {error}") from error
+    wanted = {tensor.name: tensor for tensor in spec.inputs}
+    if feeds.keys() != wanted.keys():
+        raise DataError(
+            f"{path} does not hold the graph's inputs",
+            got=", ".join(sorted(feeds)),
+            expected=", ".join(sorted(wanted)),
+        )
+    for name, array in feeds.items():
+        if (array.shape, array.dtype.name) != (wanted[name].shape, wanted[name].dtype):
+            raise DataError(
+                f"{path}: {name} does not fit",
+                got=f"{array.dtype.name} {array.shape}",
+                expected=f"{wanted[name].dtype} {wanted[name].shape}",
+            )
+    return feeds
+
+
+def open_any(
+    path: Path, *, backend: str, device: str = "cpu", threads: int | None = None
+) -> Timed[Any]:
+    """A bundle folder on `backend`, or an .onnx file on ONNX Runtime."""
+    if path.suffix == ".onnx":
+        return open_feeds(path, device=device, threads=threads)
+    bundle = open_bundle(path, check_hashes=False)
+    return open_runner(bundle, backend=backend, device=device, threads=threads)
+
+
+def feeds_for(path: Path, spec: RunnerSpec, *, seed: int = 0) -> Any:
+    """What `open_any`'s runner infers from: golden images of a bundle, or seeded feeds."""
+    if path.suffix == ".onnx":
+        return seeded_feeds(spec, np.random.default_rng(seed))
+    images = open_bundle(path, check_hashes=False).golden()["images"]
+    return images[: spec.inputs[0].shape[0]]

@@ -1,0 +1,85 @@
+"""How far a network is from what this machine can do at best: measured over floor, part by part.
+
+The floor of an operator is the larger of two times: its multiply-adds at the highest rate that
+ONNX Runtime reaches here in one large convolution or matrix product, and its bytes at the
+bandwidth of a plain copy (the roofline model: Williams, Waterman, Patterson, CACM 2009). Both are
+measured in the same run, with the same threads. A part below its floor read its inputs from a
+cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+from artoolkit.backends.onnxruntime.profile import Operator
+from artoolkit.cost.machine_peak import MachineFloor
+from artoolkit.evidence.records import Record
+from artoolkit.evidence.verdict import Subject
+from artoolkit.spec import Frozen
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "convolutions": ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"),
+    "resizes": ("Resize", "Upsample"),
+    "pooling": ("MaxPool", "NhwcMaxPool", "AveragePool", "MatMul", "FusedMatMul", "QLinearMatMul"),
+    "copies": (
+        "Cast", "Concat", "DequantizeLinear", "Gather", "QuantizeLinear", "ReorderInput",
+        "ReorderOutput", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    ),
+}  # fmt: skip
+HEAD, OTHERS = "head", "element by element"
+BYTES = ("uint8", "int8")
+
+
+class Part(Frozen):
+    """The operators of one kind: what they took, what they had to, and what they did."""
+
+    name: str
+    milliseconds: float
+    floor_milliseconds: float
+    macs: int
+    bytes_moved: int
+
+
+class FloorMeasurement(Record):
+    """Every operator of one network and the machine's own limits, measured in one run."""
+
+    KIND: ClassVar[str] = "floor"
+
+    kind: Literal["floor"]
+    schema_version: Literal["1"]
+    subject: Subject
+    machine_floor: MachineFloor
+    operators: tuple[Operator, ...]
+
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that occur, in the order of the table."""
+        members: dict[str, list[Operator]] = {name: [] for name in (*PARTS, HEAD, OTHERS)}
+        for operator, part in zip(self.operators, parts_of(self.operators), strict=True):
+            members[part].append(operator)
+        return tuple(self._part(name, group) for name, group in members.items() if group)
+
+    def _part(self, name: str, operators: Iterable[Operator]) -> Part:
+        group = tuple(operators)
+        return Part(
+            name=name,
+            milliseconds=sum(o.milliseconds for o in group),
+            floor_milliseconds=sum(floor_milliseconds(o, self.machine_floor) for o in group),
+            macs=sum(o.macs for o in group),
+            bytes_moved=sum(o.bytes_moved for o in group),
+        )
+
+
+def parts_of(operators: Iterable[Operator]) -> list[str]:
+    """The part of each operator: the head is everything after the last convolution."""
+    group = list(operators)
+    convolutions = [i for i, o in enumerate(group) if o.kind in PARTS["convolutions"]]
+    last = max(convolutions, default=-1)
+    kinds = {kind: name for name, kinds in PARTS.items() for kind in kinds}
+    return [HEAD if i > last >= 0 else kinds.get(o.kind, OTHERS) for i, o in enumerate(group)]
+
+
+def floor_milliseconds(operator: Operator, machine: MachineFloor) -> float:
+    """The least time that `operator` can take on `machine`."""
+    rate = machine.int8_macs_per_s if operator.dtype in BYTES else machine.macs_per_s
+    return 1e3 * max(operator.macs / rate, operator.bytes_moved / machine.bytes_per_s)

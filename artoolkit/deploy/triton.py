@@ -1,0 +1,115 @@
+"""A bundle as a Triton model repository, which Isaac ROS reads too.
+
+The layout is `<repository>/<name>/config.pbtxt` and `<repository>/<name>/1/model.plan` (or
+`model.onnx`); the configuration's template lies in `export/triton`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from string import Template
+
+from artoolkit.backends.tensorrt.sidecar import read_sidecar
+from artoolkit.errors import EngineError, StorageError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.engines import changed_bytes
+from artoolkit.evidence.seal import write_atomically
+from artoolkit.spec import TensorSpec
+from artoolkit.targets import export_folder
+
+_BACKENDS = {
+    ".plan": 'platform: "tensorrt_plan"',
+    ".onnx": 'backend: "onnxruntime"',
+}
+
+
+def deployed_tensors(bundle: Bundle) -> tuple[TensorSpec, TensorSpec]:
+    """The deployed graph's input and output, as the bundle's target declares them."""
+    target = bundle.manifest.target
+    image = TensorSpec(name="image", dtype="uint8", shape=(target.batch, *target.imgsz, 3))
+    labels = TensorSpec(name="labels", dtype="uint8", shape=(target.batch, *target.labels_hw))
+    return image, labels
+
+
+def triton_config(bundle: Bundle, name: str, model: Path, *, gpu: bool) -> str:
+    """The text of `config.pbtxt` for `model`, a .plan or .onnx file of the bundle."""
+    image, labels = deployed_tensors(bundle)
+    manifest = bundle.manifest
+    parameters = {
+        "artoolkit.manifest": manifest.sha256,
+        "artoolkit.network": manifest.network,
+        "artoolkit.precision": manifest.target.precision,
+        "names": ",".join(manifest.labels.names),
+    }
+    template = Template((export_folder("triton") / "config.pbtxt.in").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=_quoted(name),
+        backend=_BACKENDS[model.suffix],
+        input_name=image.name,
+        input_type=_triton_type(image),
+        input_dims=", ".join(map(str, image.shape)),
+        output_name=labels.name,
+        output_type=_triton_type(labels),
+        output_dims=", ".join(map(str, labels.shape)),
+        kind="KIND_GPU" if gpu else "KIND_CPU",
+        parameters="\n".join(
+            f'parameters {{ key: "{key}" value: {{ string_value: "{_quoted(value)}" }} }}'
+            for key, value in parameters.items()
+        ),
+    )
+
+
+def _triton_type(tensor: TensorSpec) -> str:
+    return f"TYPE_{tensor.dtype.upper()}"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+
+
+def write_triton(
+    bundle: Bundle, repository: Path, *, name: str | None = None, plan: Path | None = None
+) -> Path:
+    """Write the bundle's model into a repository and return its folder.
+
+    `name` defaults to the network's. With `plan`, one of the bundle's engines is served instead of
+    its ONNX file; it must be whole and chained to the bundle. Raises `EngineError` where it is not,
+    `StorageError` where the repository cannot be written.
+    """
+    if plan is not None:
+        sidecar = read_sidecar(plan)
+        broken = changed_bytes(plan, size=sidecar.plan_bytes, sha256=sidecar.plan_sha256)
+        if broken or sidecar.manifest != bundle.manifest.sha256:
+            raise EngineError(
+                broken or f"{plan} was built from another bundle",
+                hint=f"Rebuild it: artoolkit build {bundle.path} --library {sidecar.library}",
+            )
+        if sidecar.library != "tensorrt":
+            raise EngineError(
+                f"{plan} was built by {sidecar.library}, which Triton does not load",
+                hint=f"Build another: artoolkit build {bundle.path} --library tensorrt",
+            )
+    model = plan or bundle.model
+    name = name or bundle.manifest.network
+    gpu = plan is not None or bundle.manifest.target.device != "cpu"
+    folder = repository / name
+    try:
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+    config = triton_config(bundle, name, model, gpu=gpu)
+    write_atomically(folder / "config.pbtxt", config.encode())
+    return folder
+
+
+def isaac_ros_arguments(bundle: Bundle, repository: Path, *, name: str | None = None) -> str:
+    """The launch command of Isaac ROS' Triton node for what `write_triton` wrote."""
+    image, labels = deployed_tensors(bundle)
+    return (
+        "ros2 launch isaac_ros_triton isaac_ros_triton.launch.py "
+        f"model_name:={name or bundle.manifest.network} "
+        f"model_repository_paths:=\"['{repository.resolve()}']\" max_batch_size:=0 "
+        f"input_binding_names:=\"['{image.name}']\" output_binding_names:=\"['{labels.name}']\""
+    )

@@ -1,0 +1,263 @@
+"""The bundle: the folder that is handed to a device, and the hashes that hold it together.
+
+    model.onnx  golden.npz  manifest.json     written once by `write_bundle`, never changed
+    baseline/                                 a full bundle of the baseline, chained by its hash
+    evidence/   engines/                      added later, each file chained to the manifest
+    signature.json                            added by `artoolkit sign`, covers all of the above
+
+Read `artoolkit.evidence.seal` first. Nothing here needs torch or onnx.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from artoolkit import __version__
+from artoolkit.errors import BundleError, StorageError
+from artoolkit.evidence.parts import changed_parts, parts_of
+from artoolkit.evidence.seal import file_sha256, read_sealed, write_atomically, write_sealed
+from artoolkit.labels import LabelTable
+from artoolkit.preprocess import Preprocess
+from artoolkit.spec import Frozen, Target, problems
+
+MODEL, GOLDEN, MANIFEST, BASELINE = "model.onnx", "golden.npz", "manifest.json", "baseline"
+EVIDENCE, ENGINES, INDEX = "evidence", "engines", "index.json"
+SIGNATURE = "signature.json"
+SCHEMA_VERSION: Literal["1"] = "1"
+
+
+class Manifest(Frozen):
+    """What a bundle is, and the sha256 of every file in it and of itself.
+
+    `trained` names the ONNX initialisers that are trained parameters; `parts` holds short hashes
+    of tensors and images, to name the one that was changed; `baseline` is the sha256 of the
+    manifest in `baseline/`.
+    """
+
+    schema_version: Literal["1"]
+    artoolkit: str
+    created: str
+    network: str
+    num_classes: int
+    labels: LabelTable
+    preprocess: Preprocess
+    target: Target
+    trained: tuple[str, ...]
+    provenance: dict[str, Any]
+    files: dict[str, str]
+    parts: dict[str, dict[str, str]] = Field(default_factory=dict)
+    baseline: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; `open_bundle` checks it first."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        return self.path / MODEL
+
+    @property
+    def evidence(self) -> Path:
+        return self.path / EVIDENCE
+
+    @property
+    def engines(self) -> Path:
+        return self.path / ENGINES
+
+    @cached_property
+    def baseline(self) -> Bundle | None:
+        return open_bundle(self.path / BASELINE) if self.manifest.baseline else None
+
+    def golden(self) -> dict[str, NDArray[np.uint8]]:
+        """`images` uint8 N x H x W x 3 as the graph takes them, `labels` uint8 N x H x W."""
+        try:
+            with np.load(self.path / GOLDEN, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in ("images", "labels")}
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(f"{self.path / GOLDEN} cannot be read: {error}") from error
+
+    def add_evidence(self, name: str, content: bytes) -> Path:
+        """Write `evidence/name` and seal its hash, chained to the manifest, in the index."""
+        path = self.evidence / name
+        write_atomically(path, content)
+        index = self.evidence / INDEX
+        files = read_sealed(index)["files"] if index.exists() else {}
+        files[name] = file_sha256(path)
+        write_sealed(index, {"manifest": self.manifest.sha256, "files": files})
+        return path
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not (path / MANIFEST).is_file():
+        raise BundleError(
+            f"{path} is not a bundle: {MANIFEST} is missing",
+            hint="Make one with: artoolkit export CKPT --out BUNDLE",
+        )
+    values = read_sealed(path / MANIFEST)
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path / MANIFEST} has another schema version",
+            got=version,
+            expected=SCHEMA_VERSION,
+            hint="Export the bundle again with this artoolkit.",
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(f"{path / MANIFEST} is not valid: {problems(error)}") from error
+
+
+def _listed(
+    folder: Path, files: Mapping[str, str], parts: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[str]:
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            yield f"{path} is missing"
+        elif file_sha256(path) != expected:
+            where = changed_parts(path, (parts or {}).get(name, {}))
+            yield f"{path} was changed: its sha256 is not the one in the manifest" + (
+                f" (in {where})" if where else ""
+            )
+
+
+def _evidence_problems(bundle: Bundle) -> Iterator[str]:
+    index = bundle.evidence / INDEX
+    present = {p.name for p in bundle.evidence.glob("*") if p.name != INDEX}
+    if not index.exists():
+        yield from (f"{bundle.evidence / name} is not listed: no {INDEX}" for name in present)
+        return
+    try:
+        values = read_sealed(index)
+    except BundleError as error:
+        yield str(error)
+        return
+    if values.get("manifest") != bundle.manifest.sha256:
+        yield f"{index} belongs to another bundle: it is not chained to this manifest"
+    yield from _listed(bundle.evidence, values.get("files", {}))
+    yield from (f"{bundle.evidence / n} is not listed" for n in present - set(values["files"]))
+
+
+def file_problems(path: Path) -> list[str]:
+    """Every file of the bundle, its baseline and its evidence that is missing, changed or foreign.
+
+    Engines are checked by the backend that loads them, against their sidecars.
+    """
+    try:
+        bundle = Bundle(path, _read_manifest(path))
+    except BundleError as error:
+        return [str(error)]
+    found = list(_listed(path, bundle.manifest.files, bundle.manifest.parts))
+    found += _evidence_problems(bundle)
+    known = {*bundle.manifest.files, MANIFEST, BASELINE, EVIDENCE, ENGINES, SIGNATURE}
+    found += [f"{p} is not listed" for p in sorted(path.iterdir()) if p.name not in known]
+    if bundle.manifest.baseline:
+        found += file_problems(path / BASELINE) or _chain_problem(bundle)
+    return found
+
+
+def _chain_problem(bundle: Bundle) -> list[str]:
+    inner = _read_manifest(bundle.path / BASELINE)
+    if inner.sha256 == bundle.manifest.baseline:
+        return []
+    return [f"{bundle.path / BASELINE} is not the baseline that this bundle was made with"]
+
+
+def open_bundle(path: Path, *, check_hashes: bool = True) -> Bundle:
+    """The bundle at `path`; raises `BundleError` naming the files that are missing or changed."""
+    manifest = _read_manifest(path)
+    if check_hashes and (found := list(_listed(path, manifest.files, manifest.parts))):
+        raise BundleError("; ".join(found), hint="Export or copy the bundle again.")
+    return Bundle(path, manifest)
+
+
+@contextlib.contextmanager
+def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well, and else is removed."""
+    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
+        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
+        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_sealed(bundle: Bundle, folder: Path) -> None:
+    """Only what the manifest covers: evidence and engines of the original stay with it."""
+    folder.mkdir()
+    for name in (*bundle.manifest.files, MANIFEST):
+        shutil.copyfile(bundle.path / name, folder / name)
+
+
+def write_bundle(
+    out: Path,
+    *,
+    model: Path,
+    golden_images: NDArray[np.uint8],
+    golden_labels: NDArray[np.uint8],
+    network: str,
+    labels: LabelTable,
+    preprocess: Preprocess,
+    target: Target,
+    trained: tuple[str, ...],
+    provenance: Mapping[str, Any],
+    baseline: Path | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a new bundle at `out` in one step, and open it.
+
+    `model` (one ONNX file) and `baseline` (a bundle) are copied. `golden_images`: uint8
+    N x H x W x 3 at the target's size, `golden_labels`: uint8 N x H x W, what the trained network
+    says of them. Raises `BundleError` if `out` is taken, `StorageError` if it cannot be written.
+    """
+    inner = None if baseline is None else open_bundle(baseline)
+    with _new_folder(out, overwrite=overwrite) as folder:
+        shutil.copyfile(model, folder / MODEL)
+        np.savez_compressed(folder / GOLDEN, images=golden_images, labels=golden_labels)
+        if inner is not None:
+            _copy_sealed(inner, folder / BASELINE)
+        write_sealed(
+            folder / MANIFEST,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "artoolkit": __version__,
+                "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "network": network,
+                "num_classes": labels.num_classes,
+                "labels": labels.model_dump(mode="json"),
+                "preprocess": preprocess.model_dump(mode="json"),
+                "target": target.model_dump(mode="json"),
+                "trained": list(trained),
+                "provenance": dict(provenance),
+                "files": {name: file_sha256(folder / name) for name in (MODEL, GOLDEN)},
+                "parts": {name: parts_of(folder / name) for name in (MODEL, GOLDEN)},
+                "baseline": inner.manifest.sha256 if inner else None,
+            },
+        )
+    return open_bundle(out)

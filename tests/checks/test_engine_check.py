@@ -1,0 +1,159 @@
+"""`compare` on engines: which are opened and built, what each check says, and what it needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from engine_bundles import SIZE_HW, RedScenes, tiny_bundle, tiny_target
+from fake_gpu import FakeCuda, FakeTensorrt
+from fake_inspector import FakeMachine, report
+from sidecars import write_plan
+
+from artoolkit.backends.tensorrt import pair as plan_pair_module
+from artoolkit.checks import compare
+from artoolkit.checks.compare import Settings, unavailable, verdict_of
+from artoolkit.checks.engine_check import ENGINE_SOURCE, check_rtx_program, engine_memory
+from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.errors import EngineError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.verdict import Check
+from artoolkit.optional import is_installed
+from artoolkit.spec import RunnerSpec, Target
+
+QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
+
+
+@pytest.fixture
+def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Bundle, Bundle]:
+    """Baseline and candidate for a Jetson; RTX programs are compared elsewhere."""
+    patched = lambda name, _, required: unavailable(name, "", required=required)  # noqa: E731
+    monkeypatch.setattr(compare, "rtx_plan", patched)
+    target = tiny_target("jetson-orin-nx")
+    return tiny_bundle(tmp_path, target), tiny_bundle(tmp_path, target, seed=1)
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> FakeTensorrt:
+    """A faked Orin with TensorRT 10.3."""
+    cuda = FakeCuda()
+    trt = FakeTensorrt(cuda)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    return trt
+
+
+def checks(bundles: tuple[Bundle, Bundle], **more: object) -> dict[str, Check]:
+    values = {"plan": QUICK, "process_memory": False, **more}
+    verdict, _ = verdict_of(bundles[1], bundles[0], Settings(**values))  # type: ignore[arg-type]
+    return {check.name: check for check in verdict.checks}
+
+
+def test_every_check_is_answered_on_the_engines_of_both(bundles, monkeypatch):
+    trt = install(monkeypatch)
+    machine = FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
+    for bundle in bundles:
+        write_plan(bundle)
+    heard: list[str] = []
+    found = checks(bundles, dataset=RedScenes(), progress=lambda what, _: heard.append(what))
+    for name in ("graph", "training-only parts", "plan", "memory", "outputs", "accuracy"):
+        assert found[name].result == "PASS", found[name].summary
+    assert found["latency"].result != "UNAVAILABLE"
+    assert "2 layers with the same tactics and formats" in found["plan"].summary
+    assert found["plan"].numbers["builds"] == 3
+    assert [options.device for _, options in machine.built] == ["cuda:0"] * 6
+    assert "mIoU 100.00 -> 100.00" in found["accuracy"].summary
+    assert {"mIoU of the baseline", "mIoU of the candidate"} <= set(heard)
+    assert trt.loaded >= 6, "memory, latency and accuracy open both engines"
+
+
+def test_memory_is_the_engines_own(bundles, monkeypatch):
+    install(monkeypatch)
+    FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
+    write_plan(bundles[0])
+    write_plan(bundles[1], weights_bytes=3392)
+    verdict, records = verdict_of(
+        bundles[1], bundles[0], Settings(plan=QUICK, process_memory=False)
+    )
+    memory = next(check for check in verdict.checks if check.name == "memory")
+    assert memory.result == "FAIL" and "weights" in memory.summary
+    record = records["memory-candidate.json"]
+    assert record.source == ENGINE_SOURCE
+    assert record.components.model_dump() == {
+        "program_bytes": 600, "weights_bytes": 3392, "activations_bytes": 12345,
+        "io_bytes": 32 * 64 * 4,
+    }  # fmt: skip
+
+
+def test_another_tactic_fails_the_plan_and_refit_is_told(bundles, monkeypatch):
+    install(monkeypatch)
+    machine = FakeMachine(monkeypatch, [report()] * 3, [report(tactic="0x2")] * 3)
+    monkeypatch.setattr(plan_pair_module, "refit_plan", lambda plan, onnx: None)
+    plan = checks(bundles, refit=True)["plan"]
+    assert plan.result == "FAIL" and "the engines differ: layer 0" in plan.summary
+    assert "refit: every weight" in plan.summary and len(machine.built) == 7
+
+
+def test_without_the_library_the_command_that_installs_it_is_named(bundles, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    found = checks(bundles, dataset=RedScenes())
+    for name in ("plan", "memory", "latency", "outputs", "accuracy"):
+        assert found[name].result == "UNAVAILABLE", name
+        assert "pip install" in found[name].summary
+    assert found["graph"].result == "PASS"
+
+
+def test_without_a_driver_or_an_engine_the_next_step_is_named(bundles, monkeypatch):
+    install(monkeypatch)
+    FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
+    found = checks(bundles)
+    assert found["plan"].result == "PASS"
+    for name in ("memory", "latency", "outputs"):
+        assert found[name].result == "UNAVAILABLE"
+        assert "artoolkit build" in found[name].summary
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", FakeCuda(driver=False))
+    plan = checks(bundles)["plan"]
+    assert plan.result == "UNAVAILABLE" and "no NVIDIA driver" in plan.summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"compute_capabilities": ("86",)}, "another GPU than this machine's"),
+        ({"tensorrt": ">=11,<12"}, "out of the range of target"),
+    ],
+)
+def test_no_pair_is_built_for_another_target(tmp_path, monkeypatch, changes, message):
+    install(monkeypatch)
+    machine = FakeMachine(monkeypatch, [], [])
+    target = tiny_target("jetson-orin-nx", **changes)
+    pair = tiny_bundle(tmp_path, target), tiny_bundle(tmp_path, target, seed=1)
+    plan = checks(pair)["plan"]
+    assert plan.result == "UNAVAILABLE" and message in plan.summary
+    assert machine.built == []
+
+
+def test_weights_that_no_build_log_told_are_an_error():
+    settings = {"plan": "a.plan", "weights_bytes": None}
+    spec = RunnerSpec(backend="tensorrt", device="cuda:0", inputs=(), outputs=(), settings=settings)
+    with pytest.raises(EngineError, match=r"build log of a\.plan did not tell"):
+        engine_memory(spec)
+
+
+def test_a_head_that_follows_the_picture_has_no_program_to_compare(tmp_path):
+    target = Target(name="cpu", imgsz=SIZE_HW, head="sparse")
+    bundle = tiny_bundle(tmp_path, target)
+    found = check_rtx_program("plan", bundle, bundle, required=False, report=lambda *_: None)
+    assert found.result == "UNAVAILABLE" and "follows the picture" in found.summary
+
+
+@pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
+def test_rtx_compares_programs_and_says_what_it_was_given(tmp_path):
+    a, b = (tiny_bundle(tmp_path, tiny_target("rtx-40"), seed=seed) for seed in (0, 1))
+    heard: list[str] = []
+    found = check_rtx_program(
+        "plan", a, b, required=True, report=lambda what, _: heard.append(what)
+    )
+    assert found.result == "PASS" and "the compiled program is identical" in found.summary
+    assert found.numbers["form"] == [] and "as a GPU is given it" not in found.summary
+    assert any(what.startswith("RTX candidate sm89") for what in heard)

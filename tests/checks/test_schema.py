@@ -1,0 +1,67 @@
+"""The packaged schemas are those of the models, and records keep to them."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from cost.test_benchmark import measured
+from judged import judged_bundle
+
+from artoolkit.checks.schema import SCHEMAS, packaged_schema, schema_bytes, schema_of
+from artoolkit.cost.benchmark import BenchmarkPlan
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.signature import new_key, read_private_key, sign_bundle
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_packaged_file_is_up_to_date(name: str) -> None:
+    assert packaged_schema(name) == schema_bytes(name), "run: python -m artoolkit.checks.schema"
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_names_kind_and_version_and_closes_the_record(name: str) -> None:
+    schema = schema_of(name)
+    kind, version = name.rsplit("-", 1)
+    assert schema["properties"]["schema_version"]["const"] == version
+    assert schema["additionalProperties"] is False
+    assert "sha256" in schema["required"]
+    if kind not in ("manifest", "signature", "engine"):
+        assert schema["properties"]["kind"]["const"] == kind
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    bundle = judged_bundle(tmp_path_factory.mktemp("schema"))
+    new_key(bundle.path.parent / "k")
+    key = read_private_key(bundle.path.parent / "k", passphrase=lambda: "")
+    sign_bundle(bundle.path, key)
+    return bundle
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("manifest-1", "manifest.json"),
+        ("verdict-1", "evidence/verdict.json"),
+        ("latency-2", "evidence/latency.json"),
+        ("memory-1", "evidence/memory-candidate.json"),
+        ("quality-1", "evidence/quality-candidate.json"),
+        ("engine-1", "engines/engine.json"),
+        ("signature-1", "signature.json"),
+    ],
+)
+def test_what_is_written_keeps_to_its_schema(judged: Bundle, name: str, file: str) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(packaged_schema(name)))
+    values = json.loads((judged.path / file).read_bytes())
+    assert [error.message for error in validator.iter_errors(values)] == []
+    assert list(validator.iter_errors(values | {"schema_version": "0"}))
+    assert list(validator.iter_errors(values | {"unknown": 1}))
+
+
+def test_a_benchmark_keeps_to_its_schema() -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(packaged_schema("performance-1")))
+    values = json.loads(measured(BenchmarkPlan(duration_s=0)).to_bytes())
+    assert [error.message for error in validator.iter_errors(values)] == []
+    assert list(validator.iter_errors(values | {"samples": "none"}))

@@ -1,0 +1,80 @@
+"""Parts, floors and what the machine reaches."""
+
+from __future__ import annotations
+
+import pytest
+
+from artoolkit.backends.onnxruntime.profile import Operator
+from artoolkit.cost.machine_peak import MachineFloor, copy_bandwidth, machine_floor
+from artoolkit.cost.roofline import FloorMeasurement, floor_milliseconds, parts_of
+from artoolkit.evidence.records import header
+from artoolkit.evidence.verdict import Subject
+
+MACHINE = MachineFloor(macs_per_s=1e9, int8_macs_per_s=4e9, bytes_per_s=1e9, threads=1)
+
+
+def operator(kind: str, **changes: object) -> Operator:
+    values = {
+        "name": kind.lower(), "kind": kind, "milliseconds": 4.0, "macs": 0, "bytes_moved": 0,
+        "shape": (1,), "dtype": "float", **changes,
+    }  # fmt: skip
+    return Operator.model_validate(values)
+
+
+def test_the_head_is_all_behind_the_last_convolution() -> None:
+    kinds = ["Cast", "Conv", "Resize", "Add", "MatMul", "Conv", "Transpose", "MatMul", "ArgMax"]
+    assert parts_of(map(operator, kinds)) == [
+        "copies", "convolutions", "resizes", "element by element", "pooling", "convolutions",
+        "head", "head", "head",
+    ]  # fmt: skip
+
+
+def test_without_a_convolution_there_is_no_head() -> None:
+    assert parts_of([operator("MatMul"), operator("ArgMax")]) == ["pooling", "element by element"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "milliseconds"),
+    [
+        ({"macs": 2_000_000, "bytes_moved": 1000}, 2.0),
+        ({"macs": 1000, "bytes_moved": 3_000_000}, 3.0),
+        ({"macs": 2_000_000, "dtype": "uint8"}, 0.5),
+    ],
+    ids=["arithmetic", "bytes", "int8"],
+)
+def test_the_floor_is_the_larger_of_two_times(
+    changes: dict[str, object], milliseconds: float
+) -> None:
+    assert floor_milliseconds(operator("Conv", **changes), MACHINE) == pytest.approx(milliseconds)
+
+
+def test_parts_add_up_to_the_operators() -> None:
+    record = FloorMeasurement(
+        **header(FloorMeasurement),
+        subject=Subject(name="a", sha256="0" * 64),
+        machine_floor=MACHINE,
+        operators=(
+            operator("Conv", macs=1_000_000),
+            operator("Conv", macs=3_000_000, milliseconds=6.0),
+            operator("ArgMax", bytes_moved=500_000),
+        ),
+    )
+    convolutions, head = record.parts()
+    assert (convolutions.name, convolutions.milliseconds, convolutions.macs) == (
+        "convolutions", 10.0, 4_000_000,
+    )  # fmt: skip
+    assert convolutions.floor_milliseconds == pytest.approx(4.0)
+    assert head.name == "head"
+    assert head.floor_milliseconds == pytest.approx(0.5)
+
+
+def test_this_machine_has_a_floor() -> None:
+    pytest.importorskip("onnxruntime")
+    found = machine_floor(1, tries=1)
+    # No processor of this century is below the first, nor is one core above the second.
+    for rate in (found.macs_per_s, found.int8_macs_per_s, found.bytes_per_s):
+        assert 1e8 < rate < 1e13
+
+
+def test_two_threads_copy_as_many_bytes_as_one() -> None:
+    assert copy_bandwidth(2, tries=1) > 0

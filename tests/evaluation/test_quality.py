@@ -1,0 +1,184 @@
+"""mIoU over a small data set in memory, the fingerprint, and the accuracy check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from artoolkit.checks.accuracy import check_accuracy, compare_quality
+from artoolkit.data import Sample
+from artoolkit.errors import DataError
+from artoolkit.evaluation.quality import (
+    QualityMeasurement,
+    matrix_as_text,
+    matrix_from_text,
+    measure_quality,
+    runner_predictor,
+)
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.verdict import Subject
+from artoolkit.labels import LabelTable
+from artoolkit.spec import RunnerSpec, TensorSpec
+
+Pixels = NDArray[np.uint8]
+TABLE = LabelTable(
+    name="two", names=("road", "car"), colors=((0, 0, 0), (1, 1, 1)), file_ids=(0, 1)
+)
+
+
+class InMemory:
+    """Images whose red channel is the label, 8 x 12 pixels, every fifth pixel void."""
+
+    name, root, labels = "memory", Path(), TABLE
+
+    def __init__(self, images: int = 5, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+        self.truth = [self._labels() for _ in range(images)]
+
+    def _labels(self) -> Pixels:
+        labels = self.random.integers(0, 2, (8, 12)).astype(np.uint8)
+        labels.ravel()[::5] = 255
+        return labels
+
+    def splits(self) -> tuple[str, ...]:
+        return ("val",)
+
+    def samples(self, split: str) -> tuple[Sample, ...]:
+        return tuple(Sample(f"{i:03}", Path(), Path()) for i in range(len(self.truth)))
+
+    def read_image(self, sample: Sample) -> Pixels:
+        return np.repeat(self.read_label(sample)[..., None] % 2, 3, axis=2)
+
+    def read_label(self, sample: Sample) -> Pixels:
+        return self.truth[int(sample.name)]
+
+    def prediction_name(self, sample: Sample) -> str:
+        return f"{sample.name}.png"
+
+
+def perfect(images: Sequence[Pixels]) -> list[Pixels]:
+    return [image[..., 0] for image in images]
+
+
+def upside_down(images: Sequence[Pixels]) -> list[Pixels]:
+    return [image[::-1, :, 0] for image in images]
+
+
+def measure(
+    predict: object = perfect, data: InMemory | None = None, **more: object
+) -> QualityMeasurement:
+    return measure_quality(
+        predict, data or InMemory(), "val", subject=Subject(name="n", sha256="0"),
+        labels=TABLE, predictor={"backend": "none"}, **more,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_a_perfect_prediction_scores_hundred_and_void_counts_nowhere() -> None:
+    record = measure()
+    assert record.metrics == {"mIoU": 100, "aAcc": 100, "IoU.road": 100, "IoU.car": 100}
+    assert record.matrices().sum() == sum((t != 255).sum() for t in InMemory().truth)
+    assert [image.name for image in record.images] == ["000", "001", "002", "003", "004"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 7])
+def test_batches_change_nothing(batch: int) -> None:
+    assert measure(upside_down, batch=batch).images == measure(upside_down).images
+
+
+def test_a_record_keeps_every_matrix(tmp_path: Path) -> None:
+    record = measure(upside_down)
+    (tmp_path / "q.json").write_bytes(record.to_bytes())
+    again = read_record(tmp_path / "q.json", QualityMeasurement)
+    assert np.array_equal(again.matrices(), record.matrices())
+
+
+def test_sparse_text_is_the_matrix() -> None:
+    matrix = np.array([[5, 0, 1], [0, 70000000000, 0]])
+    assert matrix_as_text(matrix) == "0:5 2:1 4:70000000000"
+    assert np.array_equal(matrix_from_text(matrix_as_text(matrix), 2), matrix)
+    assert not matrix_from_text("", 2).any()
+
+
+def test_the_fingerprint_is_of_names_and_labels_not_of_predictions() -> None:
+    assert measure().fingerprint == measure(upside_down).fingerprint
+    changed = InMemory()
+    changed.truth[3] = changed.truth[3].copy()
+    changed.truth[3][1, 1] ^= 1
+    assert measure(data=changed).fingerprint != measure().fingerprint
+    with pytest.raises(DataError, match="other images, labels or classes"):
+        compare_quality(measure(), measure(data=changed), margin_points=1)
+
+
+def test_progress_counts_images() -> None:
+    heard: list[tuple[int, int]] = []
+    measure(batch=2, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_other_classes_and_no_label_are_refused() -> None:
+    other = TABLE.model_copy(update={"names": ("car", "road")})
+    with pytest.raises(DataError, match="have different classes; got car, road; expected road"):
+        measure_quality(
+            perfect, InMemory(), "val", subject=Subject(name="n", sha256="0"),
+            labels=other, predictor={},
+        )  # fmt: skip
+    empty = InMemory()
+    empty.truth = [np.full((8, 12), 255, np.uint8)]
+    with pytest.raises(DataError, match="no pixel of split val is labelled"):
+        measure(data=empty)
+
+
+class HalfSize:
+    """A runner of static batch 2 at 4 x 6 pixels that answers with the red channel."""
+
+    spec = RunnerSpec(
+        backend="torch",
+        device="cpu",
+        inputs=(TensorSpec(name="image", dtype="uint8", shape=(2, 4, 6, 3)),),
+        outputs=(),
+    )
+
+    def infer(self, images: Pixels) -> dict[str, Pixels]:
+        assert images.shape == (2, 4, 6, 3)
+        return {"labels": images[..., 0]}
+
+
+def test_a_runner_gets_its_size_and_batch_and_labels_come_back_at_the_images() -> None:
+    images = [np.full((8, 12, 3), value, np.uint8) for value in (3, 4, 5)]
+    labels = runner_predictor(HalfSize())(images)  # type: ignore[arg-type]
+    assert [label.shape for label in labels] == [(8, 12)] * 3
+    assert [int(label[0, 0]) for label in labels] == [3, 4, 5]
+
+
+def test_the_accuracy_check_says_how_much_and_which_classes_fall() -> None:
+    data = InMemory(30)
+    good, bad = measure(data=data), measure(upside_down, data=data)
+    assert check_accuracy(good, good, margin_points=0.5).result == "PASS"
+    check = check_accuracy(good, bad, margin_points=0.5)
+    assert check.result == "FAIL"
+    assert "warning: falls in road, car" in check.summary
+    assert check_accuracy(bad, good, margin_points=0.5).summary.startswith("better")
+
+
+def test_an_export_that_changed_the_network_fails_although_it_is_better() -> None:
+    data = InMemory(30)
+    bad, good = measure(upside_down, data=data), measure(data=data)
+    near = check_accuracy(
+        bad, good, margin_points=0.5, trained_miou=99.98, exported_margin_points=0.05
+    )
+    far = check_accuracy(
+        bad, good, margin_points=0.5, trained_miou=99.0, exported_margin_points=0.05
+    )
+    assert (near.result, far.result) == ("PASS", "FAIL")
+    assert "the export changed it" in far.summary
+
+
+def test_one_image_decides_nothing() -> None:
+    one = measure(data=InMemory(1))
+    check = check_accuracy(one, one, margin_points=0.5)
+    assert check.result == "UNDECIDED"
+    assert check.summary.startswith("1 image;")

@@ -1,0 +1,244 @@
+"""Signing: what is signed, with which key, and every way in which it does not hold."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization as serial
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from sidecars import write_plan
+
+from artoolkit.checks.verify import verify_bundle
+from artoolkit.cli import main, run
+from artoolkit.errors import BundleError, UsageError
+from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems
+from artoolkit.evidence.seal import seal, write_sealed
+from artoolkit.evidence.signature import (
+    check_signature,
+    new_key,
+    note_signature,
+    read_private_key,
+    read_public_key,
+    read_signature,
+    sign_bundle,
+)
+
+
+def no_passphrase() -> str:
+    raise AssertionError("the key is not encrypted")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    new_key(tmp_path / "release.key")
+    return tmp_path / "release.key"
+
+
+@pytest.fixture
+def signed(baseline: Bundle, key: Path) -> Bundle:
+    baseline.add_evidence("notes.json", b"{}")
+    write_plan(baseline)
+    sign_bundle(baseline.path, read_private_key(key, passphrase=no_passphrase))
+    return baseline
+
+
+def public(key: Path) -> ed25519.Ed25519PublicKey:
+    return read_public_key(key.with_name(f"{key.name}.pub"))
+
+
+def answer(bundle: Bundle, key: Path) -> tuple[str, str]:
+    check = check_signature(bundle.path, public(key))
+    return check.result, check.summary
+
+
+def test_a_signed_bundle_is_whole_and_its_signature_holds(signed: Bundle, key: Path) -> None:
+    assert file_problems(signed.path) == []
+    result, words = answer(signed, key)
+    assert result == "PASS", words
+    statement = read_signature(signed.path).statement
+    assert statement.manifest == signed.manifest.sha256
+    assert statement.evidence is not None
+    assert list(statement.engines) == ["engine.plan"]
+
+
+def test_the_private_key_is_its_owners_alone_and_never_overwritten(key: Path) -> None:
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    with pytest.raises(UsageError, match="never overwritten"):
+        new_key(key)
+    key.unlink()
+    with pytest.raises(UsageError, match=r"release\.key\.pub exists"):
+        new_key(key)
+
+
+def test_another_key_did_not_sign_it(signed: Bundle, tmp_path: Path) -> None:
+    new_key(tmp_path / "other.key")
+    result, words = answer(signed, tmp_path / "other.key")
+    assert result == "FAIL"
+    assert "signed with another key" in words
+
+
+def test_no_signature_and_a_damaged_one(baseline: Bundle, signed: Bundle, key: Path) -> None:
+    path = signed.path / SIGNATURE
+    path.write_bytes(path.read_bytes().replace(b"Ed25519", b"Ed25518"))
+    assert "signature.json was changed" in answer(signed, key)[1]
+    path.unlink()
+    result, words = answer(signed, key)
+    assert result == "FAIL"
+    assert "is not signed" in words
+
+
+def forge(bundle: Bundle, **changes: object) -> None:
+    """The signature with other values and its seal put right."""
+    values = read_signature(bundle.path).model_dump(mode="json") | changes
+    write_sealed(bundle.path / SIGNATURE, values)
+
+
+def test_a_statement_that_the_key_did_not_sign(signed: Bundle, key: Path) -> None:
+    statement = read_signature(signed.path).statement.model_dump(mode="json")
+    forge(signed, statement=statement | {"created": "2020-01-01T00:00:00+00:00"})
+    assert "did not sign its statement" in answer(signed, key)[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema_version": "2"}, "another schema version; got 2; expected 1"),
+        ({"public_key": "§"}, "is not valid"),
+        ({"algorithm": "RSA"}, "algorithm"),
+    ],
+)
+def test_what_is_no_signature_of_ours_is_refused(
+    signed: Bundle, changes: dict[str, str], words: str
+) -> None:
+    forge(signed, **changes)
+    with pytest.raises(BundleError, match=words):
+        read_signature(signed.path)
+
+
+def test_evidence_added_later_is_not_covered(signed: Bundle, key: Path) -> None:
+    signed.add_evidence("verdict.json", b"{}")
+    assert "evidence was changed after it was signed" in answer(signed, key)[1]
+    assert note_signature(signed.path).result == "FAIL"
+
+
+def test_a_manifest_written_anew_is_not_covered(signed: Bundle, key: Path) -> None:
+    values = signed.manifest.model_dump(mode="json") | {"network": "other"}
+    write_sealed(signed.path / "manifest.json", seal(values))
+    assert "made for another manifest" in answer(signed, key)[1]
+
+
+def test_a_changed_engine_fails_and_a_new_one_is_named(signed: Bundle, key: Path) -> None:
+    write_plan(signed, name="later")
+    result, words = answer(signed, key)
+    assert result == "PASS"
+    assert "not signed, added later: later.plan" in words
+    (signed.engines / "engine.plan").write_bytes(b"other code")
+    assert "engine engine.plan was changed" in answer(signed, key)[1]
+
+
+def test_a_broken_bundle_is_not_signed(baseline: Bundle, key: Path) -> None:
+    baseline.model.write_bytes(b"other")
+    private = read_private_key(key, passphrase=no_passphrase)
+    with pytest.raises(BundleError, match=r"model\.onnx was changed.*Only a whole bundle"):
+        sign_bundle(baseline.path, private)
+    assert not (baseline.path / SIGNATURE).exists()
+
+
+def test_without_a_key_a_signature_is_shown_and_decides_nothing(signed: Bundle) -> None:
+    (signed.engines / "engine.plan").unlink()
+    (signed.engines / "engine.json").unlink()
+    checks = {check.name: check for check in verify_bundle(signed.path)}
+    assert checks["signature"].result == "UNAVAILABLE"
+    assert not checks["signature"].required
+    assert checks["golden replay"].result == "PASS"
+
+
+def private_bytes(key: object, *, passphrase: bytes | None = None) -> bytes:
+    return key.private_bytes(  # type: ignore[attr-defined]
+        serial.Encoding.PEM,
+        serial.PrivateFormat.PKCS8,
+        serial.BestAvailableEncryption(passphrase) if passphrase else serial.NoEncryption(),
+    )
+
+
+def test_a_passphrase_is_asked_for_only_where_there_is_one(tmp_path: Path) -> None:
+    path, key = tmp_path / "k", ed25519.Ed25519PrivateKey.generate()
+    path.write_bytes(private_bytes(key, passphrase=b"open"))
+    found = read_private_key(path, passphrase=lambda: "open")
+    assert found.private_bytes_raw() == key.private_bytes_raw()
+    with pytest.raises(UsageError, match="its passphrase is another"):
+        read_private_key(path, passphrase=lambda: "wrong")
+
+
+def test_keys_of_openssh_are_read_too(tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    private, line = tmp_path / "id", tmp_path / "id.pub"
+    private.write_bytes(
+        key.private_bytes(serial.Encoding.PEM, serial.PrivateFormat.OpenSSH, serial.NoEncryption())
+    )
+    line.write_bytes(
+        key.public_key().public_bytes(serial.Encoding.OpenSSH, serial.PublicFormat.OpenSSH)
+    )
+    found = read_private_key(private, passphrase=no_passphrase)
+    assert found.public_key().public_bytes_raw() == read_public_key(line).public_bytes_raw()
+
+
+def test_files_that_are_no_such_key(tmp_path: Path, key: Path) -> None:
+    other, text = tmp_path / "ec.key", tmp_path / "text"
+    other.write_bytes(private_bytes(ec.generate_private_key(ec.SECP256R1())))
+    text.write_text("no key")
+    with pytest.raises(UsageError, match="another kind of key"):
+        read_private_key(other, passphrase=no_passphrase)
+    with pytest.raises(UsageError, match="is a public key; expected the private one"):
+        read_private_key(key.with_name("release.key.pub"), passphrase=no_passphrase)
+    with pytest.raises(UsageError, match=r"is a private key; expected the public one \(rel"):
+        read_public_key(key)
+    with pytest.raises(UsageError, match="not a public key in PEM"):
+        read_public_key(text)
+    with pytest.raises(UsageError, match=r"cannot be read.*--new-key"):
+        read_public_key(tmp_path / "nowhere")
+
+
+def test_the_commands_from_key_to_answer(candidate: Bundle, tmp_path: Path) -> None:
+    bundle, key = str(candidate.path), str(tmp_path / "keys" / "release.key")
+    assert run(["sign", "--new-key", key]) == 0
+    assert run(["verify", bundle, "--require-signature", f"{key}.pub"]) == 1
+    assert run(["sign", bundle, "--key", key]) == 0
+    shown = CliRunner().invoke(main, ["verify", bundle, "--require-signature", f"{key}.pub"])
+    assert shown.exit_code == 0, shown.output
+    assert "signature" in shown.output
+    assert run(["verify", bundle, "--require-signature", key]) == 2
+    assert run(["sign", bundle]) == 2
+    assert run(["sign", bundle, "--new-key", key]) == 2
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
+def test_the_keys_that_openssl_makes(candidate: Bundle, tmp_path: Path) -> None:
+    key = tmp_path / "k.key"
+    for command in (
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)],
+        ["openssl", "pkey", "-in", str(key), "-pubout", "-out", f"{key}.pub"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    sign_bundle(candidate.path, read_private_key(key, passphrase=no_passphrase))
+    assert answer(candidate, key)[0] == "PASS"
+
+
+def test_without_the_library_it_says_what_to_install(
+    candidate: Bundle,
+    key: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert run(["verify", str(candidate.path)]) == 0
+    assert run(["verify", str(candidate.path), "--require-signature", f"{key}.pub"]) == 8
+    assert run(["sign", str(candidate.path), "--key", str(key)]) == 8
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert all('pip install "artoolkit[sign]"' in line for line in lines[-2:])
