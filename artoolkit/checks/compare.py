@@ -32,12 +32,7 @@ from artoolkit.cost.accelerator import device_identity, gpu_reader
 from artoolkit.cost.latency import Progress, measure_latency
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.machine import Machine
-from artoolkit.cost.memory import (
-    GRAPH_SOURCE,
-    MemoryComponents,
-    MemoryMeasurement,
-    onnx_memory,
-)
+from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.cost.worker import process_memory
 from artoolkit.errors import BackendError, BundleError, MissingLibraryError
 from artoolkit.evaluation.quality import (
@@ -48,6 +43,7 @@ from artoolkit.evaluation.quality import (
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Check, Subject, Verdict, decide
+from artoolkit.graph.memory import GRAPH_SOURCE, MemoryComponents, onnx_memory
 from artoolkit.spec import Target
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from artoolkit.backends.tensorrt.library import check_range, open_library
 from artoolkit.backends.tensorrt.options import PORTABLE
 from artoolkit.backends.tensorrt.pair import plan_pair
 from artoolkit.backends.tensorrt.program import plan_check
-from artoolkit.cost.memory import MemoryComponents
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.verdict import Check
+from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import RunnerSpec
 
 Report = Callable[[str, float], None]

@@ -1,6 +1,6 @@
 """The checks that read ONNX files: same graph, nothing of the training in it, same optimised graph.
 
-The comparison itself is `artoolkit.deploy.identity`. Needs onnx, not torch.
+The comparison itself is `artoolkit.graph.identity`. Needs onnx, not torch.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artoolkit.evidence.verdict import Check
-from artoolkit.onnx_file import load_onnx
+from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.optional import require
 
 if TYPE_CHECKING:
     import onnx
 
-    from artoolkit.deploy.identity import Difference
+    from artoolkit.graph.identity import Difference
 
 SHOWN = 5
 
@@ -53,7 +53,7 @@ def check_graph(
     matrix products take as weights are taken for trained.
     """
     one, other = (load_onnx(path, "the graph check") for path in (baseline, candidate))
-    from artoolkit.deploy.identity import compare_graphs, weights_by_rule
+    from artoolkit.graph.identity import compare_graphs, weights_by_rule
 
     names = trained or (weights_by_rule(one), weights_by_rule(other))
     found = compare_graphs(one, other, *names)
@@ -81,7 +81,7 @@ def check_parts(
     one, other = (
         load_onnx(path, "the check of training-only parts") for path in (baseline, candidate)
     )
-    from artoolkit.deploy.identity import training_only_parts
+    from artoolkit.graph.identity import training_only_parts
 
     census = [Counter(node.op_type for node in model.graph.node) for model in (one, other)]
     found = training_only_parts(*trained, *census)
@@ -113,7 +113,7 @@ def check_optimised(
     """
     require("onnx", "the plan check")
     from artoolkit.backends.onnxruntime.runner import optimised_graph
-    from artoolkit.deploy.identity import compare_graphs
+    from artoolkit.graph.identity import compare_graphs
 
     models = [
         load_onnx(optimised_graph(path, folder / f"{role}.onnx", device=device), "the plan check")

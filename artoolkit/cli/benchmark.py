@@ -124,10 +124,10 @@ def _subject(model: Path) -> Subject:
 def _memory(model: Path, spec: RunnerSpec, **opening: Any) -> dict[str, Any]:
     """Components and the peak of a fresh process, as far as this machine can tell."""
     from artoolkit.checks.engine_check import engine_memory
-    from artoolkit.cost.memory import onnx_memory
     from artoolkit.cost.worker import process_memory
     from artoolkit.errors import ArtoolkitError
     from artoolkit.evidence.bundle import MODEL
+    from artoolkit.graph.memory import onnx_memory
 
     found: dict[str, Any] = {"process": process_memory(model, **opening)}
     try:

@@ -17,9 +17,10 @@ from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency import Batch, Timed, quiet_collector, warm_up
 from artoolkit.cost.latency_record import INCLUDES
 from artoolkit.cost.machine import BlockState, Machine
-from artoolkit.cost.memory import MemoryComponents, ProcessMemory
+from artoolkit.cost.memory import ProcessMemory
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
+from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen, RunnerSpec
 
 SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")

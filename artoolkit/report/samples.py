@@ -14,8 +14,8 @@ from PIL import Image
 from artoolkit.backends import open_runner
 from artoolkit.data import spread
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.labels import VOID, LabelTable
-from artoolkit.onnx_file import load_onnx
 from artoolkit.preprocess import fit_image, fit_labels
 from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
 from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow

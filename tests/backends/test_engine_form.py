@@ -13,7 +13,7 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.tensorrt.engine_form import CAST_FIRST, NO_POOLING, PLAIN_HEAD, engine_form
 from artoolkit.backends.tensorrt.program import plan_check
 from artoolkit.deploy.head import cpu_head
-from artoolkit.deploy.identity import compare_graphs
+from artoolkit.graph.identity import compare_graphs
 from artoolkit.optional import is_installed
 
 TRAINED = ("conv.weight",)

@@ -11,8 +11,8 @@ import pytest
 from tiny_networks import write_tiny
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
-from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BackendError
+from artoolkit.graph.identity import compare_graphs
 from artoolkit.spec import SessionOptions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)

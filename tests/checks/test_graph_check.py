@@ -11,7 +11,7 @@ from tiny import write_tiny
 
 from artoolkit.checks.graph_check import check_graph, check_optimised, check_parts
 from artoolkit.errors import ExportError, MissingLibraryError
-from artoolkit.onnx_file import load_onnx
+from artoolkit.graph.onnx_file import load_onnx
 
 WEIGHTS = (("conv.weight",), ("conv.weight",))
 

@@ -10,16 +10,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from artoolkit.checks.memory import check_memory
-from artoolkit.cost.memory import (
-    MemoryComponents,
-    MemoryMeasurement,
-    ProcessMemory,
-    onnx_memory,
-    peak_activation_bytes,
-)
+from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory
 from artoolkit.errors import ExportError
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import Subject
+from artoolkit.graph.memory import MemoryComponents, onnx_memory, peak_activation_bytes
 
 
 def chain(*, second_output: bool = False, batch: int | str = 1) -> onnx.ModelProto:

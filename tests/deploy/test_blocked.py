@@ -14,9 +14,9 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.onnxruntime.session import open_session
 from artoolkit.backends.tensorrt.engine_form import SUM_FIRST, engine_form
 from artoolkit.deploy.blocked import keep_blocked, project_pyramid
-from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import graph_from_checkpoint, onnx_from_checkpoint
 from artoolkit.deploy.untrained import untrained_checkpoint
+from artoolkit.graph.identity import compare_graphs
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 32, 16, 16), np.float32)

@@ -18,10 +18,10 @@ from artoolkit.commit import source_commit
 from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
-from artoolkit.deploy.identity import compare_graphs
 from artoolkit.errors import BundleError, ExportError, StorageError
 from artoolkit.evidence.bundle import file_problems
 from artoolkit.evidence.seal import file_sha256
+from artoolkit.graph.identity import compare_graphs
 from artoolkit.spec import SessionOptions
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 

@@ -12,10 +12,10 @@ import torch
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.deploy.graph import LabelsAndScores, deployed_module
-from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import checked, graph_from_checkpoint, onnx_from_checkpoint
 from artoolkit.errors import ExportError
 from artoolkit.evidence.seal import file_sha256
+from artoolkit.graph.identity import compare_graphs
 from artoolkit.networks.checkpoint import Checkpoint
 from deploy.tiny_network import CLASSES, Exporter, Tiny, pictures, target, tiny_checkpoint
 

@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
-from artoolkit.deploy.identity import compare_graphs
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.errors import ExportError
+from artoolkit.graph.identity import compare_graphs
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 TARGET = target(precision="int8")

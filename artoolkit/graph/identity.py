@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 import onnx
 from onnx import helper, inliner
 
-from artoolkit.deploy.canonical import CanonicalGraph, Source, Step
+from artoolkit.graph.canonical import CanonicalGraph, Source, Step
 
 # Which inputs of an operator are weights in any network; ONNX Runtime's own operators included.
 _WEIGHT_INPUTS = {

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.deploy.identity import (
+from artoolkit.graph.identity import (
     Difference,
     compare_graphs,
     training_only_parts,

@@ -1,0 +1,4 @@
+"""ONNX graphs as data: reading a file, comparing two, counting bytes. Needs onnx, not torch.
+
+Read `identity.py` first.
+"""
