@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/artoolkit quickstart --out demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=25
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -6,8 +6,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parent.parent / "artoolkit"
 
 # A module may import its own layer's package and everything in the layers before it.
@@ -54,10 +52,6 @@ TORCH_FREE = {
 }  # fmt: skip
 
 
-def _modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
 def _unit(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -79,35 +73,47 @@ def _at_top(tree: ast.Module) -> Iterator[str]:
             yield from _imports(node)
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    unit = _unit(path)
-    if unit == "__init__":
-        assert not [name for name in _imports(ast.parse(path.read_text())) if "artoolkit" in name]
-        return
-    assert unit in RANK, f"{unit} has no layer: add it to the design and to LAYERS"
-    for name in _imports(ast.parse(path.read_text())):
-        parts = name.split(".")
-        if parts[0] != "artoolkit" or len(parts) < 2 or parts[1] not in RANK:
+def _trees() -> Iterator[tuple[Path, str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE), _unit(path), ast.parse(path.read_text())
+
+
+def test_imports_point_down() -> None:
+    offenders = []
+    for path, unit, tree in _trees():
+        if unit == "__init__":
+            offenders += [
+                f"{path} imports {name} at its top" for name in _at_top(tree) if "artoolkit" in name
+            ]
             continue
-        assert RANK[parts[1]] <= RANK[unit], f"{unit} imports {name}, which stands above it"
-        assert {unit, parts[1]} != {"training", "backends"}, "training and backends never meet"
+        assert unit in RANK, f"{unit} has no layer: add it to the design and to LAYERS"
+        for name in _imports(tree):
+            parts = name.split(".")
+            if parts[0] != "artoolkit" or len(parts) < 2 or parts[1] not in RANK:
+                continue
+            if RANK[parts[1]] > RANK[unit]:
+                offenders.append(f"{path} imports {name}, which stands above it")
+            if {unit, parts[1]} == {"training", "backends"}:
+                offenders.append(f"{path} imports {name}: training and backends never meet")
+    assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_vendor_libraries_stay_in_their_layer(path: Path) -> None:
-    for name in _imports(ast.parse(path.read_text())):
-        home = VENDORS.get(name.split(".")[0])
-        assert home in (None, _unit(path)), f"{name} belongs to artoolkit.{home}"
+def test_vendor_libraries_stay_in_their_room() -> None:
+    offenders = [
+        f"{path} imports {name}, which belongs to artoolkit.{home}"
+        for path, unit, tree in _trees()
+        for name in _imports(tree)
+        if (home := VENDORS.get(name.split(".")[0], unit)) != unit
+    ]
+    assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in _modules() if _unit(p) in TORCH_FREE],
-    ids=lambda p: str(p.relative_to(PACKAGE)),
-)
-def test_what_the_robot_imports_is_light_at_the_top(path: Path) -> None:
-    if path == PACKAGE / "backends" / "torch" / "runner.py":
-        pytest.skip("this module wraps torch")
-    roots = {name.split(".")[0] for name in _at_top(ast.parse(path.read_text()))}
-    assert not roots & HEAVY, f"imported at the top: {sorted(roots & HEAVY)}"
+def test_what_the_robot_imports_is_light_at_the_top() -> None:
+    offenders = [
+        f"{path} imports {name} at its top"
+        for path, unit, tree in _trees()
+        if unit in TORCH_FREE and path.parts[:2] != ("backends", "torch")
+        for name in _at_top(tree)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not offenders, "\n".join(offenders)
