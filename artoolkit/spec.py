@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from artoolkit.errors import RecipeError
+from artoolkit.words import BACKENDS, PRECISIONS, Head, Precision
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Precision = Literal["fp32", "tf32", "fp16", "int8"]
-Head = Literal["argmax", "chain", "sparse"]
-BackendName = Literal["torch", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+
+def _registered(backend: str) -> str:
+    if backend not in BACKENDS:
+        raise ValueError(f"expected {' or '.join(BACKENDS)}")
+    return backend
+
+
+# A table and no `Literal`, so that one line in `words.BACKENDS` adds a backend to every record.
+BackendName = Annotated[
+    str, AfterValidator(_registered), WithJsonSchema({"type": "string", "enum": list(BACKENDS)})
+]
 CheckName = Literal[
     "graph", "training-only parts", "plan", "memory", "latency", "outputs", "accuracy"
 ]
@@ -95,7 +112,7 @@ class Target(Frozen):
     output_size: tuple[int, int] | None = None
     batch: int = Field(default=1, ge=1)
     precision: Precision = "fp32"
-    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "int8")
+    precisions: tuple[Precision, ...] = PRECISIONS
     head: Head = "argmax"
     backend: BackendName = "onnxruntime"
     device: str = "cpu"

@@ -40,12 +40,13 @@ from artoolkit.cost.roofline import parts_of
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
-from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
+from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.preprocess import fit_image
 from artoolkit.spec import SessionOptions, Target
 from artoolkit.targets import find_target
+from artoolkit.words import AUTO
 
 SUITE = "cpu-parts"
 Images = NDArray[np.uint8]

@@ -24,14 +24,9 @@ from experiment_reading import (
 from experiment_studies import BALANCED, FASTER, SEEDS, Study
 from experiment_table import table
 
-from artoolkit.evaluation.experiment import (
-    COLUMNS,
-    CONTROL,
-    difference_interval,
-    markdown_table,
-    summarise,
-)
+from artoolkit.evaluation.experiment import COLUMNS, difference_interval, markdown_table, summarise
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.words import CONTROL
 
 PARTS = {"mIoU": "mIoU", "boundary_mIoU": "at class borders", "interior_mIoU": "away from them"}
 GROUPS = {

@@ -12,13 +12,9 @@ from typing import Any
 
 from experiment_studies import DRIVES, Study
 
-from artoolkit.evaluation.experiment import (
-    CONTROL,
-    difference_interval,
-    paired_differences,
-    summarise,
-)
+from artoolkit.evaluation.experiment import difference_interval, paired_differences, summarise
 from artoolkit.statistics import Interval
+from artoolkit.words import CONTROL
 
 Row = dict[str, Any]
 Arm = tuple[str, float]

@@ -18,7 +18,8 @@ from experiment_reading import (
 )
 from experiment_studies import Study, studies
 
-from artoolkit.evaluation.experiment import CONTROL, difference_interval
+from artoolkit.evaluation.experiment import difference_interval
+from artoolkit.words import CONTROL
 
 Column = tuple[str, list[Row], bool]  # its head, its rows, and whether they are averaged by seed
 

@@ -26,7 +26,7 @@ from artoolkit.cli.progress import Report, progress_bar
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
-from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
+from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.evaluation.quality import (
     QualityMeasurement,
     measure_quality,
@@ -37,6 +37,7 @@ from artoolkit.evidence.verdict import Subject
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.preprocess import fit_image
 from artoolkit.spec import Target
+from artoolkit.words import AUTO
 
 Images = NDArray[np.uint8]
 REFERENCE = "fp32"

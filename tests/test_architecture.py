@@ -22,6 +22,7 @@ LAYERS = (
         "commit",
         "cores",
         "targets",
+        "words",
     },
     {"evidence"},
     {"data"},

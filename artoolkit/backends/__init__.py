@@ -8,17 +8,16 @@ from __future__ import annotations
 from artoolkit.backends.runner import Runner
 from artoolkit.errors import UsageError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.words import LIBRARIES, LibraryName
 
 __all__ = ["Runner", "device_of", "open_runner"]
-
-_ENGINES = ("tensorrt", "tensorrt-rtx")
 
 
 def device_of(bundle: Bundle, *, backend: str | None = None, device: str | None = None) -> str:
     """The device that was asked for, or else the target's; the first GPU where an engine of a
     bundle that was made for a CPU is meant."""
     target = bundle.manifest.target
-    if device is None and target.device == "cpu" and (backend or target.backend) in _ENGINES:
+    if device is None and target.device == "cpu" and (backend or target.backend) in LIBRARIES:
         return "cuda:0"
     return device or target.device
 
@@ -47,8 +46,7 @@ def open_runner(
             threads=threads or target.threads,
             chosen=target.session,
         )
-    if backend in _ENGINES:
-        from artoolkit.backends.tensorrt.library import LibraryName
+    if backend in LIBRARIES:
         from artoolkit.backends.tensorrt.runner import open_tensorrt
 
         library: LibraryName = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"

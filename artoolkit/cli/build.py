@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artoolkit.cli.options import CommaList
+from artoolkit.words import HARDWARE_COMPATIBILITIES, LIBRARIES
 
 if TYPE_CHECKING:
     from artoolkit.backends.tensorrt.build import Progress
     from artoolkit.backends.tensorrt.engine import Engine
-
-COMPATIBILITIES = ("none", "ampere+", "same-compute-capability")
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--library",
-    type=click.Choice(("tensorrt", "tensorrt-rtx")),
+    type=click.Choice(LIBRARIES),
     help="TensorRT, or TensorRT for RTX.  [default: the target's]",
 )
 @click.option(
@@ -46,7 +45,7 @@ COMPATIBILITIES = ("none", "ampere+", "same-compute-capability")
 )
 @click.option(
     "--hardware-compatibility",
-    type=click.Choice(COMPATIBILITIES),
+    type=click.Choice(HARDWARE_COMPATIBILITIES),
     default="none",
     show_default=True,
     help="Let the engine run on other GPUs; can slow it down.",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artoolkit.cli.options import BACKENDS, dataset_options, device_option, open_data
+from artoolkit.cli.options import dataset_options, device_option, open_data
 from artoolkit.errors import UsageError
+from artoolkit.words import BACKENDS
 
 if TYPE_CHECKING:
     from artoolkit.checks.compare import Settings

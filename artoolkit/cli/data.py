@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artoolkit.cores import usable_cores
+from artoolkit.words import DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.data.check import SplitReport
@@ -69,7 +70,7 @@ def synthesize(
 
 @command.command()
 @click.argument("root", type=_FOLDER)
-@click.option("--dataset", required=True, metavar="NAME", help="cityscapes, camvid, nyuv2, folder.")
+@click.option("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS) + ".")
 @click.option("--classes", type=click.Path(path_type=Path, dir_okay=False),
               help="Class list of a folder data set; ROOT/classes.toml by default.")  # fmt: skip
 @click.option("--split", "splits", multiple=True, help="Only this split; may be given repeatedly.")

@@ -17,7 +17,6 @@ from artoolkit.cli.network_options import (
     say_if_imported,
 )
 from artoolkit.cli.options import (
-    BACKENDS,
     CommaList,
     dataset_options,
     device_option,
@@ -25,6 +24,7 @@ from artoolkit.cli.options import (
     open_data,
 )
 from artoolkit.errors import UsageError
+from artoolkit.words import BACKENDS
 
 if TYPE_CHECKING:
     from artoolkit.cli.progress import Report

@@ -18,12 +18,10 @@ from artoolkit.cli.options import (
 )
 from artoolkit.cli.train import machine_of
 from artoolkit.errors import ArtoolkitError, UsageError
+from artoolkit.words import ARMS
 
 if TYPE_CHECKING:
     from artoolkit.training.experiment import Experiment
-
-# Those of `artoolkit.evaluation.experiment`, which needs numpy.
-ARMS = ("control", "paper", "center", "jitter", "all")
 
 
 def grid_options(command: Command) -> Command:

@@ -20,6 +20,7 @@ from artoolkit.cli.network_options import (
 from artoolkit.cli.options import dataset_options, imgsz_option, open_data, out_option
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.words import HEADS, PRECISIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from artoolkit.networks.checkpoint import Checkpoint
     from artoolkit.spec import SessionOptions, Target
 
-PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 PARITY_IMAGES = 16
 
 
@@ -206,7 +206,7 @@ def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
-@click.option("--head", type=click.Choice(("argmax", "chain", "sparse")),
+@click.option("--head", type=click.Choice(HEADS),
               help="Default: the target's. The time of sparse depends on the image.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")

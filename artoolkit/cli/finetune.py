@@ -24,13 +24,11 @@ from artoolkit.cli.train import (
     resume_run,
 )
 from artoolkit.errors import UsageError
+from artoolkit.words import GRIDS
 
 if TYPE_CHECKING:
     from artoolkit.labels import LabelTable
     from artoolkit.networks.checkpoint import Checkpoint
-
-GRIDS = ("center", "paper", "jitter", "all")
-
 
 # By benchmarks/results/experiment-camvid-half.md: the published 0.1 moved mIoU by about 0.1 points,
 # 20 by more; the grids `center` and `all` helped alike, and `center` costs less.

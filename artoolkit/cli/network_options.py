@@ -16,13 +16,12 @@ import click
 
 from artoolkit.cli.options import CommaList, Command
 from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.words import AUTO, CHANNEL_ORDERS, LAYOUTS
 
 if TYPE_CHECKING:
     from artoolkit.labels import LabelTable
     from artoolkit.networks.checkpoint import Checkpoint
 
-AUTO = "auto"
-LAYOUTS = (AUTO, "mmseg", "drsleep", "semseg", "caffe", "torchvision")
 # Options of a network of the user's own, and how many numbers each takes.
 CONVENTIONS = {"mean": 3, "std": 3, "channel_order": None, "align_corners": None}
 
@@ -76,7 +75,7 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                 ),
                 click.option(
                     "--layout",
-                    type=click.Choice(LAYOUTS),
+                    type=click.Choice((AUTO, *LAYOUTS)),
                     help="Whose keys the weights have.  [default: found out]",
                 ),
                 click.option(
@@ -98,7 +97,7 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                 ),
                 click.option(
                     "--channel-order",
-                    type=click.Choice(("rgb", "bgr")),
+                    type=click.Choice(CHANNEL_ORDERS),
                     help="Your own network: order of its input, of --mean and --std.  [rgb]",
                 ),
                 click.option(

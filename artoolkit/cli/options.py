@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from artoolkit.errors import UsageError
+from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -22,9 +23,6 @@ else:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Item = TypeVar("Item")
-
-BACKENDS = ("torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
-ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 
 class CommaList(ParamType, Generic[Item]):
@@ -86,13 +84,13 @@ def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
             click.option(
                 "--data-root",
                 type=click.Path(path_type=Path, file_okay=False),
-                help=f"Folder that holds the data set; for Cityscapes also {ROOT_VARIABLE}.",
+                help=f"Folder that holds the data set; for Cityscapes also {CITYSCAPES_VARIABLE}.",
             ),
             click.option(
                 "--dataset",
                 required=required,
                 metavar="NAME",
-                help="Data set: cityscapes, camvid, nyuv2, folder.",
+                help=f"Data set: {', '.join(DATASETS)}.",
             ),
         ):
             command = option(command)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artoolkit.cli.network_options import AUTO, asked_network, described, network_options
+from artoolkit.cli.network_options import asked_network, described, network_options
 from artoolkit.cli.options import out_option
 from artoolkit.errors import DownloadError
+from artoolkit.words import AUTO, DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.labels import LabelTable
 
-LABELS = ("cityscapes", "camvid", "nyuv2")
+# Those whose label order is fixed; a folder has its own.
+LABELS = tuple(name for name in DATASETS if name != "folder")
 
 
 @click.group(name="weights")

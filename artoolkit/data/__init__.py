@@ -13,28 +13,27 @@ from artoolkit.data.dataset import DataSet, Pairs, Sample, spread
 from artoolkit.data.folder import folder_from_toml
 from artoolkit.data.nyuv2 import NYUv2
 from artoolkit.errors import UsageError
+from artoolkit.words import CITYSCAPES_VARIABLE, DATASETS
 
-NAMES: tuple[str, ...] = ("cityscapes", "camvid", "nyuv2", "folder")
-
-__all__ = ["NAMES", "DataSet", "Sample", "open_dataset", "spread"]
+__all__ = ["DataSet", "Sample", "open_dataset", "spread"]
 
 
 def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = None) -> Pairs:
-    """The data set `name` (one of `NAMES`) at `root`; nothing is read before `samples`.
+    """The data set `name` (one of `words.DATASETS`) at `root`; nothing is read before `samples`.
 
     `root` may be left out for Cityscapes where CITYSCAPES_DATASET is set. `classes` is the TOML
     file that describes a `folder` data set (`ROOT/classes.toml` by default). Raises `UsageError`
     for an unknown name or an option too many or too few, `RecipeError` for a wrong `classes`.
     """
-    if name not in NAMES:
-        raise UsageError("unknown data set", got=repr(name), expected=" or ".join(NAMES))
+    if name not in DATASETS:
+        raise UsageError("unknown data set", got=repr(name), expected=" or ".join(DATASETS))
     if classes is not None and name != "folder":
         raise UsageError(f"{name} has its own classes", got=f"--classes {classes}",
                          hint="--classes goes with --dataset folder.")  # fmt: skip
     root = root or (root_from_environment() if name == "cityscapes" else None)
     if root is None:
         raise UsageError(f"no data root for {name}", expected="--data-root FOLDER",
-                         hint="For Cityscapes, CITYSCAPES_DATASET is taken too.")  # fmt: skip
+                         hint=f"For Cityscapes, {CITYSCAPES_VARIABLE} is taken too.")  # fmt: skip
     if name == "folder":
         return folder_from_toml(root, classes or root / "classes.toml")
     makers: dict[str, type[Cityscapes] | type[CamVid] | type[NYUv2]] = {

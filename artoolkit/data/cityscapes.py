@@ -16,6 +16,7 @@ from pathlib import Path
 
 from artoolkit.data.dataset import Listing, Pairs, Sample, folder_at, in_usual_order
 from artoolkit.labels import VOID, LabelTable
+from artoolkit.words import CITYSCAPES_VARIABLE
 
 _CLASSES: tuple[tuple[str, int, tuple[int, int, int]], ...] = (
     ("road", 7, (128, 64, 128)),
@@ -60,7 +61,7 @@ LABEL_IDS_ENDING, TRAIN_IDS_ENDING = "_gtFine_labelIds.png", "_gtFine_labelTrain
 
 def root_from_environment() -> Path | None:
     """The folder that CITYSCAPES_DATASET names, as in cityscapesScripts."""
-    value = os.environ.get("CITYSCAPES_DATASET")
+    value = os.environ.get(CITYSCAPES_VARIABLE)
     return Path(value) if value else None
 
 

@@ -34,7 +34,7 @@ class DataSet(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `artoolkit.data.NAMES`."""
+        """One of `words.DATASETS`."""
 
     @property
     def root(self) -> Path:

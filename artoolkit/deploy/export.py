@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
-from artoolkit.deploy.quantize import AUTO, Calibration, FloatLayers, calibrate, quantized
+from artoolkit.deploy.quantize import Calibration, FloatLayers, calibrate, quantized
 from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import open_trained
 from artoolkit.errors import ExportError, StorageError
@@ -27,6 +27,7 @@ from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import fit_image
 from artoolkit.spec import SessionOptions, Target
+from artoolkit.words import AUTO
 
 Images = Sequence[NDArray[np.uint8]]
 # A model and images that fit it -> the session options to use, and how they were found.

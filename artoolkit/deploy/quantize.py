@@ -30,6 +30,7 @@ from artoolkit.deploy.sensitivity import Progress, Sensitivity, sensitive_layers
 from artoolkit.errors import ExportError
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.spec import Frozen, Target
+from artoolkit.words import AUTO
 
 # Tensors kept in memory at once while ranges are taken.
 _TENSORS_AT_ONCE = 12
@@ -38,7 +39,6 @@ _TENSORS_AT_ONCE = 12
 _FEWEST_CHANNELS = 4
 # Images on which convolutions are tried one by one.
 _TRIAL_IMAGES = 4
-AUTO: Literal["auto"] = "auto"
 FloatLayers = Sequence[str] | Literal["auto"]
 
 

@@ -17,9 +17,8 @@ import numpy as np
 from artoolkit.errors import DataError, StorageError
 from artoolkit.spec import Frozen
 from artoolkit.statistics import Interval, student_interval
+from artoolkit.words import ARMS, CONTROL
 
-CONTROL = "control"
-ARMS = (CONTROL, "paper", "center", "jitter", "all")
 LEVEL = 0.95
 REQUIRED = ("arm", "ar_weight", "seed", "epochs", "mIoU")
 

@@ -11,13 +11,10 @@ from artoolkit.losses.affinity import (
     sqrt_affinity,
 )
 from artoolkit.losses.objective import Objective
-from artoolkit.losses.sampling import GRIDS, Grid
 from artoolkit.losses.weighting import HardExamples
 
 __all__ = [
-    "GRIDS",
     "AffinityRegression",
-    "Grid",
     "HardExamples",
     "Objective",
     "affinity_regression",

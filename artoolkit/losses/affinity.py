@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from artoolkit.losses.gram import lattice_losses, point_losses, sqrt_probabilities
 from artoolkit.losses.precision import full_precision
 from artoolkit.losses.reading import own_class
-from artoolkit.losses.sampling import GRIDS, grid_points, read_labels, read_points
+from artoolkit.losses.sampling import grid_points, read_labels, read_points
+from artoolkit.words import GRIDS
 
 
 def sqrt_affinity(scores: Tensor) -> Tensor:

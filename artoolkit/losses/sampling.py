@@ -10,15 +10,11 @@ B batch, C classes, h w score pixels, H W label pixels, N points.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from artoolkit.losses.precision import accumulation_dtype
-
-Grid = Literal["center", "paper", "jitter", "all"]
-GRIDS: tuple[str, ...] = get_args(Grid)
 
 
 @dataclass(frozen=True)

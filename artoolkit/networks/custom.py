@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.networks.network import Network, Outputs
 from artoolkit.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from artoolkit.spec import Frozen, problems
+from artoolkit.words import ChannelOrder
 
 PREFIX = "module."
 PROBE_HW = (256, 320)
@@ -43,7 +44,7 @@ class CustomOptions(Frozen):
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    channel_order: ChannelOrder = "rgb"
     align_corners: bool = False
     aux_weights: dict[str, float] = Field(default_factory=dict)
     encoder: tuple[str, ...] = ()

@@ -28,7 +28,6 @@ from artoolkit.networks.checkpoint import (
 from artoolkit.networks.custom import PREFIX, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.published import (
-    AUTO,
     Published,
     classifier_keys,
     convert,
@@ -40,6 +39,7 @@ from artoolkit.networks.published import (
 )
 from artoolkit.networks.sources import Source, source_of_file
 from artoolkit.spec import problems
+from artoolkit.words import AUTO
 
 # What the public code bases mean by a number of classes when their files do not say.
 KNOWN_TABLES: Mapping[tuple[str, int], LabelTable] = {

@@ -24,8 +24,8 @@ from artoolkit.networks.caffemodel import read_caffemodel
 from artoolkit.networks.checkpoint import HEADER_KEY, is_pickle, read_safetensors, state_differences
 from artoolkit.networks.layouts import LAYOUTS, Layout
 from artoolkit.networks.network import Network
+from artoolkit.words import AUTO
 
-AUTO = "auto"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "segmenter", "net", "network")
 PREFIXES = ("module.", "_orig_mod.")
 NORM_EPS = 1e-5

@@ -6,8 +6,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from artoolkit.evaluation.experiment import CONTROL, ArmSummary
+from artoolkit.evaluation.experiment import ArmSummary
 from artoolkit.optional import require
+from artoolkit.words import CONTROL
 
 # Grey and blue that read on a white page and on a dark one.
 CONTROL_COLOUR, ARM_COLOUR, LINE = "#7a7a7a", "#2f7fc1", "#8a8a8a"

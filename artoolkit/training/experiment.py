@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from artoolkit import __version__
 from artoolkit.data import DataSet
 from artoolkit.errors import DataError, StorageError, UsageError
-from artoolkit.evaluation.experiment import CONTROL, Row, append_row, read_rows
+from artoolkit.evaluation.experiment import Row, append_row, read_rows
 from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.optional import is_installed
@@ -38,6 +38,7 @@ from artoolkit.training.recipe import (
 )
 from artoolkit.training.run import MODEL, Machine, Watcher, resume, train
 from artoolkit.training.state import STATE
+from artoolkit.words import CONTROL
 
 ROWS, RECIPE, RUNS = "runs.jsonl", "recipe.toml", "runs"
 

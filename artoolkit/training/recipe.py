@@ -18,13 +18,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from artoolkit.errors import RecipeError
 from artoolkit.spec import Frozen, problems, read_toml
+from artoolkit.words import Grid
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Grid = Literal["center", "paper", "jitter", "all"]
 SizeHW = tuple[int, int]
 
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import pytest
 from tiny import tiny_bundle
 
-from artoolkit.cli import VERBS, experiment
-from artoolkit.evaluation import experiment as measured
+from artoolkit.cli import VERBS
 from artoolkit.evidence.bundle import Bundle
 
 TRAINING = {"torch", "onnx", "onnxscript", "scipy", "matplotlib", "cv2", "h5py", "jinja2"}
@@ -40,10 +39,6 @@ def imported_by(*commands: Sequence[str]) -> set[str]:
 
 def test_help_needs_click_alone() -> None:
     assert imported_by(["--help"], ["--version"]) == {"artoolkit", "click"}
-
-
-def test_choices_that_are_repeated_so_that_help_is_light_are_the_real_ones() -> None:
-    assert experiment.ARMS == measured.ARMS
 
 
 def test_the_help_of_every_verb_needs_click_alone() -> None:

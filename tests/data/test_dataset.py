@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from artoolkit.data import NAMES, Sample, open_dataset
+from artoolkit.data import Sample, open_dataset
 from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError, UsageError
+from artoolkit.words import DATASETS
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def camvid(tmp_path, image):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "folder"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if n != "folder"])
 def test_every_data_set_opens_under_its_name(tmp_path, name):
     dataset = open_dataset(name, tmp_path)
     assert (dataset.name, dataset.root, dataset.labels.name) == (name, tmp_path, name)
@@ -44,7 +45,7 @@ def test_the_root_may_come_from_the_environment_for_cityscapes_only(tmp_path, mo
         open_dataset("cityscapes")
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "folder"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if n != "folder"])
 def test_a_missing_root_and_a_wrong_root_are_told_apart(tmp_path, name):
     with pytest.raises(DataError, match=r"no data set at .*gone"):
         open_dataset(name, tmp_path / "gone").samples("train")

@@ -10,8 +10,9 @@ import pytest
 from onnx import numpy_helper
 
 from artoolkit.deploy.onnx import graph_from_checkpoint
-from artoolkit.deploy.quantize import AUTO, Calibration, calibrate, quantized
+from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.deploy.sensitivity import Sensitivity, sensitive_layers
+from artoolkit.words import AUTO
 from deploy.tiny_network import pictures, target, tiny_checkpoint
 
 IMAGES = pictures(2)

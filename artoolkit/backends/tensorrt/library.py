@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from artoolkit.errors import EngineError, UsageError
 from artoolkit.optional import require
 from artoolkit.spec import Target
+from artoolkit.words import LIBRARIES, LibraryName
 
-LibraryName = Literal["tensorrt", "tensorrt-rtx"]
-LIBRARIES: tuple[LibraryName, ...] = ("tensorrt", "tensorrt-rtx")
 MODULES: dict[LibraryName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from artoolkit.backends.tensorrt.library import RTX_CAPABILITIES, LibraryName, version_tuple
+from artoolkit.backends.tensorrt.library import RTX_CAPABILITIES, version_tuple
 from artoolkit.errors import UsageError
-from artoolkit.spec import Frozen, Precision, problems
+from artoolkit.spec import Frozen, problems
+from artoolkit.words import HardwareCompatibility, LibraryName, Precision
 
 PORTABLE = "portable"
-HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 _TRTEXEC_COMPATIBILITY = {
     "ampere+": "ampere+",
     "same-compute-capability": "sameComputeCapability",

@@ -27,7 +27,8 @@ from artoolkit.backends.tensorrt.process import build_in_process
 from artoolkit.backends.tensorrt.weights import TrainedWeights, trained_weights, write_flipped
 from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.optional import INSTALL, is_installed, require
-from artoolkit.spec import Frozen, Precision
+from artoolkit.spec import Frozen
+from artoolkit.words import Precision
 
 Result = Literal["PASS", "FAIL", "UNDECIDED", "UNAVAILABLE"]
 PlanProgress = Callable[[str, float], bool]

@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 
 from artoolkit.backends.runner import OpenRunner, Outputs
 from artoolkit.backends.tensorrt.cuda_memory import Bytes, Cuda, Launch, Provider, open_cuda
-from artoolkit.backends.tensorrt.library import (
-    Library,
-    LibraryName,
-    library_name,
-    machine,
-    open_library,
-)
+from artoolkit.backends.tensorrt.library import Library, library_name, machine, open_library
 from artoolkit.backends.tensorrt.log import log_collector
 from artoolkit.backends.tensorrt.sidecar import (
     Machine,
@@ -37,6 +31,7 @@ from artoolkit.backends.tensorrt.sidecar import (
 from artoolkit.errors import BackendError, EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.spec import RunnerSpec, TensorSpec
+from artoolkit.words import LibraryName
 
 _PURPOSE = "running an engine"
 

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from artoolkit.backends.tensorrt.library import LibraryName, version_tuple
+from artoolkit.backends.tensorrt.library import version_tuple
 from artoolkit.backends.tensorrt.options import PORTABLE, BuildOptions
 from artoolkit.errors import BundleError, EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import changed_bytes, engine_files, sidecar_path
 from artoolkit.evidence.seal import read_sealed
 from artoolkit.spec import Frozen, problems
+from artoolkit.words import LibraryName
 
 SCHEMA_VERSION: Literal["1"] = "1"
 PLAN = ".plan"

@@ -1,0 +1,42 @@
+"""The words that options, recipes, targets and records share, each in one place.
+
+The command line shows them in --help, which has to be instant: only `typing` is imported here. A
+word that others may add to (a backend) stands in a table; the rest are types and their values.
+"""
+
+from typing import Final, Literal, get_args
+
+# Backend -> the module that registers it. One line here makes a backend known everywhere.
+BACKENDS: dict[str, str] = {
+    "torch": "artoolkit.backends.torch",
+    "onnxruntime": "artoolkit.backends.onnxruntime",
+    "tensorrt": "artoolkit.backends.tensorrt",
+    "tensorrt-rtx": "artoolkit.backends.tensorrt",
+}
+
+# The backends that build an engine first, each named as its library.
+LibraryName = Literal["tensorrt", "tensorrt-rtx"]
+LIBRARIES: tuple[LibraryName, ...] = get_args(LibraryName)
+HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
+HARDWARE_COMPATIBILITIES: tuple[HardwareCompatibility, ...] = get_args(HardwareCompatibility)
+
+Precision = Literal["fp32", "tf32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Head = Literal["argmax", "chain", "sparse"]
+HEADS: tuple[Head, ...] = get_args(Head)
+
+DATASETS = ("cityscapes", "camvid", "nyuv2", "folder")
+# Where Cityscapes lies, as cityscapesScripts reads it.
+CITYSCAPES_VARIABLE = "CITYSCAPES_DATASET"
+
+# "auto": found by looking at the keys (layouts), or by measuring (layers that int8 leaves alone).
+AUTO: Final = "auto"
+LAYOUTS = ("mmseg", "drsleep", "semseg", "caffe", "torchvision")
+ChannelOrder = Literal["rgb", "bgr"]
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
+
+# Where the points of affinity regression lie, and the arms of an experiment: without it, or there.
+Grid = Literal["center", "paper", "jitter", "all"]
+GRIDS: tuple[Grid, ...] = get_args(Grid)
+CONTROL = "control"
+ARMS = (CONTROL, "paper", "center", "jitter", "all")
