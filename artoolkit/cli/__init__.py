@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +14,7 @@ from typing import Any
 import click
 
 from artoolkit import __version__
-from artoolkit.errors import ArtoolkitError
+from artoolkit.errors import ArtoolkitError, StorageError
 
 # verb -> (module under artoolkit.cli, what it does in one line)
 VERBS = {
@@ -32,6 +36,8 @@ VERBS = {
     "report": ("report", "One HTML page of runs and bundles, to pass on."),
 }
 ALIASES = {"val": "evaluate", "checks": "doctor"}
+# As sysexits.h has it for a fault of the program, and as a shell counts a closed pipe (128 + 13).
+CRASH, CLOSED_PIPE = 70, 141
 
 
 class LazyVerbs(click.Group):
@@ -52,6 +58,16 @@ class LazyVerbs(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(verb, summary) for verb, (_, summary) in VERBS.items()])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in (*VERBS, *ALIASES) and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], (*VERBS, *ALIASES), 1)
+            ctx.fail(
+                f"No such command {args[0]!r}." + (f" Did you mean {near[0]}?" if near else "")
+            )
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -61,6 +77,65 @@ class LazyVerbs(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Ends every command with an exit code of the README's list; 1 is a check that failed.
+
+        Python would give a crash the code 1 as well, and click a pipe that its reader closed.
+        """
+        inner: Any = super().main
+        if not extra.pop("standalone_mode", True):
+            return inner(*args, standalone_mode=False, **extra)
+        out = sys.stdout
+        try:
+            try:
+                code = inner(*args, standalone_mode=False, **extra)
+            except SystemExit as stop:
+                # So rich ends, and click after it put another stdout in place; both with code 1.
+                if isinstance(stop.__context__, BrokenPipeError) or sys.stdout is not out:
+                    raise BrokenPipeError from None
+                code = stop.code
+            sys.stdout.flush()
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            code = 130
+        except BrokenPipeError:
+            _forget_stdout()
+            code = CLOSED_PIPE
+        except Exception as error:
+            code = _crash(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it any more: what Python still holds for it at exit goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _crash(error: Exception) -> int:
+    """Say in one line what nobody foresaw; the traceback goes to a file. Returns the exit code."""
+    import tempfile
+    import traceback
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        _forget_stdout()
+        where = error.filename or "the output"
+        click.echo(f"error: cannot write {where}: {error.strerror}", err=True)
+        return StorageError.exit_code
+    what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    line = f"error: a fault of artoolkit's own ({what})"
+    with contextlib.suppress(OSError):
+        handle, log = tempfile.mkstemp(prefix="artoolkit-crash-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"artoolkit {__version__}: {' '.join(sys.argv)}\n\n")
+            traceback.print_exception(error, file=file)
+        line += f". Please report it with {log}"
+    click.echo(line, err=True)
+    return CRASH
 
 
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})

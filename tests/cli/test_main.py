@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from artoolkit.cli import ALIASES, VERBS, main, run
-from artoolkit.errors import ArtoolkitError, DataError
+from artoolkit.cli import ALIASES, CLOSED_PIPE, CRASH, VERBS, main, run
+from artoolkit.errors import ArtoolkitError, DataError, StorageError
 
 HEAVY = ("torch", "numpy", "pydantic", "onnx", "rich")
 
@@ -44,7 +47,42 @@ def test_an_alias_is_its_verb(alias: str, verb: str) -> None:
 
 def test_an_unknown_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fly"]) == 2
-    assert "No such command 'fly'" in capsys.readouterr().err
+    assert "No such command 'fly'." in capsys.readouterr().err
+    assert run(["exprot"]) == 2
+    assert "Did you mean export?" in capsys.readouterr().err
+
+
+def _in_a_shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False,
+        env=os.environ | {"ARTOOLKIT": f"{sys.executable} -m artoolkit"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["--help", "doctor", "weights list"])
+def test_neither_a_closed_pipe_nor_a_full_disk_looks_like_a_failed_check(verb: str) -> None:
+    closed = _in_a_shell(f"$ARTOOLKIT {verb} | true; exit ${{PIPESTATUS[0]}}")
+    assert closed.returncode in (0, CLOSED_PIPE), closed.stderr
+    full = _in_a_shell(f"$ARTOOLKIT {verb} > /dev/full")
+    assert full.returncode == StorageError.exit_code
+    assert full.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_a_crash_is_one_line_a_file_and_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @click.command()
+    def crashing() -> None:
+        raise KeyError("\x1b[31mname\nof two lines")
+
+    monkeypatch.setattr(type(main), "get_command", lambda *_: crashing)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = CliRunner().invoke(main, ["doctor"])
+    assert answer.exit_code == CRASH
+    (log,) = tmp_path.iterdir()
+    assert answer.output.count("\n") == 1
+    assert str(log) in answer.output
+    assert "in crashing" in log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -75,4 +113,4 @@ def test_no_two_classes_of_error_share_an_exit_code_by_accident() -> None:
         classes += parent.__subclasses__()
     own = {c.__name__: c.exit_code for c in classes if "exit_code" in vars(c)}
     assert len(set(own.values())) == len(own)
-    assert not set(own.values()) & {0, 1, 3, 130}
+    assert not set(own.values()) & {0, 1, 3, 130, CRASH, CLOSED_PIPE}
