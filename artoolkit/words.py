@@ -6,12 +6,13 @@ word that others may add to (a backend) stands in a table; the rest are types an
 
 from typing import Final, Literal, get_args
 
-# Backend -> the module that registers it. One line here makes a backend known everywhere.
+# Backend -> the module that offers it as BACKEND, or module:attribute. One line here makes it known
+# everywhere.
 BACKENDS: dict[str, str] = {
     "torch": "artoolkit.backends.torch",
     "onnxruntime": "artoolkit.backends.onnxruntime",
     "tensorrt": "artoolkit.backends.tensorrt",
-    "tensorrt-rtx": "artoolkit.backends.tensorrt",
+    "tensorrt-rtx": "artoolkit.backends.tensorrt:RTX",
 }
 
 # The backends that build an engine first, each named as its library.

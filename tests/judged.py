@@ -11,8 +11,9 @@ import pytest
 from sidecars import write_plan
 from tiny import HEIGHT, LABELS, WIDTH, tiny_bundle
 
-from artoolkit.checks import compare
-from artoolkit.checks.compare import Settings, compare_bundles, unavailable
+from artoolkit.backends.backend import ProgramComparison
+from artoolkit.backends.tensorrt import RTX
+from artoolkit.checks.compare import Settings, compare_bundles
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import Sample
 from artoolkit.evidence.bundle import Bundle, open_bundle, write_bundle
@@ -75,9 +76,8 @@ def judged_bundle(folder: Path, *, network: str = "tiny") -> Bundle:
     settings = Settings(plan=QUICK, process_memory=False, dataset=Scenes())
     with pytest.MonkeyPatch.context() as patch:
         # Compiled programs are compared elsewhere, and take seconds.
-        patch.setattr(
-            compare, "rtx_plan", lambda name, _, required: unavailable(name, "", required=required)
-        )
+        answer = ProgramComparison(result="UNAVAILABLE", headline="compared elsewhere")
+        patch.setattr(RTX, "compare_programs", lambda *models, **how: answer)
         compare_bundles(bundle, inner, settings)
     write_plan(bundle)
     return open_bundle(bundle.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from artoolkit import words
+from artoolkit.backends import backend_named
 from artoolkit.data import open_dataset
 from artoolkit.networks.layouts import LAYOUTS
 from artoolkit.spec import RunnerSpec, Target
@@ -32,8 +32,8 @@ def test_every_word_has_what_it_names(tmp_path: Path) -> None:
     assert {words.CONTROL, *words.GRIDS} == set(words.ARMS)
     for name in set(words.DATASETS) - {"folder"}:
         assert open_dataset(name, tmp_path).name == name
-    for module in words.BACKENDS.values():
-        importlib.import_module(module)
+    for name in words.BACKENDS:
+        assert backend_named(name).name == name
     planned = planned_runs(words.ARMS, (5.0,), [1])
     assert [run.arm for run in planned] == list(words.ARMS)
 

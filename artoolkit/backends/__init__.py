@@ -1,25 +1,64 @@
-"""What computes: one runner protocol, one module a backend, vendor libraries imported late.
+"""Runtimes by name: one folder each, vendor libraries imported late.
 
-Read `runner.py` first; `open_runner` picks the backend of a bundle.
+A backend is registered by one line in `artoolkit/words.py`, or by `register`. Read `backend.py`
+(what a backend answers) and `runner.py` (what an open one does) next.
 """
 
 from __future__ import annotations
 
-from artoolkit.backends.runner import Runner
-from artoolkit.errors import UsageError
-from artoolkit.evidence.bundle import Bundle
-from artoolkit.words import LIBRARIES, LibraryName
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Runner", "device_of", "open_runner"]
+from artoolkit.errors import UsageError
+from artoolkit.words import BACKENDS
+
+if TYPE_CHECKING:
+    from artoolkit.backends.backend import Backend, Model
+    from artoolkit.backends.runner import Runner
+    from artoolkit.evidence.bundle import Bundle
+
+__all__ = ["backend_for", "backend_named", "backend_names", "device_of", "open_runner", "register"]
+
+
+def register(name: str, module: str) -> None:
+    """Add a backend: `module` offers a `Backend` as BACKEND, or as what follows a colon."""
+    BACKENDS[name] = module
+
+
+def backend_names() -> tuple[str, ...]:
+    """Every registered backend, in the order of registration; nothing is imported."""
+    return tuple(BACKENDS)
+
+
+def backend_named(name: str, **options: Any) -> Backend:
+    """The backend called `name`, with options that only it has (`cuda_memory="pycuda"`).
+
+    Raises `UsageError` for an unknown name or option.
+    """
+    if name not in BACKENDS:
+        raise UsageError("no backend has this name", got=name, expected=", ".join(BACKENDS))
+    module, _, attribute = BACKENDS[name].partition(":")
+    backend: type[Backend] = getattr(import_module(module), attribute or "BACKEND")
+    return backend.configured(options)
+
+
+def backend_for(model: Model, **options: Any) -> Backend:
+    """What runs `model` where nobody says: a bundle's target does, a file's ending does.
+
+    Raises `UsageError` for a file that no backend opens.
+    """
+    if not isinstance(model, Path):
+        return backend_named(model.manifest.target.backend, **options)
+    for name in BACKENDS:
+        if backend_named(name).opens(model):
+            return backend_named(name, **options)
+    raise UsageError(f"no backend runs {model}", hint="Give a bundle or an .onnx file.")
 
 
 def device_of(bundle: Bundle, *, backend: str | None = None, device: str | None = None) -> str:
-    """The device that was asked for, or else the target's; the first GPU where an engine of a
-    bundle that was made for a CPU is meant."""
-    target = bundle.manifest.target
-    if device is None and target.device == "cpu" and (backend or target.backend) in LIBRARIES:
-        return "cuda:0"
-    return device or target.device
+    """The device that was asked for, or else what the backend takes by itself for this bundle."""
+    return backend_named(backend or bundle.manifest.target.backend).device_for(bundle, device)
 
 
 def open_runner(
@@ -28,29 +67,11 @@ def open_runner(
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    **options: Any,
 ) -> Runner:
     """Open a bundle on `backend` and `device`; None: those of the bundle's target.
 
-    Raises `UsageError` for a backend that bundles do not run on, `BackendError` (or
-    `EngineError`) where the graph or engine cannot be opened here, `MissingLibraryError`.
+    `options` are those of `backend_named`. Errors as `Backend.open`.
     """
-    target = bundle.manifest.target
-    device = device_of(bundle, backend=backend, device=device)
-    backend = backend or target.backend
-    if backend == "onnxruntime":
-        from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-
-        return open_onnxruntime(
-            bundle.model,
-            device=device,
-            threads=threads or target.threads,
-            chosen=target.session,
-        )
-    if backend in LIBRARIES:
-        from artoolkit.backends.tensorrt.runner import open_tensorrt
-
-        library: LibraryName = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
-        return open_tensorrt(bundle, library=library, device=device)
-    raise UsageError(
-        "no bundle runs on this backend", got=backend, expected="onnxruntime or tensorrt[-rtx]"
-    )
+    chosen = backend_named(backend or bundle.manifest.target.backend, **options)
+    return chosen.open(bundle, device=chosen.device_for(bundle, device), threads=threads)

@@ -6,24 +6,16 @@ command that installs it. Raw measurements are written beside the verdict and na
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artoolkit.backends import device_of, open_runner
+from artoolkit.backends import backend_named, backend_names
 from artoolkit.checks.accuracy import check_accuracy
-from artoolkit.checks.engine_check import (
-    ENGINE_SOURCE,
-    check_engine_pair,
-    check_rtx_program,
-    engine_memory,
-)
-from artoolkit.checks.graph_check import check_graph, check_optimised, check_parts
+from artoolkit.checks.graph_check import check_graph, check_parts
 from artoolkit.checks.latency_check import check_latency
 from artoolkit.checks.memory import check_memory
 from artoolkit.checks.sparse import limits_of_latency
@@ -43,10 +35,10 @@ from artoolkit.evaluation.quality import (
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Check, Subject, Verdict, decide
-from artoolkit.graph.memory import GRAPH_SOURCE, MemoryComponents, onnx_memory
 from artoolkit.spec import Target
 
 if TYPE_CHECKING:
+    from artoolkit.backends.backend import Backend, Model
     from artoolkit.backends.runner import Runner
     from artoolkit.data import DataSet
 
@@ -97,16 +89,20 @@ class _Pair:
         return self.candidate.manifest.target
 
     @property
-    def backend(self) -> str:
-        return self.settings.backend or self.target.backend
+    def backend(self) -> Backend:
+        options = {"refit": True} if self.settings.refit else {}
+        return backend_named(self.settings.backend or self.target.backend, **options)
 
     @property
     def device(self) -> str:
-        return device_of(self.candidate, backend=self.backend, device=self.settings.device)
+        return self.backend.device_for(self.candidate, self.settings.device)
+
+    @property
+    def threads(self) -> int | None:
+        return self.settings.threads or self.target.threads
 
     def open(self, bundle: Bundle) -> Runner:
-        threads = self.settings.threads or self.target.threads
-        return open_runner(bundle, backend=self.backend, device=self.device, threads=threads)
+        return self.backend.open(bundle, device=self.device, threads=self.threads)
 
     def both(self) -> tuple[tuple[str, Bundle], tuple[str, Bundle]]:
         return ("baseline", self.baseline), ("candidate", self.candidate)
@@ -133,26 +129,18 @@ def unavailable(name: str, reason: str, *, required: bool) -> Check:
     return Check(name=name, result="UNAVAILABLE", summary=reason, required=required)
 
 
-def _components(pair: _Pair, bundle: Bundle) -> tuple[str, MemoryComponents]:
-    """Where the bytes by component come from, and the bytes."""
-    if pair.backend == "onnxruntime":
-        return GRAPH_SOURCE, onnx_memory(bundle.model)
-    with closing(pair.open(bundle)) as runner:
-        return ENGINE_SOURCE, engine_memory(runner.spec)
-
-
 def _memory(pair: _Pair, required: bool) -> Check:
     measured = []
     for role, bundle in pair.both():
         pair.report(f"memory of the {role}", 0.0)
-        source, components = _components(pair, bundle)
+        source, components = pair.backend.memory(bundle, device=pair.device, threads=pair.threads)
         process = None
         if pair.settings.process_memory:
             process = process_memory(
                 bundle.path,
-                backend=pair.backend,
+                backend=pair.backend.name,
                 device=pair.device,
-                threads=pair.settings.threads or pair.target.threads,
+                threads=pair.threads,
                 runs=PROCESS_RUNS,
             )
         record = MemoryMeasurement(
@@ -230,42 +218,45 @@ def _accuracy(pair: _Pair, required: bool) -> Check:
 def _outputs(pair: _Pair, required: bool) -> Check:
     if pair.settings.outputs is not None:
         return pair.settings.outputs.model_copy(update={"required": required})
-    if pair.backend != "onnxruntime":
-        # Without an engine or a GPU there is no answer, which is not a wrong one.
-        pair.open(pair.candidate).close()
+    # Without an engine or a GPU there is no answer, which is not a wrong one.
+    pair.open(pair.candidate).close()
     check = check_golden(
         pair.candidate,
-        backend=pair.backend,
+        backend=pair.backend.name,
         device=pair.device,
-        threads=pair.settings.threads or pair.target.threads,
+        threads=pair.threads,
     )
     return check.model_copy(update={"name": "outputs", "required": required})
 
 
 def _plan(pair: _Pair, required: bool) -> Check:
     pair.report("compiled programs", 0.0)
-    models = (pair.baseline.model, pair.candidate.model)
-    if pair.backend == "onnxruntime":
-        with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-            return check_optimised(
-                *models, folder=Path(folder), device=pair.device, required=required
-            )
-    if pair.backend == "tensorrt-rtx":
-        return rtx_plan("plan", pair, required)
-    return check_engine_pair(
-        pair.baseline,
-        pair.candidate,
-        device=pair.device,
-        required=required,
-        report=pair.report,
-        refit=pair.settings.refit,
+    models = (pair.baseline, pair.candidate)
+    return program_check("plan", pair.backend, models, pair.settings, pair.device, required)
+
+
+def program_check(
+    name: str,
+    backend: Backend,
+    models: tuple[Model, Model],
+    settings: Settings,
+    device: str,
+    required: bool,
+) -> Check:
+    """What `backend` answers to the question whether two models become one program."""
+    baseline = models[0]
+    found = backend.compare_programs(
+        *models,
+        device=device,
+        trained=baseline.manifest.trained if isinstance(baseline, Bundle) else None,
+        progress=settings.progress,
     )
-
-
-def rtx_plan(name: str, pair: _Pair, required: bool) -> Check:
-    """The program bytes of TensorRT for RTX, compared ahead of time, without a GPU."""
-    return check_rtx_program(
-        name, pair.baseline, pair.candidate, required=required, report=pair.report
+    return Check(
+        name=name,
+        result=found.result,
+        summary="; ".join(found.details or (found.headline,)),
+        numbers=found.numbers,
+        required=required,
     )
 
 
@@ -298,16 +289,27 @@ _CHECKS: dict[str, Callable[[_Pair, bool], Check]] = {
 }
 
 
-# What RTX would run is a question of its own, which needs no GPU, wherever another backend runs.
-RTX_PLAN = "plan (TensorRT-RTX)"
-
-
 def _checks_for(pair: _Pair) -> Iterator[tuple[str, Callable[[_Pair, bool], Check]]]:
-    """The checks in order; the program that RTX would build is always compared."""
+    """The checks in order; programs that are compiled ahead of time need no GPU and are always
+    compared, wherever another backend runs."""
     for name, check in _CHECKS.items():
         yield name, check
-        if name == "plan" and pair.backend != "tensorrt-rtx":
-            yield RTX_PLAN, lambda pair, required: rtx_plan(RTX_PLAN, pair, required)
+        if name == "plan":
+            yield from _ahead_of_time(pair)
+
+
+def _ahead_of_time(pair: _Pair) -> Iterator[tuple[str, Callable[[_Pair, bool], Check]]]:
+    for backend in map(backend_named, backend_names()):
+        if backend.ahead_of_time and backend.name != pair.backend.name:
+            name = f"plan ({backend.title})"
+
+            def check(
+                pair: _Pair, required: bool, name: str = name, backend: Backend = backend
+            ) -> Check:
+                models = (pair.baseline, pair.candidate)
+                return program_check(name, backend, models, pair.settings, pair.device, required)
+
+            yield name, check
 
 
 def compare_bundles(candidate: Bundle, baseline: Bundle, settings: Settings) -> Verdict:

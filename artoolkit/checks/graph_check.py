@@ -1,4 +1,4 @@
-"""The checks that read ONNX files: same graph, nothing of the training in it, same optimised graph.
+"""The checks that read ONNX files: same graph, nothing of the training in it.
 
 The comparison itself is `artoolkit.graph.identity`. Needs onnx, not torch.
 """
@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING
 
 from artoolkit.evidence.verdict import Check
 from artoolkit.graph.onnx_file import load_onnx
-from artoolkit.optional import require
 
 if TYPE_CHECKING:
-    import onnx
-
     from artoolkit.graph.identity import Difference
 
 SHOWN = 5
@@ -92,38 +89,4 @@ def check_parts(
         f"{len(census[1])} kinds of operators as often",
         required=required,
         operators=dict(census[1]),
-    )
-
-
-def _float_initialisers(model: onnx.ModelProto) -> set[str]:
-    import onnx
-
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
-    return {tensor.name for tensor in model.graph.initializer if tensor.data_type in floats}
-
-
-def check_optimised(
-    baseline: Path, candidate: Path, *, folder: Path, device: str, required: bool = True
-) -> Check:
-    """Does ONNX Runtime make the same program of both on this machine?
-
-    Operators, attributes, edges and shapes of the optimised graphs are compared, and the values of
-    integer constants. Its float initialisers hold weights in layouts of its own, so their values
-    are left to the graph check. `folder` takes the two optimised files.
-    """
-    require("onnx", "the plan check")
-    from artoolkit.backends.onnxruntime.runner import optimised_graph
-    from artoolkit.graph.identity import compare_graphs
-
-    models = [
-        load_onnx(optimised_graph(path, folder / f"{role}.onnx", device=device), "the plan check")
-        for role, path in (("baseline", baseline), ("candidate", candidate))
-    ]
-    found = compare_graphs(*models, *(_float_initialisers(model) for model in models))
-    return _difference_check(
-        "plan",
-        found,
-        f"ONNX Runtime runs the same {len(models[0].graph.node)} optimised nodes for both",
-        required=required,
-        nodes=len(models[0].graph.node),
     )

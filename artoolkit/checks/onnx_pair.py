@@ -7,7 +7,6 @@ products take as weights are taken for trained, and their values may differ.
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.onnxruntime.feeds import Feeds, open_feeds
-from artoolkit.checks.compare import PROCESS_RUNS, Settings, attempt
-from artoolkit.checks.graph_check import check_graph, check_optimised
+from artoolkit.backends import backend_named
+from artoolkit.backends.onnxruntime.feeds import Feeds
+from artoolkit.checks.compare import PROCESS_RUNS, Settings, attempt, program_check
+from artoolkit.checks.graph_check import check_graph
 from artoolkit.checks.latency_check import check_latency
 from artoolkit.checks.memory import check_memory
 from artoolkit.cost.accelerator import device_identity, gpu_reader
@@ -29,7 +29,6 @@ from artoolkit.cost.worker import process_memory
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Check, Subject, Verdict, decide
-from artoolkit.graph.memory import GRAPH_SOURCE, onnx_memory
 from artoolkit.spec import Margins
 
 BATCHES = 4
@@ -74,7 +73,8 @@ class _Files:
         self, baseline: Path, candidate: Path, settings: Settings, inputs: Path | None
     ) -> None:
         self.paths, self.settings = (baseline, candidate), settings
-        self.device = settings.device or "cpu"
+        self.backend = backend_named(settings.backend or "onnxruntime")
+        self.device = self.backend.device_for(baseline, settings.device)
         self.records: dict[str, Record] = {}
         with closing(self.open(baseline)) as runner:
             spec = runner.spec
@@ -85,7 +85,7 @@ class _Files:
             self.feeds = [seeded_feeds(spec, random) for _ in range(BATCHES)]
 
     def open(self, path: Path) -> Any:
-        return open_feeds(path, device=self.device, threads=self.settings.threads)
+        return self.backend.open(path, device=self.device, threads=self.settings.threads)
 
     def subject(self, path: Path) -> Subject:
         return Subject(name=path.name, sha256=file_sha256(path))
@@ -94,18 +94,20 @@ class _Files:
         return check_graph(*self.paths)
 
     def plan(self) -> Check:
-        with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-            return check_optimised(*self.paths, folder=Path(folder), device=self.device)
+        return program_check("plan", self.backend, self.paths, self.settings, self.device, True)
 
     def memory(self) -> Check:
         measured = []
         for role, path in zip(("baseline", "candidate"), self.paths, strict=True):
+            source, components = self.backend.memory(path, device=self.device)
             record = MemoryMeasurement(
                 **header(MemoryMeasurement),
                 subject=self.subject(path),
-                source=GRAPH_SOURCE,
-                components=onnx_memory(path),
-                process=process_memory(path, device=self.device, runs=PROCESS_RUNS)
+                source=source,
+                components=components,
+                process=process_memory(
+                    path, backend=self.backend.name, device=self.device, runs=PROCESS_RUNS
+                )
                 if self.settings.process_memory
                 else None,
             )

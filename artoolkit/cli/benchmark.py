@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from artoolkit.cost.benchmark import BenchmarkMeasurement
     from artoolkit.evidence.records import Record
     from artoolkit.evidence.verdict import Subject
-    from artoolkit.spec import RunnerSpec
 
 
 @click.command()
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     *,
     model: Path,
-    backend: str,
+    backend: str | None,
     device: str | None,
     warmup_ms: float,
     soak_s: float,
@@ -84,7 +83,7 @@ def command(
         limits = measure_floor(model, _subject(model), threads=threads)
         _give(limits, out, None if as_json else lambda: show_floor(limits))
         return
-    device = device or _default_device(model, backend)
+    device = _device(model, backend, device)
     record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
     _give(record, out, None if as_json else lambda: _show(record))
 
@@ -101,14 +100,12 @@ def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> 
         show()
 
 
-def _default_device(model: Path, backend: str | None) -> str:
-    """The device of a bundle's target; an ONNX file names none."""
-    from artoolkit.backends import device_of
-    from artoolkit.evidence.bundle import open_bundle
+def _device(model: Path, backend: str | None, device: str | None) -> str:
+    """The device asked for, or what the backend takes for this model."""
+    from artoolkit.cost.opening import model_and_backend
 
-    if not model.is_dir():
-        return "cpu"
-    return device_of(open_bundle(model, check_hashes=False), backend=backend)
+    opened, runs = model_and_backend(model, backend)
+    return runs.device_for(opened, device)
 
 
 def _subject(model: Path) -> Subject:
@@ -121,20 +118,20 @@ def _subject(model: Path) -> Subject:
     return Subject(name=model.name, sha256=file_sha256(model))
 
 
-def _memory(model: Path, spec: RunnerSpec, **opening: Any) -> dict[str, Any]:
+def _memory(
+    model: Path, *, backend: str | None, device: str, threads: int | None
+) -> dict[str, Any]:
     """Components and the peak of a fresh process, as far as this machine can tell."""
-    from artoolkit.checks.engine_check import engine_memory
+    from artoolkit.cost.opening import model_and_backend
     from artoolkit.cost.worker import process_memory
     from artoolkit.errors import ArtoolkitError
-    from artoolkit.evidence.bundle import MODEL
-    from artoolkit.graph.memory import onnx_memory
 
-    found: dict[str, Any] = {"process": process_memory(model, **opening)}
+    opened, runs = model_and_backend(model, backend)
+    found: dict[str, Any] = {
+        "process": process_memory(model, backend=backend, device=device, threads=threads)
+    }
     try:
-        if spec.backend == "onnxruntime":
-            found["components"] = onnx_memory(model / MODEL if model.is_dir() else model)
-        else:
-            found["components"] = engine_memory(spec)
+        _, found["components"] = runs.memory(opened, device=device, threads=threads)
     except ArtoolkitError as error:
         click.echo(f"memory by component is not known: {error}", err=True)
     return found
@@ -158,7 +155,7 @@ def _measure(model: Path, plan: Any, *, memory: bool, **opening: Any) -> Benchma
             plan=plan,
             machine=Machine(gpu_reader(opening["device"])),
             progress=progress,
-            **(_memory(model, runner.spec, **opening) if memory else {}),
+            **(_memory(model, **opening) if memory else {}),
         )
 
 

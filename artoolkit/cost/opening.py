@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends import open_runner
-from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends import backend_for, backend_named
+from artoolkit.backends.backend import Backend, Model
 from artoolkit.cost.latency import Timed
 from artoolkit.errors import DataError
 from artoolkit.evidence.bundle import open_bundle
@@ -57,14 +57,18 @@ def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
     return feeds
 
 
+def model_and_backend(path: Path, backend: str | None) -> tuple[Model, Backend]:
+    """The bundle or bare file at `path`, and what runs it (None: what it was made for)."""
+    model = open_bundle(path, check_hashes=False) if path.is_dir() else path
+    return model, backend_named(backend) if backend else backend_for(model)
+
+
 def open_any(
-    path: Path, *, backend: str, device: str = "cpu", threads: int | None = None
+    path: Path, *, backend: str | None, device: str | None = None, threads: int | None = None
 ) -> Timed[Any]:
-    """A bundle folder on `backend`, or an .onnx file on ONNX Runtime."""
-    if path.suffix == ".onnx":
-        return open_feeds(path, device=device, threads=threads)
-    bundle = open_bundle(path, check_hashes=False)
-    return open_runner(bundle, backend=backend, device=device, threads=threads)
+    """A bundle folder or a bare file on `backend`, open (None: what it was made for)."""
+    model, runs = model_and_backend(path, backend)
+    return runs.open(model, device=runs.device_for(model, device), threads=threads)
 
 
 def feeds_for(path: Path, spec: RunnerSpec, *, seed: int = 0) -> Any:

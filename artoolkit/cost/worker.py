@@ -35,7 +35,12 @@ def resident_bytes() -> tuple[int, int]:
 
 
 def run_alone(
-    path: Path, *, backend: str, device: str, threads: int | None, inferences: int = INFERENCES
+    path: Path,
+    *,
+    backend: str | None,
+    device: str | None,
+    threads: int | None,
+    inferences: int = INFERENCES,
 ) -> dict[str, Any]:
     """What the worker prints: resident bytes before opening and at the peak, and what it loaded."""
     from artoolkit.cost.opening import feeds_for, open_any
@@ -52,8 +57,8 @@ def run_alone(
 def process_memory(
     path: Path,
     *,
-    backend: str = "onnxruntime",
-    device: str = "cpu",
+    backend: str | None = None,
+    device: str | None = None,
     threads: int | None = None,
     runs: int = 3,
     timeout_s: float = 300.0,

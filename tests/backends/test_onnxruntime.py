@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from tiny_networks import write_tiny
 
+from artoolkit.backends.onnxruntime import BACKEND as OnnxRuntime
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
 from artoolkit.errors import BackendError
 from artoolkit.graph.identity import compare_graphs
@@ -157,3 +158,15 @@ def test_a_graph_without_static_shapes_is_refused(model: Path, tmp_path: Path) -
     onnx.save(graph, str(path))
     with pytest.raises(BackendError, match="image has no static shape"):
         open_onnxruntime(path)
+
+
+def test_two_models_are_the_same_program_where_only_their_weights_differ(tmp_path: Path) -> None:
+    one, other = (write_tiny(tmp_path / f"{seed}.onnx", seed=seed) for seed in (0, 1))
+    found = OnnxRuntime().compare_programs(one, other, device="cpu")
+    assert found.result == "PASS" and found.numbers["nodes"] > 1
+    longer = onnx.load(str(other))
+    longer.graph.node[-1].output[0] = "before"
+    longer.graph.node.append(onnx.helper.make_node("Add", ["before", "before"], ["labels"]))
+    onnx.save(longer, str(other))
+    found = OnnxRuntime().compare_programs(one, other, device="cpu")
+    assert found.result == "FAIL" and found.numbers["differences"]

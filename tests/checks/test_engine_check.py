@@ -11,10 +11,10 @@ from fake_gpu import FakeCuda, FakeTensorrt
 from fake_inspector import FakeMachine, report
 from sidecars import write_plan
 
+from artoolkit.backends.tensorrt import RTX
 from artoolkit.backends.tensorrt import pair as plan_pair_module
-from artoolkit.checks import compare
-from artoolkit.checks.compare import Settings, unavailable, verdict_of
-from artoolkit.checks.engine_check import ENGINE_SOURCE, check_rtx_program, engine_memory
+from artoolkit.backends.tensorrt.backend import ENGINE_SOURCE, engine_memory
+from artoolkit.checks.compare import Settings, verdict_of
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
@@ -28,8 +28,7 @@ QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
 @pytest.fixture
 def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Bundle, Bundle]:
     """Baseline and candidate for a Jetson; RTX programs are compared elsewhere."""
-    patched = lambda name, _, required: unavailable(name, "", required=required)  # noqa: E731
-    monkeypatch.setattr(compare, "rtx_plan", patched)
+    monkeypatch.setattr(RTX, "ahead_of_time", False)
     target = tiny_target("jetson-orin-nx")
     return tiny_bundle(tmp_path, target), tiny_bundle(tmp_path, target, seed=1)
 
@@ -143,17 +142,17 @@ def test_weights_that_no_build_log_told_are_an_error():
 def test_a_head_that_follows_the_picture_has_no_program_to_compare(tmp_path):
     target = Target(name="cpu", imgsz=SIZE_HW, head="sparse")
     bundle = tiny_bundle(tmp_path, target)
-    found = check_rtx_program("plan", bundle, bundle, required=False, report=lambda *_: None)
-    assert found.result == "UNAVAILABLE" and "follows the picture" in found.summary
+    found = RTX().compare_programs(bundle, bundle, device="cpu")
+    assert found.result == "UNAVAILABLE" and "follows the picture" in found.headline
 
 
 @pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
 def test_rtx_compares_programs_and_says_what_it_was_given(tmp_path):
     a, b = (tiny_bundle(tmp_path, tiny_target("rtx-40"), seed=seed) for seed in (0, 1))
     heard: list[str] = []
-    found = check_rtx_program(
-        "plan", a, b, required=True, report=lambda what, _: heard.append(what)
-    )
-    assert found.result == "PASS" and "the compiled program is identical" in found.summary
-    assert found.numbers["form"] == [] and "as a GPU is given it" not in found.summary
+    hear = lambda what, _: heard.append(what)  # noqa: E731
+    trained = a.manifest.trained
+    found = RTX().compare_programs(a, b, device="cuda:0", trained=trained, progress=hear)
+    assert found.result == "PASS" and len(found.headline) <= 80
+    assert found.numbers["form"] == [] and len(found.details) == 1
     assert any(what.startswith("RTX candidate sm89") for what in heard)

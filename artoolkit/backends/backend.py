@@ -1,0 +1,122 @@
+"""The questions that the rest of artoolkit asks a backend, answered in the backend's own folder.
+
+A backend is one folder with a loader, a runner and a subclass of `Backend`, registered by one line
+in `artoolkit/backends/__init__.py`. Nothing outside asks for a backend by its name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from artoolkit.backends.runner import Runner
+from artoolkit.errors import UsageError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.graph.memory import MemoryComponents
+
+# A bundle, or a bare file that the backend opens by its ending (an .onnx file, an engine).
+Model = Bundle | Path
+Progress = Callable[[str, float], None]
+Result = Literal["PASS", "FAIL", "UNDECIDED", "UNAVAILABLE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramComparison:
+    """Whether two models became the same program, weights aside.
+
+    `headline` has at most 80 characters; `details` hold one sentence each.
+    """
+
+    result: Result
+    headline: str
+    details: tuple[str, ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backend(ABC):
+    """One runtime; the fields of a subclass are the options that only it knows.
+
+    `devices`: the kinds that `--device` takes. `ahead_of_time`: its programs are compared without
+    its device, wherever another backend runs. `checkpoints`: it runs checkpoints, not bundles.
+    `suffixes`: the endings of bare files that it opens. `abilities`: rows of `artoolkit doctor`,
+    each with the modules that it needs.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    default_device: ClassVar[str] = "cpu"
+    ahead_of_time: ClassVar[bool] = False
+    checkpoints: ClassVar[bool] = False
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    abilities: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @classmethod
+    def configured(cls, options: Mapping[str, Any]) -> Backend:
+        """The backend with its options; `UsageError` for one that it does not have."""
+        known = [one.name for one in fields(cls)]
+        for name, value in options.items():
+            if name not in known:
+                raise UsageError(
+                    f"{cls.name} has no option {name}",
+                    got=value,
+                    expected=", ".join(known) or "none",
+                )
+        return cls(**options)
+
+    def opens(self, file: Path) -> bool:
+        """Whether this backend runs a bare file with this name."""
+        return file.suffix in self.suffixes
+
+    def device_for(self, model: Model, device: str | None = None) -> str:
+        """The device that was asked for, or else the target's where this backend runs on it."""
+        if device is not None:
+            return device
+        wanted = model.manifest.target.device if isinstance(model, Bundle) else self.default_device
+        return wanted if wanted.partition(":")[0] in self.devices else self.default_device
+
+    @abstractmethod
+    def open(
+        self,
+        model: Model,
+        *,
+        device: str,
+        threads: int | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> Runner:
+        """Open `model` on `device`; `outputs` may name tensors inside the graph (None: its own).
+
+        Raises `BackendError` (or `EngineError`) where it cannot be opened here, `UsageError` where
+        this backend runs no such model, `MissingLibraryError`.
+        """
+
+    @abstractmethod
+    def memory(
+        self, model: Model, *, device: str, threads: int | None = None
+    ) -> tuple[str, MemoryComponents]:
+        """The source of the numbers in words, and the bytes by component; errors as `open`."""
+
+    @abstractmethod
+    def compare_programs(
+        self,
+        baseline: Model,
+        candidate: Model,
+        *,
+        device: str,
+        trained: Collection[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ProgramComparison:
+        """Whether the candidate becomes the baseline's program.
+
+        `trained` names the initialisers that are trained parameters; None: those that convolutions
+        and matrix products take as weights. Errors as `open`.
+        """
+
+
+def onnx_of(model: Model) -> Path:
+    """The ONNX file of a bundle, or the bare file itself."""
+    return model.model if isinstance(model, Bundle) else model

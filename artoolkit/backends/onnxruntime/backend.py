@@ -1,0 +1,98 @@
+"""ONNX Runtime as artoolkit asks it: bundles and bare ONNX files, on a CPU or by providers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
+from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.graph.memory import GRAPH_SOURCE, MemoryComponents, onnx_memory
+from artoolkit.graph.onnx_file import load_onnx
+from artoolkit.optional import require
+
+SHOWN = 5
+_PURPOSE = "the plan check"
+
+
+@dataclass(frozen=True)
+class OnnxRuntime(Backend):
+    """Memory is read from the graph, programs from the optimised graphs."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+    devices = ("cpu", "cuda", "tensorrt")
+    suffixes = (".onnx",)
+    abilities = {"run bundles on ONNX Runtime": ("onnxruntime",)}  # noqa: RUF012
+
+    def open(
+        self,
+        model: Model,
+        *,
+        device: str,
+        threads: int | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> Any:
+        if not isinstance(model, Bundle):
+            return open_feeds(model, device=device, threads=threads)
+        target = model.manifest.target
+        return open_onnxruntime(
+            model.model,
+            device=device,
+            threads=threads or target.threads,
+            chosen=target.session,
+            outputs=tuple(outputs or ("labels",)),
+        )
+
+    def memory(
+        self, model: Model, *, device: str, threads: int | None = None
+    ) -> tuple[str, MemoryComponents]:
+        return GRAPH_SOURCE, onnx_memory(onnx_of(model))
+
+    def compare_programs(
+        self,
+        baseline: Model,
+        candidate: Model,
+        *,
+        device: str,
+        trained: Collection[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ProgramComparison:
+        """Operators, attributes, edges and shapes of the optimised graphs, and integer constants.
+
+        Float initialisers hold weights in layouts of ONNX Runtime's own, so their values are left
+        to the comparison of the graphs.
+        """
+        require("onnx", _PURPOSE)
+        from artoolkit.graph.identity import compare_graphs
+
+        with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
+            written = [
+                optimised_graph(onnx_of(model), Path(folder) / f"{index}.onnx", device=device)
+                for index, model in enumerate((baseline, candidate))
+            ]
+            models = [load_onnx(path, _PURPOSE) for path in written]
+        found = compare_graphs(*models, *map(_float_initialisers, models))
+        nodes = len(models[0].graph.node)
+        if not found:
+            same = f"ONNX Runtime runs the same {nodes} optimised nodes for both"
+            return ProgramComparison(result="PASS", headline=same, numbers={"nodes": nodes})
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        return ProgramComparison(
+            result="FAIL",
+            headline=f"{len(found)} differences between the optimised graphs",
+            details=(f"{len(found)} differences: {found[0]}", *map(str, found[1:SHOWN]), *more),
+            numbers={"differences": [str(one) for one in found[:100]], "nodes": nodes},
+        )
+
+
+def _float_initialisers(model: Any) -> set[str]:
+    import onnx
+
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    return {tensor.name for tensor in model.graph.initializer if tensor.data_type in floats}

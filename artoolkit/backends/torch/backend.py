@@ -1,0 +1,44 @@
+"""PyTorch as artoolkit asks it: it runs checkpoints (`artoolkit.deploy` makes modules of them)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NoReturn
+
+from artoolkit.backends.backend import Backend, Model, Progress
+from artoolkit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Torch(Backend):
+    """Runs modules that are open already, by `artoolkit.backends.torch.runner.open_torch`."""
+
+    name = "torch"
+    title = "PyTorch"
+    devices = ("cpu", "cuda")
+    checkpoints = True
+
+    def open(
+        self,
+        model: Model,
+        *,
+        device: str,
+        threads: int | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> NoReturn:
+        raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
+
+    def memory(self, model: Model, *, device: str, threads: int | None = None) -> NoReturn:
+        self.open(model, device=device)
+
+    def compare_programs(
+        self,
+        baseline: Model,
+        candidate: Model,
+        *,
+        device: str,
+        trained: Collection[str] | None = None,
+        progress: Progress | None = None,
+    ) -> NoReturn:
+        self.open(candidate, device=device)
