@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from artoolkit.errors import RecipeError
+from artoolkit.files import read_bytes, reading
 from artoolkit.words import BACKENDS, PRECISIONS, Head, Precision
 
 if sys.version_info >= (3, 11):
@@ -94,6 +95,10 @@ class SessionOptions(Frozen):
     memory_pattern: bool = True
 
 
+# In pixels; 16,384 is more than any camera has, and a typing error asks for terabytes.
+Side = Annotated[int, Field(ge=1, le=16_384)]
+
+
 class Target(Frozen):
     """The one device, size and form that a bundle is made for.
 
@@ -108,9 +113,9 @@ class Target(Frozen):
 
     name: str
     description: str = ""
-    imgsz: tuple[int, int]
-    output_size: tuple[int, int] | None = None
-    batch: int = Field(default=1, ge=1)
+    imgsz: tuple[Side, Side]
+    output_size: tuple[Side, Side] | None = None
+    batch: int = Field(default=1, ge=1, le=1024)
     precision: Precision = "fp32"
     precisions: tuple[Precision, ...] = PRECISIONS
     head: Head = "argmax"
@@ -156,12 +161,9 @@ def problems(error: ValidationError) -> str:
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a TOML file, or a `RecipeError` that names the file and the place."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"no {what} at {path}", hint="Check the path.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{what} {path} cannot be read: {error}") from error
+    content = read_bytes(path, RecipeError, what=what)
+    with reading(path, RecipeError, what=what):
+        return tomllib.loads(content.decode("utf-8-sig"))
 
 
 def target_from_toml(path: Path, **changes: Any) -> Target:

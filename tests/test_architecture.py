@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "artoolkit"
 LAYERS = (
     {
         "errors",
+        "files",
         "optional",
         "spec",
         "labels",

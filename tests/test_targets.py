@@ -68,3 +68,9 @@ def test_an_installed_wheel_has_them_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "_export" / "targets" / "t4.toml").unlink()
     monkeypatch.setattr(targets, "_PACKAGE", tmp_path)
     assert set(list_targets()) == NAMES - {"t4"}
+
+
+@pytest.mark.parametrize("imgsz", [(0, 8), (-1, 8), (128_000, 64), (8,), (8, 8, 8)])
+def test_an_image_size_that_cannot_be_is_refused_with_the_number(imgsz: tuple[int, ...]) -> None:
+    with pytest.raises(RecipeError, match=str(imgsz[0])):
+        find_target("cpu", imgsz=imgsz)

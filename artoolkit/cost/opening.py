@@ -17,6 +17,7 @@ from artoolkit.backends.backend import Backend, Model
 from artoolkit.cost.latency import Timed
 from artoolkit.errors import DataError
 from artoolkit.evidence.bundle import open_bundle
+from artoolkit.files import read_npz
 from artoolkit.spec import RunnerSpec
 
 
@@ -35,11 +36,7 @@ def seeded_feeds(spec: RunnerSpec, random: np.random.Generator) -> dict[str, NDA
 
 def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
     """Inputs from an .npz file with one array per input; `DataError` where one does not fit."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            feeds = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not an .npz file that can be read: {error}") from error
+    feeds = read_npz(path, DataError)
     wanted = {tensor.name: tensor for tensor in spec.inputs}
     if feeds.keys() != wanted.keys():
         raise DataError(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from artoolkit.data.nyuv2 import NAMES
 from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError
+from artoolkit.files import reading
 from artoolkit.optional import require
 
 _STANDARD = Path(__file__).with_name("nyuv2_standard.json")
@@ -73,12 +74,9 @@ def prepare(
     layout = layout or standard()
     if not mat.is_file():
         raise DataError(f"no file at {mat}", expected="nyu_depth_v2_labeled.mat", hint=_HINT)
-    try:
-        with h5py.File(mat, "r") as file:
-            _require_nyuv2(file, mat, layout)
-            _unpack(file, out, layout, progress)
-    except OSError as error:
-        raise DataError(f"{mat} cannot be read: {error}", hint=_HINT) from error
+    with reading(mat, DataError, hint=_HINT), h5py.File(mat, "r") as file:
+        _require_nyuv2(file, mat, layout)
+        _unpack(file, out, layout, progress)
     return {split: len(numbers) for split, numbers in layout.splits.items()}
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from artoolkit.data.cityscapes import IMAGE_ENDING, LABEL_IDS_ENDING
 from artoolkit.data.pictures import write_png
 from artoolkit.data.street.scene import street_scene
-from artoolkit.errors import StorageError, UsageError
+from artoolkit.errors import DataError, StorageError, UsageError
+from artoolkit.files import parse_json, reading
 
 # Raise it when the same seed gives other pictures than before.
 GENERATOR = 1
@@ -97,7 +98,10 @@ def synthesize(
 
 def _claim(out: Path, record: dict[str, object]) -> None:
     path = out / RECORD
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    known = None
+    if path.is_file():
+        with reading(path, DataError):
+            known = parse_json(path.read_bytes())
     if known != record and (known is not None or (out / "leftImg8bit").exists()):
         raise UsageError(f"{out} holds another data set already", got=known, expected=record,
                          hint="Choose another folder or remove it.")  # fmt: skip

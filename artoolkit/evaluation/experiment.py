@@ -15,12 +15,20 @@ from typing import Any
 import numpy as np
 
 from artoolkit.errors import DataError, StorageError
+from artoolkit.files import read_json_lines
 from artoolkit.spec import Frozen
 from artoolkit.statistics import Interval, student_interval
 from artoolkit.words import ARMS, CONTROL
 
 LEVEL = 0.95
-REQUIRED = ("arm", "ar_weight", "seed", "epochs", "mIoU")
+_NUMBER = (int, float)
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "arm": str,
+    "ar_weight": _NUMBER,
+    "seed": int,
+    "epochs": _NUMBER,
+    "mIoU": _NUMBER,
+}
 
 Row = dict[str, Any]
 
@@ -60,17 +68,11 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         return []
-    whole, _, _cut = path.read_bytes().rpartition(b"\n")
-    rows = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            missing = [key for key in REQUIRED if key not in row]
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number}, is not JSON") from error
-        if missing:
-            raise DataError(f"{path}, line {number}, lacks {', '.join(missing)}")
-        rows.append(row)
+    rows = read_json_lines(path, DataError)
+    for number, row in enumerate(rows, start=1):
+        wrong = [key for key, kind in REQUIRED.items() if not isinstance(row.get(key), kind)]
+        if wrong:
+            raise DataError(f"{path}, line {number}, has no valid {', '.join(wrong)}")
     return rows
 
 

@@ -27,6 +27,7 @@ from artoolkit import __version__
 from artoolkit.errors import BundleError, StorageError
 from artoolkit.evidence.parts import changed_parts, parts_of
 from artoolkit.evidence.seal import file_sha256, read_sealed, write_atomically, write_sealed
+from artoolkit.files import read_npz
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Frozen, Target, problems
@@ -86,11 +87,10 @@ class Bundle:
 
     def golden(self) -> dict[str, NDArray[np.uint8]]:
         """`images` uint8 N x H x W x 3 as the graph takes them, `labels` uint8 N x H x W."""
-        try:
-            with np.load(self.path / GOLDEN, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in ("images", "labels")}
-        except (OSError, ValueError, KeyError) as error:
-            raise BundleError(f"{self.path / GOLDEN} cannot be read: {error}") from error
+        arrays = read_npz(self.path / GOLDEN, BundleError)
+        if missing := {"images", "labels"} - arrays.keys():
+            raise BundleError(f"{self.path / GOLDEN} has no {' and no '.join(sorted(missing))}")
+        return {key: arrays[key] for key in ("images", "labels")}
 
     def add_evidence(self, name: str, content: bytes) -> Path:
         """Write `evidence/name` and seal its hash, chained to the manifest, in the index."""

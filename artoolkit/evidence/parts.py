@@ -7,12 +7,13 @@ numpy, since the device that verifies a bundle has no onnx.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from artoolkit.errors import BundleError
+from artoolkit.files import read_npz
 from artoolkit.wire import messages
 
 # Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.name.
@@ -33,7 +34,7 @@ def onnx_parts(path: Path) -> dict[str, str]:
             for tensor in messages(graph, _INITIALIZER):
                 name = b"".join(bytes(part) for part in messages(tensor, _NAME))
                 found[name.decode()] = _digest(tensor)
-    except (OSError, ValueError, IndexError):
+    except Exception:  # whatever a broken file makes of it: nothing can be named
         return {}
     return found
 
@@ -41,15 +42,14 @@ def onnx_parts(path: Path) -> dict[str, str]:
 def npz_parts(path: Path) -> dict[str, str]:
     """Hash of every entry along the first axis, as `images[0]`; empty for what is no .npz."""
     try:
-        # numpy leaves the file open where it is no archive, if it opened it itself.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {
-                f"{name}[{index}]": _digest(np.ascontiguousarray(entry).tobytes())
-                for name in arrays.files
-                for index, entry in enumerate(np.atleast_1d(arrays[name]))
-            }
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(path, BundleError)
+    except BundleError:
         return {}
+    return {
+        f"{name}[{index}]": _digest(np.ascontiguousarray(entry).tobytes())
+        for name, array in arrays.items()
+        for index, entry in enumerate(np.atleast_1d(array))
+    }
 
 
 def parts_of(path: Path) -> dict[str, str]:

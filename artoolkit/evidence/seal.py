@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from artoolkit.errors import BundleError, StorageError
+from artoolkit.files import parse_json, read_bytes
 
 _CHUNK_BYTES = 1 << 20
 
@@ -68,13 +69,10 @@ def write_sealed(path: Path, values: Mapping[str, Any]) -> str:
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """The values of a sealed file, or a `BundleError` that names the file and what is wrong."""
+    content = read_bytes(path, BundleError)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        values = json.loads(content)
-    except ValueError as error:
+        values = parse_json(content)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: it was cut or changed") from error
     if not isinstance(values, dict) or "sha256" not in values:
         raise BundleError(f"{path} carries no sha256 of itself", expected="a sealed JSON object")

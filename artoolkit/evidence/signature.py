@@ -23,6 +23,7 @@ from artoolkit.evidence.bundle import INDEX, SIGNATURE, Bundle, file_problems, o
 from artoolkit.evidence.engines import engine_files, engine_problems
 from artoolkit.evidence.seal import canonical, file_sha256, read_sealed, write_sealed
 from artoolkit.evidence.verdict import Check
+from artoolkit.files import read_bytes
 from artoolkit.optional import require
 from artoolkit.spec import Frozen, problems
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
+MOST_KEY_BYTES = 1 << 16
 MAKE_KEY = "Make one with: artoolkit sign --new-key FILE"
 
 
@@ -101,10 +103,7 @@ def new_key(path: Path) -> Path:
 
 
 def _key_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"key {path} cannot be read: {error.strerror}", hint=MAKE_KEY) from error
+    return read_bytes(path, UsageError, what="key", most=MOST_KEY_BYTES, hint=MAKE_KEY)
 
 
 def read_private_key(path: Path, *, passphrase: Callable[[], str]) -> Ed25519PrivateKey:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from artoolkit.errors import DataError
+from artoolkit.files import read_json_lines, reading
 from artoolkit.report.ar_curve import smoothed, trend
 from artoolkit.report.content import Curve, RunPart
 
@@ -19,19 +19,6 @@ MOST_POINTS = 300
 
 def is_run(path: Path) -> bool:
     return (path / METRICS).is_file()
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; `DataError` for a line that is no JSON (the last may be cut)."""
-    rows = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:  # noqa: PERF203 (a file is read once)
-            if number < len(lines):
-                raise DataError(f"{path}, line {number}, is not JSON") from error
-    return rows
 
 
 def thinned(iterations: Sequence[float], values: Sequence[float]) -> Curve:
@@ -47,7 +34,12 @@ def thinned(iterations: Sequence[float], values: Sequence[float]) -> Curve:
 
 def run_part(path: Path) -> RunPart:
     """The run in the folder `path`; `DataError` if its metrics cannot be read or are empty."""
-    rows = _rows(path / METRICS)
+    rows = read_json_lines(path / METRICS, DataError)
+    with reading(path / METRICS, DataError):
+        return _run_part(path, rows)
+
+
+def _run_part(path: Path, rows: Sequence[dict[str, Any]]) -> RunPart:
     steps = [row for row in rows if row.get("kind") == "iteration"]
     epochs = [row for row in rows if row.get("kind") == "epoch" and row.get("mIoU") is not None]
     if not steps:

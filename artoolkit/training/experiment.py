@@ -22,6 +22,7 @@ from artoolkit.data import DataSet
 from artoolkit.errors import DataError, StorageError, UsageError
 from artoolkit.evaluation.experiment import Row, append_row, read_rows
 from artoolkit.evidence.seal import file_sha256, write_atomically
+from artoolkit.files import read_json_lines
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.optional import is_installed
 from artoolkit.training.assembly import check_baseline, usable_device
@@ -236,8 +237,7 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
 
 def _times(path: Path) -> dict[str, float | int]:
     """Seconds of a step (median over the run) and of all steps, waiting for images apart."""
-    steps = [row for row in map(json.loads, path.read_text("utf-8").splitlines())
-             if row["kind"] == "iteration"]  # fmt: skip
+    steps = [row for row in read_json_lines(path, DataError) if row.get("kind") == "iteration"]
     if not steps:
         raise DataError(f"{path} holds no iteration")
     return {

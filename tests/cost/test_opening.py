@@ -68,7 +68,7 @@ def test_inputs_from_a_file_must_fit(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x does not fit; got float32 \(2, 4\)"):
         read_feeds(tmp_path / "wide.npz", runner.spec)
     (tmp_path / "bad.npz").write_bytes(b"no archive")
-    with pytest.raises(DataError, match=r"bad\.npz is not an \.npz file"):
+    with pytest.raises(DataError, match=r"bad\.npz cannot be read: File is not a zip file"):
         read_feeds(tmp_path / "bad.npz", runner.spec)
 
 

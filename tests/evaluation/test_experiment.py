@@ -86,7 +86,7 @@ def test_rows_are_read_back_and_a_cut_line_is_replaced(tmp_path: Path) -> None:
 
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
-    for text, message in (("{}\n", "line 1, lacks arm, ar_weight"), ("]\n\n", "line 1, is not")):
+    for text, message in (("{}\n", "line 1, has no valid arm, ar_weight"), ("]\n\n", "line 1 of")):
         path.write_text(text)
         with pytest.raises(DataError, match=message):
             read_rows(path)
