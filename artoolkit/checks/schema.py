@@ -20,7 +20,6 @@ from artoolkit.cost.roofline import FloorMeasurement
 from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Manifest
 from artoolkit.evidence.seal import canonical
-from artoolkit.evidence.signature import Signature
 from artoolkit.evidence.verdict import Verdict
 from artoolkit.spec import Frozen
 
@@ -32,7 +31,6 @@ SCHEMAS: dict[str, type[Frozen]] = {
     "quality-1": QualityMeasurement,
     "performance-1": BenchmarkMeasurement,
     "floor-1": FloorMeasurement,
-    "signature-1": Signature,
     "engine-1": Sidecar,
 }
 _SHA256 = {

@@ -17,7 +17,8 @@ from artoolkit.checks.recheck import check_evidence
 from artoolkit.errors import BackendError, MissingLibraryError
 from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems, open_bundle
 from artoolkit.evidence.engines import engine_problems
-from artoolkit.evidence.signature import check_signature, note_signature, read_public_key
+from artoolkit.evidence.keys import read_public_key
+from artoolkit.evidence.signature import check_signature, note_signature
 from artoolkit.evidence.verdict import Check
 from artoolkit.labels import VOID
 

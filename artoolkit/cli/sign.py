@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
@@ -15,8 +16,14 @@ from artoolkit.errors import UsageError
               help="Private key to sign with (Ed25519, PEM or OpenSSH).")  # fmt: skip
 @click.option("--new-key", type=click.Path(path_type=Path, dir_okay=False),
               help="Make a key: FILE to sign with, and FILE.pub to hand out.")  # fmt: skip
-def command(*, bundle: Path | None, key: Path | None, new_key: Path | None) -> None:
-    """Sign BUNDLE as it is: manifest, evidence, engines. Anyone with the public key can check it.
+@click.option("--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="YYYY-MM-DD",
+              help="Day (UTC) from which the signature no longer counts.")  # fmt: skip
+def command(
+    *, bundle: Path | None, key: Path | None, new_key: Path | None, expires: datetime | None
+) -> None:
+    """Sign every file of BUNDLE as it is. Anyone with the public key can check it.
+
+    Writes BUNDLE/signature.json: a DSSE envelope with an in-toto Statement, which other tools read.
 
     \b
     artoolkit sign --new-key release.key
@@ -29,12 +36,13 @@ def command(*, bundle: Path | None, key: Path | None, new_key: Path | None) -> N
     openssl genpkey -algorithm ed25519 -aes256 -out release.key
     openssl pkey -in release.key -pubout -out release.key.pub
     """
-    from artoolkit.evidence import signature
+    from artoolkit.evidence import keys
+    from artoolkit.evidence.signature import sign_bundle
 
     if new_key is not None:
         if bundle is not None or key is not None:
             raise UsageError("--new-key stands alone: make the key first, then sign")
-        public = signature.new_key(new_key)
+        public = keys.new_key(new_key)
         click.echo(f"{new_key}  private: keep it\n{public}  public: hand it out")
         return
     if bundle is None or key is None:
@@ -44,8 +52,6 @@ def command(*, bundle: Path | None, key: Path | None, new_key: Path | None) -> N
         answer: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
         return answer
 
-    signed = signature.sign_bundle(bundle, signature.read_private_key(key, passphrase=ask))
-    covered = "manifest and evidence" if signed.statement.evidence else "manifest (no evidence yet)"
-    if signed.statement.engines:
-        covered += f", {len(signed.statement.engines)} engine(s)"
-    click.echo(f"{bundle}: signed {covered}")
+    until = None if expires is None else expires.replace(tzinfo=timezone.utc)
+    signed = sign_bundle(bundle, keys.read_private_key(key, passphrase=ask), expires=until)
+    click.echo(f"{bundle}: signed {len(signed.statement.subject)} files")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import copy
+import json
 import shutil
 import stat
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,13 +23,11 @@ from artoolkit.checks.verify import verify_bundle
 from artoolkit.cli import main, run
 from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems
-from artoolkit.evidence.seal import seal, write_sealed
+from artoolkit.evidence.keys import key_id, new_key, read_private_key, read_public_key
+from artoolkit.evidence.seal import file_sha256, write_sealed
 from artoolkit.evidence.signature import (
     check_signature,
-    new_key,
     note_signature,
-    read_private_key,
-    read_public_key,
     read_signature,
     sign_bundle,
 )
@@ -61,10 +64,11 @@ def test_a_signed_bundle_is_whole_and_its_signature_holds(signed: Bundle, key: P
     assert file_problems(signed.path) == []
     result, words = answer(signed, key)
     assert result == "PASS", words
-    statement = read_signature(signed.path).statement
-    assert statement.manifest == signed.manifest.sha256
-    assert statement.evidence is not None
-    assert list(statement.engines) == ["engine.plan"]
+    files = read_signature(signed.path).statement.files()
+    present = {p.relative_to(signed.path).as_posix() for p in signed.path.rglob("*") if p.is_file()}
+    assert files.keys() == present - {SIGNATURE}
+    assert files["model.onnx"] == signed.manifest.files["model.onnx"]
+    assert {"manifest.json", "engines/engine.plan", "engines/engine.json"} <= files.keys()
 
 
 def test_the_private_key_is_its_owners_alone_and_never_overwritten(key: Path) -> None:
@@ -85,61 +89,139 @@ def test_another_key_did_not_sign_it(signed: Bundle, tmp_path: Path) -> None:
 
 def test_no_signature_and_a_damaged_one(baseline: Bundle, signed: Bundle, key: Path) -> None:
     path = signed.path / SIGNATURE
-    path.write_bytes(path.read_bytes().replace(b"Ed25519", b"Ed25518"))
-    assert "signature.json was changed" in answer(signed, key)[1]
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "signature.json cannot be read" in answer(signed, key)[1]
     path.unlink()
     result, words = answer(signed, key)
     assert result == "FAIL"
     assert "is not signed" in words
+    assert note_signature(signed.path).summary == "not signed"
 
 
-def forge(bundle: Bundle, **changes: object) -> None:
-    """The signature with other values and its seal put right."""
-    values = read_signature(bundle.path).model_dump(mode="json") | changes
-    write_sealed(bundle.path / SIGNATURE, values)
+def envelope_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The envelope and the statement in it, as JSON."""
+    envelope = json.loads((bundle.path / SIGNATURE).read_bytes())
+    return envelope, json.loads(base64.b64decode(envelope["payload"]))
+
+
+def forge(bundle: Bundle, statement: dict[str, Any] | None = None, **changes: Any) -> None:
+    """The envelope with other values, or another statement, and the old signature."""
+    envelope, _ = envelope_of(bundle)
+    if statement is not None:
+        envelope["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+    (bundle.path / SIGNATURE).write_text(json.dumps(envelope | changes))
 
 
 def test_a_statement_that_the_key_did_not_sign(signed: Bundle, key: Path) -> None:
-    statement = read_signature(signed.path).statement.model_dump(mode="json")
-    forge(signed, statement=statement | {"created": "2020-01-01T00:00:00+00:00"})
+    _, statement = envelope_of(signed)
+    (signed.engines / "engine.plan").write_bytes(b"other code")
+    for subject in statement["subject"]:
+        if subject["name"] == "engines/engine.plan":
+            subject["digest"]["sha256"] = file_sha256(signed.engines / "engine.plan")
+    forge(signed, statement)
     assert "did not sign its statement" in answer(signed, key)[1]
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"schema_version": "2"}, "another schema version; got 2; expected 1"),
-        ({"public_key": "§"}, "is not valid"),
-        ({"algorithm": "RSA"}, "algorithm"),
+        {"payloadType": "application/json"},
+        {"payload": "§"},
+        {"payload": base64.b64encode(b"[1, NaN]").decode()},
+        {"signatures": []},
+        {"signatures": [{"keyid": "", "sig": "§"}]},
+        {"signatures": [{"keyid": 3, "sig": ""}]},
+        {"payload": None},
     ],
 )
-def test_what_is_no_signature_of_ours_is_refused(
-    signed: Bundle, changes: dict[str, str], words: str
-) -> None:
+def test_an_envelope_of_anything_is_refused(signed: Bundle, changes: dict[str, Any]) -> None:
     forge(signed, **changes)
-    with pytest.raises(BundleError, match=words):
+    with pytest.raises(BundleError, match=r"signature\.json"):
         read_signature(signed.path)
 
 
-def test_evidence_added_later_is_not_covered(signed: Bundle, key: Path) -> None:
-    signed.add_evidence("verdict.json", b"{}")
-    assert "evidence was changed after it was signed" in answer(signed, key)[1]
-    assert note_signature(signed.path).result == "FAIL"
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"predicateType": "https://slsa.dev/provenance/v1"},
+        {"subject": [{"name": "model.onnx"}]},
+        {"predicate": {}},
+        {"predicate": {"created": "yesterday"}},
+    ],
+)
+def test_another_statement_is_not_taken_for_ours(signed: Bundle, changes: dict[str, Any]) -> None:
+    _, statement = envelope_of(signed)
+    forge(signed, statement | changes)
+    with pytest.raises(BundleError, match="is not valid"):
+        read_signature(signed.path)
 
 
-def test_a_manifest_written_anew_is_not_covered(signed: Bundle, key: Path) -> None:
-    values = signed.manifest.model_dump(mode="json") | {"network": "other"}
-    write_sealed(signed.path / "manifest.json", seal(values))
-    assert "made for another manifest" in answer(signed, key)[1]
+def test_a_signature_of_the_first_version_is_refused_by_name(signed: Bundle) -> None:
+    write_sealed(signed.path / SIGNATURE, {"schema_version": "1", "algorithm": "Ed25519"})
+    with pytest.raises(BundleError, match=r"of an earlier artoolkit\. Sign the bundle again"):
+        read_signature(signed.path)
 
 
-def test_a_changed_engine_fails_and_a_new_one_is_named(signed: Bundle, key: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "golden.npz", "manifest.json", "engines/engine.plan",
+             "engines/engine.json", "evidence/notes.json", "evidence/index.json"]
+)  # fmt: skip
+def test_one_byte_of_any_file_ends_the_signature(signed: Bundle, key: Path, name: str) -> None:
+    path = signed.path / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    result, words = answer(signed, key)
+    assert result == "FAIL"
+    assert f"{name} was changed after it was signed" in words
+    path.unlink()
+    assert f"{name} has gone since it was signed" in answer(signed, key)[1]
+
+
+def test_what_a_device_adds_is_named_and_anything_else_fails(signed: Bundle, key: Path) -> None:
     write_plan(signed, name="later")
     result, words = answer(signed, key)
     assert result == "PASS"
-    assert "not signed, added later: later.plan" in words
-    (signed.engines / "engine.plan").write_bytes(b"other code")
-    assert "engine engine.plan was changed" in answer(signed, key)[1]
+    assert "not signed, added later: engines/later.json, engines/later.plan" in words
+    (signed.path / "notes.txt").write_text("x")
+    result, words = answer(signed, key)
+    assert result == "FAIL"
+    assert "notes.txt was added after it was signed" in words
+
+
+def test_an_expired_signature_fails(baseline: Bundle, key: Path) -> None:
+    private = read_private_key(key, passphrase=no_passphrase)
+    now = datetime.now(timezone.utc)
+    sign_bundle(baseline.path, private, expires=now + timedelta(days=1))
+    assert answer(baseline, key)[0] == "PASS"
+    sign_bundle(baseline.path, private, expires=now - timedelta(days=1))
+    result, words = answer(baseline, key)
+    assert result == "FAIL"
+    assert "the signature expired" in words
+
+
+def test_the_envelope_verifies_with_a_public_implementation(signed: Bundle, key: Path) -> None:
+    """And the statement is one that in-toto's own types accept."""
+    from google.protobuf import json_format
+    from in_toto_attestation.v1 import statement_pb2
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    envelope, statement = envelope_of(signed)
+    theirs = Envelope.from_dict(copy.deepcopy(envelope))
+    known = SSlibKey.from_crypto(public(key), keyid=key_id(public(key)))
+    assert theirs.verify([known], 1)
+    assert theirs.payload == base64.b64decode(envelope["payload"])
+    new_key(key.with_name("other"))
+    with pytest.raises(VerificationError):
+        theirs.verify([SSlibKey.from_crypto(public(key.with_name("other")), keyid="x")], 1)
+    parsed = json_format.ParseDict(statement, statement_pb2.Statement())
+    assert parsed.type == "https://in-toto.io/Statement/v1"
+    assert {s.name: dict(s.digest)["sha256"] for s in parsed.subject} == read_signature(
+        signed.path
+    ).statement.files()
 
 
 def test_a_broken_bundle_is_not_signed(baseline: Bundle, key: Path) -> None:
@@ -150,10 +232,11 @@ def test_a_broken_bundle_is_not_signed(baseline: Bundle, key: Path) -> None:
     assert not (baseline.path / SIGNATURE).exists()
 
 
-def test_without_a_key_a_signature_is_shown_and_decides_nothing(signed: Bundle) -> None:
-    (signed.engines / "engine.plan").unlink()
-    (signed.engines / "engine.json").unlink()
-    checks = {check.name: check for check in verify_bundle(signed.path)}
+def test_without_a_key_a_signature_is_shown_and_decides_nothing(
+    baseline: Bundle, key: Path
+) -> None:
+    sign_bundle(baseline.path, read_private_key(key, passphrase=no_passphrase))
+    checks = {check.name: check for check in verify_bundle(baseline.path)}
     assert checks["signature"].result == "UNAVAILABLE"
     assert not checks["signature"].required
     assert checks["golden replay"].result == "PASS"
