@@ -6,7 +6,6 @@ once, on the baseline, and reused for the candidate: otherwise the two graphs co
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +20,9 @@ from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, FloatLayers, calibrate, quantized
 from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import open_trained
-from artoolkit.errors import ExportError, StorageError
+from artoolkit.errors import ExportError
 from artoolkit.evidence.bundle import Bundle, write_bundle
+from artoolkit.evidence.folders import scratch_folder
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import fit_image
@@ -71,19 +71,14 @@ def export_bundle(
             progress=progress,
         )
     job = _Job(target, golden, calibration, dict(provenance or {}))
-    try:
-        with tempfile.TemporaryDirectory(prefix=".artoolkit-", dir=_parent(out)) as scratch:
-            inner = None
-            if tune is not None:
-                job = job.tuned(tune, baseline or checkpoint, Path(scratch) / "tuned.onnx")
-            if baseline is not None:
-                inner = Path(scratch) / "baseline"
-                job.write(baseline, inner, scratch=Path(scratch))
-            return job.write(
-                checkpoint, out, scratch=Path(scratch), baseline=inner, overwrite=overwrite
-            )
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror}") from error
+    with scratch_folder(out) as scratch:
+        inner = None
+        if tune is not None:
+            job = job.tuned(tune, baseline or checkpoint, scratch / "tuned.onnx")
+        if baseline is not None:
+            inner = scratch / "baseline"
+            job.write(baseline, inner, scratch=scratch)
+        return job.write(checkpoint, out, scratch=scratch, baseline=inner, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -164,13 +159,3 @@ def trained_labels(
 
 def _fitted(images: Images, target: Target) -> NDArray[np.uint8]:
     return np.stack([fit_image(image, target.imgsz) for image in images])
-
-
-def _parent(out: Path) -> Path:
-    """The folder of `out`, made: what is written beside it can be renamed to it in one step."""
-    parent = out.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror}") from error
-    return parent

@@ -10,7 +10,6 @@ Read `artoolkit.evidence.seal` first. Nothing here needs torch or onnx.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from artoolkit import __version__
-from artoolkit.errors import BundleError, StorageError
+from artoolkit.errors import BundleError
+from artoolkit.evidence.folders import new_folder
 from artoolkit.evidence.parts import changed_parts, parts_of
 from artoolkit.evidence.seal import file_sha256, read_sealed, write_atomically, write_sealed
 from artoolkit.files import read_npz
@@ -188,26 +188,6 @@ def open_bundle(path: Path, *, check_hashes: bool = True) -> Bundle:
     return Bundle(path, manifest)
 
 
-@contextlib.contextmanager
-def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well, and else is removed."""
-    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
-        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
-        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def _copy_sealed(bundle: Bundle, folder: Path) -> None:
     """Only what the manifest covers: evidence and engines of the original stay with it."""
     folder.mkdir()
@@ -237,7 +217,10 @@ def write_bundle(
     says of them. Raises `BundleError` if `out` is taken, `StorageError` if it cannot be written.
     """
     inner = None if baseline is None else open_bundle(baseline)
-    with _new_folder(out, overwrite=overwrite) as folder:
+    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
+        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
+        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
+    with new_folder(out) as folder:
         shutil.copyfile(model, folder / MODEL)
         np.savez_compressed(folder / GOLDEN, images=golden_images, labels=golden_labels)
         if inner is not None:

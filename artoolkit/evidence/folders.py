@@ -1,0 +1,80 @@
+"""Folders that appear, or take another's place, in one step: old or new, nothing between.
+
+A folder is written beside its place under a hidden name that belongs to it, so that the next run
+finds what a killed one left there and removes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artoolkit.errors import StorageError
+
+# From linux/fs.h and fcntl.h.
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
+
+
+def _beside(out: Path, kind: str) -> Path:
+    place = Path(os.path.abspath(out))  # noqa: PTH100 (resolve would follow a link at `out`)
+    return place.with_name(f".{place.name}.{kind}")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `out`, if any, when the block ends well.
+
+    Otherwise, and where the process is killed, `out` stays as it was. Raises `StorageError` where
+    it cannot be written.
+    """
+    partial, old = _beside(out, "partial"), _beside(out, "old")
+    try:
+        if old.exists() and not out.exists():  # killed between the two renames of `_exchange`
+            old.rename(out)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            _exchange(partial, out, old)
+        else:
+            partial.rename(out)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchange(partial: Path, out: Path, old: Path) -> None:
+    """Put `partial` in the place of `out`: in one step where the system can, otherwise in two."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if sys.platform == "linux" and rename is not None:
+        sys.audit("os.rename", str(partial), str(out), _AT_FDCWD, _AT_FDCWD)
+        names = os.fsencode(partial), os.fsencode(out)
+        if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+            return
+    out.rename(old)
+    partial.rename(out)
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` for what is made on the way to it; removed in the end.
+
+    On the same disk as `out`, and found by the next run where this one is killed.
+    """
+    scratch = _beside(out, "scratch")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        yield scratch
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
