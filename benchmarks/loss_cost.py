@@ -36,7 +36,7 @@ from rich.progress import Progress
 from side_by_side import torch_threads
 from torch import Tensor
 
-from artoolkit.losses import Objective, affinity_regression
+from artoolkit.losses import Objective, WeightedTerm, affinity_regression
 
 VOID = 255
 STRIDE = 4
@@ -102,7 +102,7 @@ def two_branches(size: str, **options: Any) -> Row:
         scores = getattr(scene, size).detach().requires_grad_()
         full = scores if size == "full" else _upsampled(scores, scene.labels)
         loss = F.cross_entropy(full, scene.labels, ignore_index=VOID)
-        affinity = affinity_regression(scores, scene.labels, align_corners=False, **options)
+        affinity = affinity_regression(scores, scene.labels, **options)
         (loss + 0.1 * affinity).backward()
         return scores.grad
 
@@ -111,7 +111,13 @@ def two_branches(size: str, **options: Any) -> Row:
 
 def fused(size: str, **options: Any) -> Row:
     """The objective of artoolkit: cross-entropy and AR in one node."""
-    objective = Objective(align_corners=False, **options)
+    terms = {
+        "cross_entropy": WeightedTerm(kind="cross_entropy"),
+        "affinity_regression": WeightedTerm(
+            kind="affinity_regression", weight=0.1, options={"points": options}
+        ),
+    }
+    objective = Objective(terms, align_corners=False)
 
     def run(scene: Scene) -> Tensor | None:
         scores = getattr(scene, size).detach().requires_grad_()
@@ -126,7 +132,7 @@ def affinity(size: str, **options: Any) -> Row:
 
     def run(scene: Scene) -> Tensor | None:
         scores = getattr(scene, size).detach().requires_grad_()
-        affinity_regression(scores, scene.labels, align_corners=False, **options).backward()
+        affinity_regression(scores, scene.labels, **options).backward()
         return scores.grad
 
     return run

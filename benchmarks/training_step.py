@@ -24,9 +24,10 @@ from artoolkit.cli.network_table import CLASSES
 from artoolkit.cores import usable_cores
 from artoolkit.deploy.untrained import numbered_classes
 from artoolkit.labels import VOID
-from artoolkit.training.assembly import build_network, build_objective
+from artoolkit.training.assembly import build_network
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import load_recipe
+from artoolkit.training.terms import build_objective
 
 SUITE = "training-step"
 RECIPE = "cityscapes-icnet"

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from artoolkit.losses.points import Points
 from artoolkit.losses.precision import accumulation_dtype, full_precision
 from artoolkit.losses.reading import own_class, reading
 
@@ -29,11 +30,9 @@ def sqrt_probabilities(scores: Tensor, *, dim: int) -> Tensor:
     return torch.exp(0.5 * torch.log_softmax(scores.to(accumulation_dtype(scores.dtype)), dim))
 
 
-def point_losses(
-    scores: Tensor, labels: Tensor, *, ignore_index: int, include_self: bool
-) -> tuple[Tensor, Tensor]:
+def point_losses(scores: Tensor, labels: Tensor, points: Points) -> tuple[Tensor, Tensor]:
     """Scores B x C x N and labels B x N of points -> loss and whether it counts, both B."""
-    valid = (labels != ignore_index).unsqueeze(1)
+    valid = (labels != points.ignore_index).unsqueeze(1)
     # Masked before the softmax, not only after: whatever a void point's scores are, no gradient.
     roots = sqrt_probabilities(torch.where(valid, scores, 0), dim=1) * valid
     ids = torch.arange(scores.shape[1], device=labels.device)
@@ -44,27 +43,21 @@ def point_losses(
         wide @ wide.transpose(1, 2),
         wide @ one_hot.transpose(1, 2),
         one_hot.sum(2),
-        include_self=include_self,
+        include_self=points.include_self,
     )
     return losses.to(roots.dtype), counted
 
 
 def lattice_losses(
-    scores: Tensor,
-    labels: Tensor,
-    *,
-    stride: int,
-    align_corners: bool,
-    ignore_index: int,
-    include_self: bool,
+    scores: Tensor, labels: Tensor, points: Points, *, stride: int
 ) -> tuple[Tensor, Tensor]:
     """Loss over every `stride`-th label pixel and whether it counts, both B.
 
     Scores B x C x h x w, labels B x H x W; the points are at stride // 2 + i * stride in both
     directions.
     """
-    sums = _sums(scores, labels, stride, align_corners, ignore_index)
-    losses, counted = _losses(*sums, include_self=include_self)
+    sums = _sums(scores, labels, stride, points.align_corners, points.ignore_index)
+    losses, counted = _losses(*sums, include_self=points.include_self)
     return losses.to(accumulation_dtype(scores.dtype)), counted
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from artoolkit.losses.precision import accumulation_dtype, full_precision
 from artoolkit.losses.reading import Reading, own_class, reading
-from artoolkit.losses.sampling import Points, add_points, read_points
+from artoolkit.losses.sampling import LabelPixels, add_scores, read_scores
 
 
 def pixel_losses(
@@ -29,9 +29,9 @@ def pixel_losses(
     *,
     align_corners: bool,
     ignore_index: int,
-    points: Points | None = None,
+    pixels: LabelPixels | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """-log p of each pixel's own class (0 where void), and the scores at the points.
+    """-log p of each pixel's own class (0 where void), and the scores at `pixels`.
 
     scores: B x C x h x w logits, floating point, brought to H x W by bilinear resizing.
     labels: B x H x W integers in [0, C) or `ignore_index`; not checked here.
@@ -39,11 +39,11 @@ def pixel_losses(
     Returns B x H x W and B x C x N, float32 (float64 for float64 scores), also under autocast. Both
     carry gradients; there is no second derivative.
     """
-    if points is None:
+    if pixels is None:
         nowhere = torch.zeros(1, 0, dtype=torch.int64, device=scores.device)
-        points = Points(nowhere, nowhere)
+        pixels = LabelPixels(nowhere, nowhere)
     losses, _, values = _forward(
-        scores, labels, points.rows, points.cols, align_corners, ignore_index
+        scores, labels, pixels.rows, pixels.cols, align_corners, ignore_index
     )
     return losses, values
 
@@ -77,8 +77,8 @@ def _forward(
                 _log_sum_exp(values, out=total[block])
                 torch.gather(values, 0, own[:, block], out=loss[None, block])
             torch.sub(total, loss, out=loss).masked_fill_(void, 0)
-        at_points = read_points(
-            scores, Points(rows, cols), label_hw=label_hw, align_corners=align_corners
+        at_points = read_scores(
+            scores, LabelPixels(rows, cols), label_hw=label_hw, align_corners=align_corners
         )
     return losses, normaliser, at_points
 
@@ -112,9 +112,9 @@ def _backward(
                 void, own = own_class(label, scores.shape[1], ignore_index)
                 _pull_back(read, image, own, total, weight.masked_fill(void, 0), out)
         if grad_points is not None:
-            points = Points(rows, cols)
-            add_points(
-                gradient, grad_points, points, label_hw=label_hw, align_corners=align_corners
+            pixels = LabelPixels(rows, cols)
+            add_scores(
+                gradient, grad_points, pixels, label_hw=label_hw, align_corners=align_corners
             )
     return gradient
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from artoolkit.losses.points import Points
 from artoolkit.losses.precision import accumulation_dtype
 
 
 @dataclass(frozen=True)
-class Points:
-    """Label pixels, as int64 rows and columns of shape B or 1 x N."""
+class LabelPixels:
+    """Where points lie in the label, as int64 rows and columns of shape B or 1 x N."""
 
     rows: Tensor
     cols: Tensor
@@ -52,22 +53,19 @@ def axis_taps(
     return Taps(lower, (lower + 1).clamp(max=size_in - 1), share)
 
 
-def grid_points(
-    label_hw: tuple[int, int],
-    *,
-    grid: str,
-    sizes: tuple[int, ...],
-    batch: int,
-    device: torch.device,
-    generator: torch.Generator | None = None,
-) -> Points:
-    """The points of a grid of cells: for `jitter` other ones for every image, else one row."""
+def grid_pixels(
+    label_hw: tuple[int, int], points: Points, *, batch: int, device: torch.device
+) -> LabelPixels:
+    """The pixels of a grid of cells: B x N for `jitter` (new per image), 1 x N otherwise."""
     height, width = label_hw
-    if grid == "jitter":
-        return _jittered(label_hw, sizes=sizes, batch=batch, device=device, generator=generator)
-    offset = 1 if grid == "center" else 0
+    if points.grid == "jitter":
+        return _jittered(label_hw, points, batch=batch, device=device)
+    offset = 1 if points.grid == "center" else 0
     return _cross(
-        [(_cells(height, n, offset, device), _cells(width, n, offset, device)) for n in sizes]
+        [
+            (_cells(height, n, offset, device), _cells(width, n, offset, device))
+            for n in points.sizes
+        ]
     )
 
 
@@ -76,22 +74,22 @@ def strided(length: int, stride: int, device: torch.device) -> Tensor:
     return torch.arange(min(stride // 2, length - 1), length, stride, device=device)
 
 
-def read_labels(labels: Tensor, points: Points) -> Tensor:
-    """Labels B x H x W at the points: B x N."""
-    index = points.rows * labels.shape[2] + points.cols
+def read_labels(labels: Tensor, pixels: LabelPixels) -> Tensor:
+    """Labels B x H x W at the pixels: B x N."""
+    index = pixels.rows * labels.shape[2] + pixels.cols
     return labels.flatten(1).gather(1, index.expand(len(labels), -1))
 
 
-def read_points(
-    scores: Tensor, points: Points, *, label_hw: tuple[int, int], align_corners: bool
+def read_scores(
+    scores: Tensor, pixels: LabelPixels, *, label_hw: tuple[int, int], align_corners: bool
 ) -> Tensor:
-    """Scores B x C x h x w at the points of an H x W label: B x C x N, at least float32.
+    """Scores B x C x h x w at the pixels of an H x W label: B x C x N, at least float32.
 
-    Where the map has the label's size already, the points are read directly, so that a score of
+    Where the map has the label's size already, the pixels are read directly, so that a score of
     -inf stays what it is; between pixels, 0 * inf would make NaN of it.
     """
     index, weight = flat_taps(
-        points,
+        pixels,
         score_hw=(scores.shape[2], scores.shape[3]),
         label_hw=label_hw,
         align_corners=align_corners,
@@ -107,29 +105,29 @@ def read_points(
     return (values.view(batch, classes, taps, n) * weight.unsqueeze(1)).sum(2)
 
 
-def add_points(
+def add_scores(
     gradient: Tensor,
-    grad_points: Tensor,
-    points: Points,
+    grad_values: Tensor,
+    pixels: LabelPixels,
     *,
     label_hw: tuple[int, int],
     align_corners: bool,
 ) -> None:
-    """The transpose of `read_points`: adds B x C x N into a contiguous B x C x h x w, in place."""
+    """The transpose of `read_scores`: adds B x C x N into a contiguous B x C x h x w, in place."""
     index, weight = flat_taps(
-        points,
+        pixels,
         score_hw=(gradient.shape[2], gradient.shape[3]),
         label_hw=label_hw,
         align_corners=align_corners,
-        dtype=grad_points.dtype,
+        dtype=grad_values.dtype,
     )
-    shares = grad_points.unsqueeze(2) * weight.unsqueeze(1)
+    shares = grad_values.unsqueeze(2) * weight.unsqueeze(1)
     index = index.unsqueeze(1).expand_as(shares)
     gradient.flatten(2).scatter_add_(2, index.flatten(2), shares.flatten(2).to(gradient.dtype))
 
 
 def flat_taps(
-    points: Points,
+    pixels: LabelPixels,
     *,
     score_hw: tuple[int, int],
     label_hw: tuple[int, int],
@@ -139,11 +137,11 @@ def flat_taps(
     """Flat score-map indices and bilinear weights, both (B or 1) x taps x N; taps is 1 or 4."""
     width = score_hw[1]
     if score_hw == label_hw:
-        index = (points.rows * width + points.cols).unsqueeze(1)
+        index = (pixels.rows * width + pixels.cols).unsqueeze(1)
         return index, torch.ones_like(index, dtype=dtype)
     y, x = (
         axis_taps(p, size_in=i, size_out=o, align_corners=align_corners, dtype=dtype)
-        for p, i, o in zip((points.rows, points.cols), score_hw, label_hw, strict=True)
+        for p, i, o in zip((pixels.rows, pixels.cols), score_hw, label_hw, strict=True)
     )
     corners = [
         (row * width + col, v * u)
@@ -160,32 +158,27 @@ def _cells(length: int, n: int, offset: int, device: torch.device) -> Tensor:
     return (2 * torch.arange(n, device=device) + offset) * length // (2 * n)
 
 
-def _cross(grids: list[tuple[Tensor, Tensor]]) -> Points:
-    return Points(
+def _cross(grids: list[tuple[Tensor, Tensor]]) -> LabelPixels:
+    return LabelPixels(
         torch.cat([rows.repeat_interleave(len(cols)) for rows, cols in grids])[None],
         torch.cat([cols.repeat(len(rows)) for rows, cols in grids])[None],
     )
 
 
 def _jittered(
-    label_hw: tuple[int, int],
-    *,
-    sizes: tuple[int, ...],
-    batch: int,
-    device: torch.device,
-    generator: torch.Generator | None,
-) -> Points:
+    label_hw: tuple[int, int], points: Points, *, batch: int, device: torch.device
+) -> LabelPixels:
     """One uniformly random pixel of every cell, independently for every image and cell."""
     axes: list[list[Tensor]] = [[], []]
-    for n in sizes:
+    for n in points.sizes:
         cell = torch.arange(n * n, device=device)
         cells = (cell // n, cell % n)
         for axis, length, index in zip(axes, label_hw, cells, strict=True):
             first = index * length // n
             # A label with fewer pixels than cells leaves cells without a pixel: take its first.
             extent = ((index + 1) * length // n - first).clamp(min=1)
-            axis.append(first + _random_below(extent, batch, generator))
-    return Points(torch.cat(axes[0], 1), torch.cat(axes[1], 1))
+            axis.append(first + _random_below(extent, batch, points.generator))
+    return LabelPixels(torch.cat(axes[0], 1), torch.cat(axes[1], 1))
 
 
 def _random_below(extent: Tensor, batch: int, generator: torch.Generator | None) -> Tensor:

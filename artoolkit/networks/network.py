@@ -21,8 +21,12 @@ class Network(nn.Module):
     """A segmentation network: B x 3 x H x W float images -> B x C x h x w float scores.
 
     Images are normalised as `preprocess` says. In evaluation mode `forward` returns the main score
-    map; in training mode a dict with "main" and one entry per name of `aux_weights`, each a score
-    map of its own resolution. `ValueError` for an image smaller than `minimum_hw`.
+    map; in training mode a dict with "main", one entry per name of `aux_weights` and one per output
+    of `terms`, each a score map of its own resolution. `ValueError` for an image smaller than
+    `minimum_hw`.
+
+    `aux_weights` are weights of the cross-entropy of auxiliary outputs; `terms` are further terms
+    of the loss by name, each with the values of a `training.recipe.TermChoice`.
 
     `align_corners` and `output_stride` describe how the main scores lie on the image: they are
     brought to the label's size by bilinear resizing with this `align_corners`. `encoder` and
@@ -33,6 +37,7 @@ class Network(nn.Module):
     align_corners: bool = True
     output_stride: int = 4
     aux_weights: Mapping[str, float] = MappingProxyType({})
+    terms: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     training_only: tuple[str, ...] = ()
     encoder: tuple[str, ...] = ("trunk.",)
     minimum_hw: tuple[int, int] = (32, 32)

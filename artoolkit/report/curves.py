@@ -10,8 +10,9 @@ from artoolkit.errors import DataError
 from artoolkit.files import read_json_lines, reading
 from artoolkit.report.ar_curve import smoothed, trend
 from artoolkit.report.content import Curve, RunPart
+from artoolkit.training.history import METRICS, ROW_FIELDS
 
-METRICS, RECIPE = "metrics.jsonl", "recipe.toml"
+RECIPE = "recipe.toml"
 AR = "affinity_regression"
 # More points than this cannot be told apart on a page.
 MOST_POINTS = 300
@@ -45,9 +46,10 @@ def _run_part(path: Path, rows: Sequence[dict[str, Any]]) -> RunPart:
     if not steps:
         raise DataError(f"{path / METRICS} holds no iteration", hint="Train first.")
     times = [float(row["iteration"]) for row in steps]
+    terms = [name for name in steps[0] if name not in ROW_FIELDS]
     curves = {
         name: thinned(times, [float(row[name]) for row in steps])
-        for name in ("cross_entropy", AR)
+        for name in terms
         if all(name in row for row in steps)
     }
     if epochs:

@@ -19,7 +19,7 @@ import numpy as np
 from artoolkit.checks.memory import mib
 from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.optional import require
-from artoolkit.report.content import LatencyPart, MemoryPart, RunPart
+from artoolkit.report.content import LatencyPart, MemoryPart, RunPart, in_order
 
 # Marks: no figure uses these colours by chance.
 INK, LINE, A, B, MARGIN = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -31,11 +31,7 @@ _WIDTH = 4.0
 LEAST_POINTS = 2.0
 # So many characters fit beside the title of a panel.
 SHORT_NAMES = 16
-_LABELS = {
-    "cross_entropy": "cross-entropy",
-    "affinity_regression": "affinity regression",
-    "mIoU": "val mIoU (%)",
-}
+_LABELS = {"cross_entropy": "cross-entropy", "mIoU": "val mIoU (%)"}
 
 
 @dataclass(frozen=True)
@@ -285,8 +281,9 @@ def _percent(value: float | None) -> str:
 
 
 def curves_figure(runs: Sequence[RunPart]) -> Figure:
-    """Figure 3 of the paper: every run's losses and mIoU over the iterations, side by side."""
-    names = [name for name in _LABELS if any(name in run.curves for run in runs)]
+    """Figure 3 of the paper: every term of the loss and mIoU over the iterations, side by side."""
+    curves = in_order({name: run.curves for run in runs for name in run.curves})
+    names = [*(name for name in curves if name != "mIoU"), *({"mIoU"} & set(curves))]
     rows = tuple(
         (run.name, *(f"{run.curves[n].values[-1]:.4g}" if n in run.curves else "-" for n in names))
         for run in runs
@@ -295,13 +292,17 @@ def curves_figure(runs: Sequence[RunPart]) -> Figure:
         title="Training curves (Figure 3 of the paper)",
         words="Losses are smoothed for drawing; the table holds the last values.",
         panels=tuple(_curve_panel(runs, name) for name in names),
-        head=("run", *(_LABELS[name] for name in names)),
+        head=("run", *map(_curve_label, names)),
         rows=rows,
     )
 
 
+def _curve_label(name: str) -> str:
+    return _LABELS.get(name, name.replace("_", " "))
+
+
 def _curve_panel(runs: Sequence[RunPart], name: str) -> str:
-    with _panel(_LABELS[name], salt="curves") as panel:
+    with _panel(_curve_label(name), salt="curves") as panel:
         for index, run in enumerate(runs):
             if (curve := run.curves.get(name)) is not None:
                 panel.axes.plot(

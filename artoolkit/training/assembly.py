@@ -16,8 +16,6 @@ from artoolkit.data.fingerprint import fingerprint
 from artoolkit.errors import BackendError, CheckpointError, RecipeError, UsageError
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
-from artoolkit.losses import Objective
-from artoolkit.losses.weighting import HardExamples
 from artoolkit.networks import Network, build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
 from artoolkit.networks.custom import check_trusted, is_custom
@@ -93,36 +91,6 @@ def check_batch_of_one(network: Network, crop: tuple[int, int]) -> None:
         ) from error
     except RuntimeError:  # a user's network may need real numbers: its first step will show
         return
-
-
-def build_objective(recipe: Recipe, network: Network) -> Objective:
-    """The recipe's loss terms for this network; `RecipeError` for weights that do not fit it."""
-    terms = recipe.loss
-    aux_weights = dict(network.aux_weights) if terms.aux_weights is None else terms.aux_weights
-    if unknown := sorted(set(aux_weights) - set(network.aux_weights)):
-        raise RecipeError(
-            f"loss.aux_weights names outputs that {network.name} does not have",
-            got=", ".join(unknown),
-            expected=", ".join(network.aux_weights) or "none",
-        )
-    if terms.class_weights is not None and len(terms.class_weights) != network.num_classes:
-        raise RecipeError(
-            "loss.class_weights needs one weight a class",
-            got=len(terms.class_weights),
-            expected=network.num_classes,
-        )
-    ohem = HardExamples(terms.ohem.threshold, terms.ohem.min_kept) if terms.ohem else None
-    return Objective(
-        align_corners=network.align_corners,
-        ar_weight=terms.ar_weight,
-        grid=terms.ar_grid,
-        sizes=terms.ar_sizes,
-        stride=terms.ar_stride,
-        aux_weights=aux_weights,
-        class_weights=terms.class_weights,
-        ohem=ohem,
-        monitor_affinity=terms.ar_monitor,
-    )
 
 
 def settled(recipe: Recipe, device: torch.device) -> Recipe:

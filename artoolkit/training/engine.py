@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,9 @@ class Learner:
             # torch leaves this method without types.
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # type: ignore[no-untyped-call]
         self.model = self.processes.joint(self.network, self.device)
-        self._divide_the_loss()
+        if self.processes.count > 1:
+            self.objective.mean_count = self.processes.mean
+            self.objective.share = (self.processes.rank, self.processes.count)
         self.objective.to(self.device)
         self.optimiser = build_optimiser(self.network, self.recipe.optimiser)
         # fp16 gradients underflow without a scale; bf16 has the range of fp32.
@@ -70,16 +72,6 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         if self.recipe.optimiser.ema_decay is not None:
             self.average = Average(self.network, self.recipe.optimiser.ema_decay)
-
-    def _divide_the_loss(self) -> None:
-        """Each process has a part of the batch, and the mean is over all of it."""
-        objective, count = self.objective, self.processes.count
-        if count == 1:
-            return
-        objective.mean_count, objective.share = self.processes.mean, (self.processes.rank, count)
-        if objective.ohem is not None:
-            least = math.ceil(objective.ohem.min_kept / count)
-            objective.ohem = replace(objective.ohem, min_kept=least)
 
     @property
     def _joint_statistics(self) -> bool:
@@ -96,8 +88,12 @@ class Learner:
         dtype = AUTOCAST.get(self.recipe.execution.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
-    def step(self, images: Tensor, labels: Tensor, iteration: int) -> dict[str, float]:
+    def step(
+        self, images: Tensor, labels: Tensor, iteration: int, maps: Sequence[Tensor] = ()
+    ) -> dict[str, float]:
         """One update from uint8 images B x H x W x 3 and labels B x H x W; the terms' values.
+
+        `maps` are those that the objective asks for, in its order, B x H x W each.
 
         Raises `TrainingError` with every term where the loss is not finite, before the update.
         """
@@ -108,13 +104,15 @@ class Learner:
         # Dropout must not repeat itself in the next process.
         torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
         inputs = to_input(images.to(self.device, non_blocking=True), self.network.preprocess)
+        truth, *extra = (t.to(self.device, non_blocking=True) for t in (labels, *maps))
+        made = dict(zip(self.objective.maps, extra, strict=True))
         with self.autocast():
             # The loss reads whole score planes: on a CPU it takes two thirds of the time that way.
             outputs = {name: scores.contiguous() for name, scores in self.model(inputs).items()}
             if self.processes.count > 1:
                 # Jittered points are drawn for the whole batch, the same ones everywhere.
                 torch.manual_seed(step_seed(self.recipe.seed, iteration))
-            terms = self.objective(outputs, labels.to(self.device, non_blocking=True))
+            terms = self.objective(outputs, truth, made)
             loss = self.objective.total(terms)
         named = {"loss": loss, **terms}
         # One transfer for all the numbers.
@@ -162,10 +160,10 @@ def train_one_epoch(
     if learner.recipe.optimiser.freeze_bn:
         freeze_batch_norm(learner.network)
     asked = time.perf_counter()
-    for step, (images, labels) in enumerate(batches, first_step):
+    for step, (images, labels, *maps) in enumerate(batches, first_step):
         given = time.perf_counter()
         iteration = epoch * learner.iterations_per_epoch + step
-        values = learner.step(images, labels, iteration)
+        values = learner.step(images, labels, iteration, maps)
         done = time.perf_counter()
         yield {
             "epoch": epoch + 1,

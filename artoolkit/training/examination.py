@@ -16,7 +16,7 @@ import torch
 from artoolkit.errors import DataError
 from artoolkit.evaluation.boundary import boundary_and_interior
 from artoolkit.labels import VOID, LabelTable
-from artoolkit.losses import affinity_regression
+from artoolkit.losses import Points, affinity_regression
 from artoolkit.metrics import Matrix, class_iou, confusion_matrix, summary
 from artoolkit.networks import Network
 from artoolkit.training.engine import predictions
@@ -88,7 +88,6 @@ def _affinity(
     if (truth == VOID).all():
         return
     labels = torch.from_numpy(truth.astype(np.int64))[None].to(scores.device)
-    loss = affinity_regression(
-        scores.float(), labels, grid="all", align_corners=network.align_corners
-    )
+    points = Points(grid="all", align_corners=network.align_corners)
+    loss = affinity_regression(scores.float(), labels, points)
     yield loss.item()

@@ -1,7 +1,7 @@
 """metrics.jsonl, and TensorBoard's events beside it: what a run did, row by row.
 
 Rows are of one `kind`: `start` (environment), `iteration` (every term, learning rate, seconds) and
-`epoch` (means of the terms, mIoU and IoU.<class> in percent). A resumed run cuts the file back to
+`epoch` (mIoU and IoU.<class> in percent). A resumed run cuts the file back to
 what it held when the state was saved, so that no row is there twice or of a step that was redone.
 """
 
@@ -19,6 +19,8 @@ from artoolkit.errors import StorageError, TrainingError
 from artoolkit.optional import is_installed, require
 
 METRICS = "metrics.jsonl"
+# The columns of an iteration beside its loss terms, whose names are the recipe's.
+ROW_FIELDS = ("kind", "epoch", "step", "iteration", "loss", "lr", "data_s", "step_s")
 
 
 @contextmanager

@@ -11,20 +11,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artoolkit.data import DataSet, Sample
 from artoolkit.errors import ArtoolkitError, DataError, RecipeError, TrainingError
+from artoolkit.losses.terms import LabelMap
 from artoolkit.training.recipe import Selection
-from artoolkit.training.transforms import Pixels, Transform
+from artoolkit.training.transforms import Transform
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # images, labels, and in training the maps made of the labels
 Key = tuple[int, int]  # epoch, index
-Item = tuple[Pixels, Pixels] | ArtoolkitError
+Item = tuple[NDArray[Any], ...] | ArtoolkitError
 
 GRACE_S = 60  # how long a worker that is asked to end goes on, so that a step can be finished
 
@@ -70,19 +73,22 @@ class EvaluationImages(Dataset[Item]):
 
 @dataclass(frozen=True)
 class TrainingImages(Dataset[Item]):
-    """Augmented crops with labels; the key of one is (epoch, index)."""
+    """Augmented crops with labels, and the `maps` made of these; the key is (epoch, index)."""
 
     images: EvaluationImages
     transform: Transform
     seed: int
+    maps: Sequence[LabelMap] = ()
 
     def __getitem__(self, key: Key) -> Item:
         epoch, index = key
         item = self.images[index]
         if isinstance(item, ArtoolkitError):
             return item
+        image, labels = item
         rng = np.random.default_rng([AUGMENT, self.seed, epoch, index])
-        return self.transform(*item, rng)
+        image, labels = self.transform(image, labels, rng)
+        return image, labels, *(make(labels) for make in self.maps)
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -132,7 +138,7 @@ def step_seed(seed: int, iteration: int, rank: int = 0) -> int:
 def training_loader(
     images: TrainingImages, batches: EpochBatches, *, workers: int, pin_memory: bool
 ) -> DataLoader[Item]:
-    """uint8 B x H x W x 3 images and uint8 B x H x W labels; iterate it with `fetched`."""
+    """uint8 images B x H x W x 3, uint8 labels B x H x W, and maps; iterate it with `fetched`."""
     return DataLoader(
         images,
         batch_sampler=batches,
@@ -194,13 +200,12 @@ def _dead_worker(got: str) -> TrainingError:
 
 
 def _collate(items: list[Item]) -> Batch | ArtoolkitError:
-    pairs: list[tuple[Pixels, Pixels]] = []
+    samples: list[tuple[NDArray[Any], ...]] = []
     for item in items:
         if isinstance(item, ArtoolkitError):
             return item
-        pairs.append(item)
-    images, labels = zip(*pairs, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+        samples.append(item)
+    return tuple(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
 
 
 def _start_worker(_worker: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from artoolkit.errors import RecipeError
+from artoolkit.losses.points import Points
 from artoolkit.spec import Frozen, problems, read_toml
 from artoolkit.words import Grid
 
@@ -137,27 +138,48 @@ class Ohem(Frozen):
     min_kept: int = Field(default=100_000, ge=1)
 
 
+class TermChoice(Frozen):
+    """Values of one term; what is left out is the network's or the term's own.
+
+    `kind` is a name in `losses.TERMS` (the term's own name by default), `output` the output of the
+    network that it is taken of. At `weight` 0 a term is left out, unless `monitor` asks for its
+    value. `options` are the keywords of the term's function.
+    """
+
+    kind: str | None = None
+    output: str | None = None
+    weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    monitor: bool | None = None
+    options: dict[str, Any] | None = None
+
+
 class LossTerms(Frozen):
     """The terms beside cross-entropy. `ar_weight` 0 is the control arm.
 
-    `ar_stride` (grid `all`) is in label pixels, by default the network's output stride;
+    `ar_grid`, `ar_sizes` and `ar_stride` are those of `losses.Points`;
     `aux_weights` replaces the network's own weights of its auxiliary outputs; with `ar_monitor`
-    the value of affinity regression is recorded at weight 0 too.
+    the value of affinity regression is recorded at weight 0 too. `class_weights` and `ohem` hold
+    for the cross-entropy of every output; `terms` changes any term by its name, and adds others.
     """
 
     ar_weight: float = Field(default=0.0, ge=0)
     ar_grid: Grid = "center"
-    ar_sizes: tuple[int, ...] = Field(default=(12, 6), min_length=1)
-    ar_stride: int | None = Field(default=None, ge=1)
+    ar_sizes: tuple[int, ...] = (12, 6)
+    ar_stride: int | None = None
     ar_monitor: bool = False
     aux_weights: dict[str, float] | None = None
     class_weights: tuple[float, ...] | None = None
     ohem: Ohem | None = None
+    terms: dict[str, TermChoice] = Field(default_factory=dict)
+
+    @property
+    def points(self) -> Points:
+        """The points of affinity regression; `ValueError` for values that name none."""
+        return Points(grid=self.ar_grid, sizes=self.ar_sizes, stride=self.ar_stride)
 
     @model_validator(mode="after")
-    def _stride_needs_all(self) -> LossTerms:
-        if self.ar_stride is not None and self.ar_grid != "all":
-            raise ValueError("ar_stride belongs to the grid 'all'")
+    def _points_exist(self) -> LossTerms:
+        _ = self.points
         return self
 
 

@@ -26,7 +26,6 @@ from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
 from artoolkit.training.assembly import (
     build_network,
-    build_objective,
     check_baseline,
     checkpoint_of,
     load_baseline,
@@ -53,6 +52,7 @@ from artoolkit.training.loader import (
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, together
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
+from artoolkit.training.terms import build_objective
 from artoolkit.training.transforms import Transform, fill_color
 
 MODEL = "model.safetensors"
@@ -193,15 +193,16 @@ class _Run:
             world_size=processes.count,
         )
         transform = Transform(recipe.augmentation, fill_color(network.preprocess))
+        objective = build_objective(recipe, network)
         self.loader = training_loader(
-            TrainingImages(training, transform, recipe.seed),
+            TrainingImages(training, transform, recipe.seed, tuple(objective.maps.values())),
             self.batches,
             workers=machine.workers,
             pin_memory=device.type == "cuda",
         )
         self.learner = Learner(
             network,
-            build_objective(recipe, network),
+            objective,
             recipe,
             device,
             iterations_per_epoch=len(self.batches),

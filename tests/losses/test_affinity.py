@@ -13,16 +13,17 @@ from plain_losses import affinity_at, pair_loss, street, upsampled
 
 from artoolkit.losses import (
     AffinityRegression,
+    Points,
     affinity_regression,
     label_affinity,
     sqrt_affinity,
 )
 from artoolkit.losses.gram import point_losses
-from artoolkit.losses.sampling import grid_points
+from artoolkit.losses.sampling import grid_pixels
+from artoolkit.words import GRIDS
 
 REFERENCE = np.load(Path(__file__).parent.parent / "data" / "ar_loss.npz")
 CASES = json.loads(str(REFERENCE["cases"]))
-GRIDS = ("center", "paper", "jitter", "all")
 SKEWED = [(0.64, 0.36, 0), (0.36, 0.64, 0), (0, 0, 1)]
 
 # Points as probabilities, their labels, the loss with and without self pairs; by hand.
@@ -52,9 +53,7 @@ def test_values_by_hand(points, labels, with_self, without) -> None:
         loss = affinity_regression(
             scores, image, grid="all", stride=1, align_corners=False, include_self=include_self
         )
-        one, counted = point_losses(
-            scores[:, :, 0], image[:, 0], ignore_index=255, include_self=include_self
-        )
+        one, counted = point_losses(scores[:, :, 0], image[:, 0], Points(include_self=include_self))
         assert loss.item() == pytest.approx(expected, rel=1e-9)
         assert one.item() == pytest.approx(expected, rel=1e-9)
         assert counted.all()
@@ -222,7 +221,7 @@ def test_a_single_point_has_no_pair_but_itself() -> None:
 def test_four_taps_equal_upsample_then_sample(grid, score_hw, include_self, align_corners) -> None:
     scores, labels = street(score_hw=score_hw)
     scores.requires_grad_()
-    points = grid_points((24, 28), grid=grid, sizes=(12, 6), batch=2, device=scores.device)
+    points = grid_pixels((24, 28), Points(grid=grid), batch=2, device=scores.device)
     options = {"align_corners": align_corners, "include_self": include_self}
     rows, cols = points.rows.expand(2, -1), points.cols.expand(2, -1)
     plain = affinity_at(scores, labels, rows, cols, **options)
@@ -256,7 +255,7 @@ def test_gram_form_equals_pair_form(include_self) -> None:
     scores = 4 * torch.randn(1, 7, 60, dtype=torch.float64)
     for labels in (torch.randint(0, 7, (1, 60)), torch.randint(0, 7, (1, 60))):
         labels[:, ::3] = 255 if labels[0, 0] % 2 else labels[:, ::3]
-        loss, _ = point_losses(scores, labels, ignore_index=255, include_self=include_self)
+        loss, _ = point_losses(scores, labels, Points(include_self=include_self))
         plain = pair_loss(scores[0].T, labels[0], include_self=include_self)
         torch.testing.assert_close(loss[0], plain, rtol=1e-12, atol=0)
 
@@ -304,8 +303,19 @@ def test_module_equals_function() -> None:
         assert module(scores, labels_in) == affinity_regression(
             scores, labels_in, align_corners=True, **options
         )
+        points = Points(align_corners=True, **options)
+        assert AffinityRegression(points).points == module.points == points
         assert not module.state_dict()
-    assert "grid='all', stride=2" in repr(module)
+    assert repr(points) in repr(module)
+
+
+def test_by_default_the_pixels_of_scores_are_not_aligned_at_corners() -> None:
+    scores, labels = street()
+    default, aligned = (
+        affinity_regression(scores, labels, **options) for options in ({}, {"align_corners": True})
+    )
+    assert default == affinity_regression(scores, labels, align_corners=False)
+    assert default != aligned
 
 
 @pytest.mark.parametrize("void", [-1, 255, 3])
@@ -332,7 +342,7 @@ def test_upsampled_scores_give_the_same_loss() -> None:
         ({"grid": "middle"}, "grid: got 'middle'; expected one of center, paper, jitter, all"),
         ({"sizes": ()}, r"sizes: got \(\); expected one or more integers of at least 1"),
         ({"sizes": (12, 0)}, r"sizes: got \(12, 0\)"),
-        ({"stride": 4}, "stride: got 4 with grid 'center'; it belongs to grid 'all'"),
+        ({"stride": 4}, "stride: got 4 with grid 'center'; it belongs to the grid 'all'"),
         ({"grid": "all", "stride": 0}, "stride: got 0; expected an integer of at least 1"),
         ({"scores": torch.zeros(5, 6, 7)}, r"scores: got float32 of shape \(5, 6, 7\); expected"),
         ({"scores": torch.zeros(2, 5, 6, 7).long()}, "scores: got int64 of shape"),

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from plain_losses import cross_entropy, street
 
-from artoolkit.losses import HardExamples, Objective, affinity_regression
-from artoolkit.losses import objective as module
+from artoolkit.losses import (
+    HardExamples,
+    Objective,
+    WeightedTerm,
+    affinity_regression,
+    step,
+)
 
 AUX = {"aux_16": 0.16, "aux_8": 0.4}
+
+
+def make(*, ar=0.1, monitor=False, aux=None, ohem=None, align_corners=True, points=None, **options):
+    """Cross-entropy of the main and the auxiliary outputs, and affinity regression."""
+    hard = {"ohem": ohem}
+    terms = {"cross_entropy": WeightedTerm(kind="cross_entropy", options=hard)}
+    for name, weight in (aux or {}).items():
+        terms[name] = WeightedTerm(kind="cross_entropy", output=name, weight=weight, options=hard)
+    terms["affinity_regression"] = WeightedTerm(
+        kind="affinity_regression", weight=ar, monitor=monitor, options={"points": points or {}}
+    )
+    return Objective(terms, align_corners=align_corners, **options)
 
 
 def _outputs(score_hw=(6, 7), dtype=torch.float64):
@@ -24,7 +43,7 @@ def _outputs(score_hw=(6, 7), dtype=torch.float64):
 @pytest.mark.parametrize("grid", ["center", "paper", "all"])
 def test_terms_equal_the_two_branch_form(grid, score_hw, align_corners) -> None:
     outputs, labels = _outputs(score_hw)
-    objective = Objective(ar_weight=0.1, grid=grid, aux_weights=AUX, align_corners=align_corners)
+    objective = make(points={"grid": grid}, aux=AUX, align_corners=align_corners)
     terms = objective(outputs, labels)
     plain = {
         "cross_entropy": cross_entropy(outputs["main"], labels, align_corners=align_corners),
@@ -48,9 +67,9 @@ def test_terms_equal_the_two_branch_form(grid, score_hw, align_corners) -> None:
 
 def test_control_arm_does_not_compute_the_affinity(monkeypatch) -> None:
     outputs, labels = _outputs()
-    for name in ("grid_points", "point_losses", "image_losses"):
-        monkeypatch.delattr(module, name)
-    objective = Objective(ar_weight=0, aux_weights=AUX, align_corners=True)
+    for name in ("grid_pixels", "point_losses", "image_losses"):
+        monkeypatch.delattr(step, name)
+    objective = make(ar=0, aux=AUX)
     assert list(objective(outputs, labels)) == ["cross_entropy", "aux_16", "aux_8"]
     assert "affinity_regression" not in objective.weights
 
@@ -58,11 +77,11 @@ def test_control_arm_does_not_compute_the_affinity(monkeypatch) -> None:
 @pytest.mark.parametrize("grid", ["center", "all"])
 def test_control_arm_can_watch_the_affinity_without_a_gradient(grid) -> None:
     outputs, labels = _outputs()
-    watched = Objective(ar_weight=0, monitor_affinity=True, grid=grid, align_corners=True)
+    watched = make(ar=0, monitor=True, points={"grid": grid})
     terms = watched(outputs, labels)
     assert not terms["affinity_regression"].requires_grad
     assert terms["affinity_regression"] > 0
-    plain = Objective(ar_weight=0, align_corners=True)
+    plain = make(ar=0)
     expected = plain.total(plain(outputs, labels))
     found = watched.total(terms)
     assert found == expected
@@ -72,7 +91,7 @@ def test_control_arm_can_watch_the_affinity_without_a_gradient(grid) -> None:
 @pytest.mark.parametrize("grid", ["center", "jitter", "all"])
 def test_nothing_labelled_is_zero_and_not_nan(grid) -> None:
     outputs, labels = _outputs()
-    objective = Objective(grid=grid, aux_weights=AUX, align_corners=True)
+    objective = make(points={"grid": grid}, aux=AUX)
     terms = objective(outputs, torch.full_like(labels, 255))
     assert all(term == 0 for term in terms.values())
     objective.total(terms).backward()
@@ -82,7 +101,7 @@ def test_nothing_labelled_is_zero_and_not_nan(grid) -> None:
 def test_class_weights_are_those_of_cross_entropy() -> None:
     outputs, labels = _outputs()
     weights = [0.5, 2.0, 1.0, 0.0, 3.0]
-    objective = Objective(class_weights=weights, ar_weight=0, align_corners=False)
+    objective = make(class_weights=weights, ar=0, align_corners=False)
     expected = cross_entropy(
         outputs["main"], labels, align_corners=False, weight=torch.tensor(weights).double()
     )
@@ -92,19 +111,19 @@ def test_class_weights_are_those_of_cross_entropy() -> None:
     torch.testing.assert_close(found, plain)
     assert not objective.state_dict()
     with pytest.raises(ValueError, match="class_weights: got 3; expected 5"):
-        Objective(class_weights=[1, 2, 3], align_corners=False)(outputs, labels)
+        make(class_weights=[1, 2, 3])(outputs, labels)
 
 
 @pytest.mark.parametrize("grid", ["center", "all"])
 def test_labels_may_be_uint8_or_int64(grid) -> None:
     outputs, labels = _outputs()
-    objective = Objective(grid=grid, aux_weights=AUX, align_corners=True)
+    objective = make(points={"grid": grid}, aux=AUX)
     assert objective(outputs, labels) == objective(outputs, labels.long())
 
 
 def test_weights_can_be_changed_between_steps() -> None:
     outputs, labels = _outputs()
-    objective = Objective(ar_weight=1.0, align_corners=True)
+    objective = make(ar=1.0)
     terms = objective(outputs, labels)
     objective.weights["affinity_regression"] = 5.0
     expected = terms["cross_entropy"] + 5 * terms["affinity_regression"]
@@ -116,16 +135,16 @@ def test_two_processes_give_the_mean_over_both_batches(ohem) -> None:
     """With the mean of counts over processes, their average is the term of the whole batch."""
     outputs, labels = _outputs()
     labels[0, :16] = 255
-    whole = Objective(ohem=ohem, align_corners=True)(outputs, labels)
+    whole = make(ohem=ohem)(outputs, labels)
     seen: list[torch.Tensor] = []
     for image in range(2):
-        part = Objective(ohem=ohem, align_corners=True, mean_count=lambda n: seen.append(n) or n)
+        part = make(ohem=ohem, mean_count=lambda n: seen.append(n) or n)
         part({"main": outputs["main"][image : image + 1]}, labels[image : image + 1])
     means = [torch.stack(pair).mean() for pair in zip(seen[:2], seen[2:], strict=True)]
     parts = []
     for image in range(2):
         counts = iter(means)
-        part = Objective(ohem=ohem, align_corners=True, mean_count=lambda _, c=counts: next(c))
+        part = make(ohem=ohem, mean_count=lambda _, c=counts: next(c))
         parts.append(part({"main": outputs["main"][image : image + 1]}, labels[image : image + 1]))
     for name, term in whole.items():
         torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, term)
@@ -134,7 +153,7 @@ def test_two_processes_give_the_mean_over_both_batches(ohem) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_under_autocast(dtype) -> None:
     outputs, labels = _outputs(dtype=torch.float32)
-    objective = Objective(align_corners=True, aux_weights=AUX)
+    objective = make(aux=AUX)
     expected = objective(outputs, labels)
     with torch.autocast("cpu", dtype=dtype):
         found = objective(outputs, labels)
@@ -146,7 +165,7 @@ def test_under_autocast(dtype) -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, which differ between versions of torch
 def test_compiles_as_one_graph(grid) -> None:
     outputs, labels = _outputs()
-    objective = Objective(grid=grid, aux_weights=AUX, align_corners=True)
+    objective = make(points={"grid": grid}, aux=AUX)
 
     def step(main: torch.Tensor) -> torch.Tensor:
         return objective.total(objective({**outputs, "main": main, "aux_8": main}, labels))
@@ -160,16 +179,20 @@ def test_compiles_as_one_graph(grid) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("values", "message"),
     [
-        ({"grid": "middle"}, "grid: got 'middle'"),
-        ({"aux_weights": {"main": 1.0}}, "aux_weights: main is a name of this class"),
-        ({"ar_weight": -1.0}, "ar_weight: got -1.0; expected 0 or more"),
+        ({"kind": "entropy"}, "no such term: got 'entropy'; expected cross_entropy, affinity_reg"),
+        ({"kind": "cross_entropy", "weight": -1.0}, "weight: got -1.0; expected a finite number"),
+        ({"kind": "cross_entropy", "weight": math.nan}, "weight: got nan"),
+        ({"kind": "cross_entropy", "options": {"hard": 1}}, "hard: Extra inputs are not permitted"),
+        ({"kind": "cross_entropy", "options": {"ohem": {"threshold": 2}}}, "0 < threshold <= 1"),
+        ({"kind": "affinity_regression", "options": {"points": {"grid": "middle"}}}, "'center'"),
+        ({"kind": "affinity_regression", "options": {"points": {"stride": 4}}}, "the grid 'all'"),
     ],
 )
-def test_wrong_options(options, message) -> None:
+def test_wrong_terms(values, message) -> None:
     with pytest.raises(ValueError, match=message):
-        Objective(align_corners=True, **options)
+        WeightedTerm(**values)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +208,4 @@ def test_outputs_that_do_not_fit(change, message) -> None:
     outputs, labels = _outputs()
     outputs = {k: v for k, v in {**outputs, **change}.items() if v is not None}
     with pytest.raises(ValueError, match=message):
-        Objective(aux_weights=AUX, align_corners=True)(outputs, labels)
+        make(aux=AUX)(outputs, labels)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from plain_losses import cross_entropy, street, upsampled
 
-from artoolkit.losses import pixelwise, reading
+from artoolkit.losses import Points, pixelwise, reading
 from artoolkit.losses.pixelwise import pixel_losses
-from artoolkit.losses.sampling import grid_points
+from artoolkit.losses.sampling import grid_pixels
 
 SIZES = [(6, 7), (7, 9), (24, 28), (30, 20)]
 
@@ -33,8 +33,8 @@ def block_bytes(request, monkeypatch) -> int:
 def test_equal_to_two_branches(score_hw, align_corners, scale) -> None:
     scores, labels = street(score_hw=score_hw)
     scores = (scale * scores).requires_grad_()
-    points = grid_points((24, 28), grid="center", sizes=(12, 6), batch=2, device=scores.device)
-    per_pixel, at_points = _losses(scores, labels, align_corners, points=points)
+    points = grid_pixels((24, 28), Points(), batch=2, device=scores.device)
+    per_pixel, at_points = _losses(scores, labels, align_corners, pixels=points)
     full = upsampled(scores, labels, align_corners)
     plain = F.cross_entropy(full, labels.long(), ignore_index=255, reduction="none")
     torch.testing.assert_close(per_pixel, plain, rtol=1e-12, atol=1e-12 * scale)
@@ -54,9 +54,9 @@ def test_equal_to_two_branches(score_hw, align_corners, scale) -> None:
 @pytest.mark.parametrize("score_hw", [(2, 3), (5, 6)])
 def test_gradcheck(score_hw) -> None:
     scores, labels = street(batch=1, classes=3, score_hw=score_hw, label_hw=(5, 6))
-    points = grid_points((5, 6), grid="jitter", sizes=(2,), batch=1, device=scores.device)
+    points = grid_pixels((5, 6), Points(grid="jitter", sizes=(2,)), batch=1, device=scores.device)
     assert torch.autograd.gradcheck(
-        lambda s: _losses(s, labels, points=points), scores.requires_grad_()
+        lambda s: _losses(s, labels, pixels=points), scores.requires_grad_()
     )
 
 
@@ -64,8 +64,8 @@ def test_gradcheck(score_hw) -> None:
 def test_either_output_alone_has_its_gradient(score_hw) -> None:
     scores, labels = street(score_hw=score_hw)
     scores.requires_grad_()
-    points = grid_points((24, 28), grid="center", sizes=(3,), batch=2, device=scores.device)
-    losses, values = _losses(scores, labels, points=points)
+    points = grid_pixels((24, 28), Points(sizes=(3,)), batch=2, device=scores.device)
+    losses, values = _losses(scores, labels, pixels=points)
     both = torch.autograd.grad(losses.sum() + values.sum(), scores, retain_graph=True)[0]
     one = torch.autograd.grad(losses.sum(), scores, retain_graph=True)[0]
     other = torch.autograd.grad(values.sum(), scores, retain_graph=True)[0]
@@ -133,7 +133,7 @@ def test_memory_layout_does_not_matter() -> None:
 @pytest.mark.parametrize("score_hw", [(2, 3), (5, 6)])
 def test_operators_are_described_rightly_to_the_compiler(score_hw) -> None:
     scores, labels = street(batch=1, classes=3, score_hw=score_hw, label_hw=(5, 6))
-    points = grid_points((5, 6), grid="center", sizes=(2,), batch=1, device=scores.device)
+    points = grid_pixels((5, 6), Points(sizes=(2,)), batch=1, device=scores.device)
     arguments = (scores.requires_grad_(), labels, points.rows, points.cols, False, 255)
     found = torch.library.opcheck(pixelwise._forward, arguments)
     assert set(found.values()) == {"SUCCESS"}

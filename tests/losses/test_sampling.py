@@ -6,13 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from artoolkit.losses import Points
 from artoolkit.losses.sampling import (
-    Points,
-    add_points,
+    LabelPixels,
+    add_scores,
     axis_taps,
-    grid_points,
+    grid_pixels,
     read_labels,
-    read_points,
+    read_scores,
     strided,
 )
 
@@ -27,7 +28,7 @@ ROWS_OF_1024 = {
 
 @pytest.mark.parametrize(("grid", "size"), ROWS_OF_1024)
 def test_rows_of_a_cityscapes_label(grid, size) -> None:
-    points = grid_points((1024, 2048), grid=grid, sizes=(size,), batch=1, device=CPU)
+    points = grid_pixels((1024, 2048), Points(grid=grid, sizes=(size,)), batch=1, device=CPU)
     rows = ROWS_OF_1024[grid, size]
     assert points.rows[0].view(size, size)[:, 0].tolist() == rows
     assert points.cols[0].view(size, size)[0].tolist() == [
@@ -37,7 +38,7 @@ def test_rows_of_a_cityscapes_label(grid, size) -> None:
 
 
 def test_both_scales_are_concatenated_and_pairs_of_the_paper_nest() -> None:
-    both = grid_points((90, 120), grid="paper", sizes=(12, 6), batch=1, device=CPU)
+    both = grid_pixels((90, 120), Points(grid="paper"), batch=1, device=CPU)
     assert both.rows.shape == both.cols.shape == (1, 180)
     pairs = list(zip(both.rows[0].tolist(), both.cols[0].tolist(), strict=True))
     assert set(pairs[144:]) < set(pairs[:144])
@@ -47,10 +48,10 @@ def test_both_scales_are_concatenated_and_pairs_of_the_paper_nest() -> None:
 def test_jitter_takes_one_pixel_of_each_cell(label_hw) -> None:
     generator = torch.Generator().manual_seed(0)
 
-    def draw() -> Points:
-        return grid_points(
-            label_hw, grid="jitter", sizes=(6, 3), batch=40, device=CPU, generator=generator
-        )
+    points = Points(grid="jitter", sizes=(6, 3), generator=generator)
+
+    def draw() -> LabelPixels:
+        return grid_pixels(label_hw, points, batch=40, device=CPU)
 
     first, second = draw(), draw()
     assert first.rows.shape == (40, 45)
@@ -76,7 +77,8 @@ def test_jitter_follows_the_global_seed_by_default() -> None:
     draws = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        draws.append(grid_points((90, 120), grid="jitter", sizes=(12,), batch=2, device=CPU).rows)
+        points = Points(grid="jitter", sizes=(12,))
+        draws.append(grid_pixels((90, 120), points, batch=2, device=CPU).rows)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 
@@ -114,16 +116,16 @@ def test_taps_are_those_of_interpolate(size_in, size_out, align_corners) -> None
 @pytest.mark.parametrize("score_hw", [(4, 5), (16, 20)])
 def test_adding_points_is_the_transpose_of_reading_them(score_hw) -> None:
     scores = torch.randn(2, 3, *score_hw, dtype=torch.float64)
-    points = grid_points((16, 20), grid="jitter", sizes=(6,), batch=2, device=CPU)
+    pixels = grid_pixels((16, 20), Points(grid="jitter", sizes=(6,)), batch=2, device=CPU)
     pull = torch.randn(2, 3, 36, dtype=torch.float64)
     options = {"label_hw": (16, 20), "align_corners": True}
     gradient = torch.ones_like(scores)
-    add_points(gradient, pull, points, **options)
-    forwards = (read_points(scores, points, **options) * pull).sum()
+    add_scores(gradient, pull, pixels, **options)
+    forwards = (read_scores(scores, pixels, **options) * pull).sum()
     torch.testing.assert_close(((gradient - 1) * scores).sum(), forwards)
 
 
 def test_labels_are_read_and_not_resized() -> None:
     labels = torch.arange(30, dtype=torch.uint8).view(1, 5, 6).repeat(2, 1, 1)
-    points = Points(torch.tensor([[0, 4]]), torch.tensor([[3, 5]]))
-    assert read_labels(labels, points).tolist() == [[3, 29], [3, 29]]
+    pixels = LabelPixels(torch.tensor([[0, 4]]), torch.tensor([[3, 5]]))
+    assert read_labels(labels, pixels).tolist() == [[3, 29], [3, 29]]

@@ -46,6 +46,27 @@ def test_hard_examples_with_class_weights() -> None:
     assert found == pytest.approx(-(3 * math.log(0.5) + math.log(0.1)) / 4, rel=1e-6)
 
 
+@pytest.mark.parametrize(("mean_over", "divisor"), [("weights", 3 + 1), ("kept", 2), ("all", 5)])
+def test_what_the_mean_is_over(mean_over, divisor) -> None:
+    """Of two pixels kept of five, one of them of a class that weighs 3."""
+    found = _mean(
+        hard_examples=HardExamples(0.7, 1),
+        class_weights=torch.tensor([3.0, 1.0]),
+        mean_over=mean_over,
+    )
+    assert found == pytest.approx(-(3 * math.log(0.5) + math.log(0.1)) / divisor, rel=1e-6)
+
+
+def test_least_pixels_are_those_of_the_batch_or_of_each_image() -> None:
+    assert HardExamples(min_kept=101).least(4, 2) == 51
+    assert HardExamples(min_kept=101, per_image=True).least(4, 2) == 404
+    two = torch.cat([LOSSES, LOSSES]), torch.cat([LABELS, LABELS])
+    for per_image, kept in ((False, 2), (True, 4)):
+        hard = HardExamples(0.01, 2, per_image=per_image)
+        _, count = total_and_count(*two, ignore_index=255, hard_examples=hard, mean_over="kept")
+        assert count == kept
+
+
 @pytest.mark.parametrize("options", [{"threshold": 0.0}, {"threshold": 1.5}, {"min_kept": 0}])
 def test_wrong_options(options) -> None:
     with pytest.raises(ValueError, match="expected 0 < threshold <= 1 and min_kept"):

@@ -13,7 +13,6 @@ from artoolkit.errors import CheckpointError, RecipeError
 from artoolkit.networks.checkpoint import read_checkpoint, write_checkpoint
 from artoolkit.training.assembly import (
     build_network,
-    build_objective,
     checkpoint_of,
     load_baseline,
     load_encoder,
@@ -50,17 +49,6 @@ def test_first_weights_depend_on_the_seed(tiny: Make) -> None:
     weights = [network.trunk.stem[0].conv.weight for network in networks]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_the_objective_has_the_recipes_terms(tiny: Make) -> None:
-    network = build_network(tiny(), TABLE, seed=1)
-    own = build_objective(tiny({"loss.ar_weight": 0.1}), network)
-    assert own.weights == {
-        "cross_entropy": 1.0, "aux_16": 0.16, "aux_8": 0.4, "affinity_regression": 0.1
-    }  # fmt: skip
-    other = build_objective(tiny({"loss.aux_weights": {"aux_8": 1.0}}), network)
-    assert other.weights == {"cross_entropy": 1.0, "aux_8": 1.0}
-    assert other.align_corners == network.align_corners
 
 
 def test_weights_travel_by_a_file_with_their_normalisation(tiny: Make, tmp_path: Path) -> None:

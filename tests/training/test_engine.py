@@ -11,10 +11,11 @@ from streets import SIZE, TABLE, Streets
 from artoolkit.errors import TrainingError
 from artoolkit.networks import Network
 from artoolkit.preprocess import Preprocess, normalise
-from artoolkit.training.assembly import build_network, build_objective
+from artoolkit.training.assembly import build_network
 from artoolkit.training.engine import Learner, evaluate, to_input, train_one_epoch
 from artoolkit.training.loader import EvaluationImages, evaluation_loader, fetched
 from artoolkit.training.recipe import Recipe
+from artoolkit.training.terms import build_objective
 
 Make = Callable[..., Recipe]
 CPU = torch.device("cpu")
