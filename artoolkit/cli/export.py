@@ -85,6 +85,7 @@ def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
     """The bundle at `out`, its baseline inside."""
     from artoolkit.cost.session_tuning import tuned_session
     from artoolkit.deploy.export import export_bundle
+    from artoolkit.evidence.records import command_line
 
     def tune(model: Path, images: NDArray[np.uint8]) -> tuple[SessionOptions, dict[str, Any]]:
         found = tuned_session(model, images, threads=job.target.threads, progress=report)
@@ -105,7 +106,7 @@ def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
         tune=tune if job.tune_session else None,
         progress=report,
         overwrite=overwrite,
-        provenance={"command": ["artoolkit", *sys.argv[1:]]},
+        provenance={"command": list(command_line())},
     )
 
 

@@ -10,6 +10,7 @@ Read `artoolkit.evidence.seal` first. Nothing here needs torch or onnx.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from artoolkit import __version__
-from artoolkit.errors import BundleError
+from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.folders import new_folder
 from artoolkit.evidence.parts import changed_parts, parts_of
 from artoolkit.evidence.seal import file_sha256, read_sealed, write_atomically, write_sealed
@@ -195,6 +196,21 @@ def _copy_sealed(bundle: Bundle, folder: Path) -> None:
         shutil.copyfile(bundle.path / name, folder / name)
 
 
+def _built_at() -> datetime:
+    """Now, or the time in SOURCE_DATE_EPOCH (reproducible-builds.org), so that bytes are equal."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        return (
+            datetime.fromtimestamp(int(epoch), timezone.utc)
+            if epoch
+            else datetime.now(timezone.utc)
+        )
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            "SOURCE_DATE_EPOCH is no time", got=epoch, expected="seconds since 1970"
+        ) from error
+
+
 def write_bundle(
     out: Path,
     *,
@@ -230,7 +246,7 @@ def write_bundle(
             {
                 "schema_version": SCHEMA_VERSION,
                 "artoolkit": __version__,
-                "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "created": _built_at().isoformat(timespec="seconds"),
                 "network": network,
                 "num_classes": labels.num_classes,
                 "labels": labels.model_dump(mode="json"),

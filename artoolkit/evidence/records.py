@@ -12,7 +12,7 @@ import sys
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
@@ -113,13 +113,23 @@ def current_environment(**device: str) -> Environment:
     )
 
 
+def command_line() -> tuple[str, ...]:
+    """The command that runs, folders left out: how a user's disk is laid out is nobody's affair."""
+
+    def shown(argument: str) -> str:
+        option, equals, value = argument.rpartition("=")
+        return f"{option}{equals}{PurePath(value).name or value}"
+
+    return tuple(map(shown, (Path(sys.argv[0]).name, *sys.argv[1:])))
+
+
 def header(record: type[Record], **device: str) -> dict[str, Any]:
     """The values of a new record's common fields."""
     return {
         "kind": record.KIND,
         "schema_version": record.VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": (Path(sys.argv[0]).name, *sys.argv[1:]),
+        "command": command_line(),
         "environment": current_environment(**device),
     }
 

@@ -18,9 +18,10 @@ from artoolkit.commit import source_commit
 from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
-from artoolkit.errors import BundleError, ExportError, StorageError
-from artoolkit.evidence.bundle import file_problems
+from artoolkit.errors import BundleError, ExportError, StorageError, UsageError
+from artoolkit.evidence.bundle import MANIFEST, file_problems
 from artoolkit.evidence.seal import file_sha256
+from artoolkit.evidence.signature import bundle_files
 from artoolkit.graph.identity import compare_graphs
 from artoolkit.spec import SessionOptions
 from deploy.tiny_network import pictures, target, tiny_checkpoint
@@ -74,6 +75,30 @@ def test_golden_labels_are_the_trained_networks(tmp_path: Path) -> None:
     with open_onnxruntime(bundle.model, threads=1) as runner:
         same = runner.infer(golden["images"])["labels"] == golden["labels"]
     assert same.mean() >= 0.9999
+
+
+def test_two_exports_are_the_same_bytes_and_name_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    path = tmp_path / "somebody" / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    checkpoint = replace(tiny_checkpoint(), path=path)
+    bundles = [
+        export_bundle(
+            checkpoint, target(), tmp_path / name / "bundle",
+            images=IMAGES, baseline=tiny_checkpoint(1),
+        )
+        for name in "xy"
+    ]  # fmt: skip
+    one, other = (bundle_files(bundle.path) for bundle in bundles)
+    assert one == other
+    assert bundles[0].manifest.created == "2023-11-14T22:13:20+00:00"
+    assert "somebody" not in (bundles[0].path / MANIFEST).read_text()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
+        export_bundle(tiny_checkpoint(), target(), tmp_path / "z", images=IMAGES)
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

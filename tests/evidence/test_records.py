@@ -9,7 +9,7 @@ import pytest
 
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.errors import BundleError
-from artoolkit.evidence.records import current_environment, read_record
+from artoolkit.evidence.records import command_line, current_environment, read_record
 from artoolkit.evidence.seal import write_sealed
 from artoolkit.evidence.verdict import Check, Subject, Verdict, decide
 
@@ -60,3 +60,13 @@ def test_the_environment_says_what_ran_without_saying_where() -> None:
     assert environment.libraries["numpy"]
     assert environment.device == {"driver": "1.2"}
     assert environment.cores >= 1
+
+
+def test_the_command_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["/home/me/bin/artoolkit", "export", "runs/ar/model.safetensors", "--data-root=/data/x",
+             "--set", "loss.ar_weight=20", "--imgsz", "64", "--name", "/"]  # fmt: skip
+    monkeypatch.setattr("sys.argv", typed)
+    assert command_line() == (
+        "artoolkit", "export", "model.safetensors", "--data-root=x",
+        "--set", "loss.ar_weight=20", "--imgsz", "64", "--name", "/",
+    )  # fmt: skip
