@@ -7,7 +7,12 @@ Misuse of the Python API raises `ValueError` instead, as in any library.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ArtoolkitError(Exception):
@@ -31,6 +36,18 @@ class ArtoolkitError(Exception):
             parts.append(f"expected {expected}")
         line = "; ".join(parts)
         super().__init__(" ".join((f"{line}. {hint}" if hint else line).split()))
+
+    @classmethod
+    def unknown(cls, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Self:
+        """The error for a `name` that is none of the `known`, with the nearest of them."""
+        names = tuple(known)
+        near = difflib.get_close_matches(name, names, 1)
+        step = f"Did you mean {near[0]}?" if near else ""
+        # A long list would bury the name that was meant.
+        expected = None if near and len(names) > 16 else f"one of {', '.join(names)}"
+        return cls(
+            f"unknown {kind}", got=repr(name), expected=expected, hint=f"{step} {hint}".strip()
+        )
 
 
 class UsageError(ArtoolkitError):

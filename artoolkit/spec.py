@@ -7,8 +7,10 @@ the bundle, so that the margins of every check are declared before anything is m
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +25,9 @@ from pydantic import (
 from artoolkit.errors import RecipeError
 from artoolkit.files import read_bytes, reading
 from artoolkit.words import BACKENDS, PRECISIONS, Head, Precision
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,12 +156,38 @@ class Target(Frozen):
         return self.output_size or self.imgsz
 
 
-def problems(error: ValidationError) -> str:
-    """All problems of a validated file in one line, each with the place and the value."""
-    return "; ".join(
-        f"{'.'.join(map(str, p['loc'])) or 'file'}: {p['msg']}, got {p['input']!r:.80}"
-        for p in error.errors()
-    )
+def problems(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """All problems of a validated file in one line, each with the place and the value.
+
+    With the `model` an unknown key is shown with the nearest that it knows.
+    """
+    return "; ".join(_problem(one, model) for one in error.errors())
+
+
+def _problem(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
+    *tables, last = problem["loc"] or ("file",)
+    place = ".".join(map(str, (*tables, last)))
+    if problem["type"] == "missing" and isinstance(last, int):
+        return f"{'.'.join(map(str, tables))} has too few values, got {last}"
+    if problem["type"] == "missing":
+        return f"{place} is missing"
+    if problem["type"] == "extra_forbidden":
+        known = _keys(model, tables)
+        near = get_close_matches(str(last), known, 1)
+        if near:
+            return f"{place} is unknown: did you mean {'.'.join(map(str, (*tables, near[0])))}?"
+        return f"{place} is unknown" + (f" (known: {', '.join(known)})" if known else "")
+    said = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{place} {said}, got {problem['input']!r:.80}"
+
+
+def _keys(model: type[BaseModel] | None, tables: Sequence[int | str]) -> list[str]:
+    """The keys that `model` knows in the table at `tables`; none where it is no table of ours."""
+    for table in tables:
+        field = None if model is None else model.model_fields.get(str(table))
+        inner = None if field is None else field.annotation
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return [] if model is None else list(model.model_fields)
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -172,4 +203,4 @@ def target_from_toml(path: Path, **changes: Any) -> Target:
     try:
         return Target.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"target {path} is not valid: {problems(error)}") from error
+        raise RecipeError(f"target {path} is not valid: {problems(error, Target)}") from error

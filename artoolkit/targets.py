@@ -36,9 +36,7 @@ def find_target(name_or_path: str | Path, **changes: Any) -> Target:
     known = list_targets()
     path = known.get(str(name_or_path))
     if path is None:
-        raise UsageError(
-            f"no target is called {str(name_or_path)!r}",
-            expected=f"one of {', '.join(known)}",
-            hint="Or give the path of a target file, ending in .toml.",
+        raise UsageError.unknown(
+            "target", str(name_or_path), known, hint="Or give the path of a .toml file."
         )
     return target_from_toml(path, **changes)

@@ -52,7 +52,7 @@ def test_a_path_is_read_as_it_is(tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"no target is called 'orin'.*jetson-agx-orin.*rtx-50"):
+    with pytest.raises(UsageError, match=r"unknown target; got 'orin'.*jetson-agx-orin.*rtx-50"):
         find_target("orin")
 
 
@@ -72,5 +72,5 @@ def test_an_installed_wheel_has_them_inside_the_package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("imgsz", [(0, 8), (-1, 8), (128_000, 64), (8,), (8, 8, 8)])
 def test_an_image_size_that_cannot_be_is_refused_with_the_number(imgsz: tuple[int, ...]) -> None:
-    with pytest.raises(RecipeError, match=str(imgsz[0])):
+    with pytest.raises(RecipeError, match=str(imgsz[0] if len(imgsz) == 2 else len(imgsz))):
         find_target("cpu", imgsz=imgsz)

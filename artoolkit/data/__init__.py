@@ -26,7 +26,7 @@ def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = 
     for an unknown name or an option too many or too few, `RecipeError` for a wrong `classes`.
     """
     if name not in DATASETS:
-        raise UsageError("unknown data set", got=repr(name), expected=" or ".join(DATASETS))
+        raise UsageError.unknown("data set", name, DATASETS)
     if classes is not None and name != "folder":
         raise UsageError(f"{name} has its own classes", got=f"--classes {classes}",
                          hint="--classes goes with --dataset folder.")  # fmt: skip

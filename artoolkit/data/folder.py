@@ -133,7 +133,9 @@ def folder_from_toml(root: Path, classes: Path) -> Folder:
     try:
         spec = FolderSpec.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"class list {classes} is not valid: {problems(error)}") from error
+        raise RecipeError(
+            f"class list {classes} is not valid: {problems(error, FolderSpec)}"
+        ) from error
     return Folder(root, spec, spec.table())
 
 

@@ -256,11 +256,7 @@ def _built_in(
     if is_custom(name):
         raise UsageError(f"network {name} has no layouts", got=layout)
     if name not in NETWORKS:
-        raise UsageError(
-            "unknown network",
-            got=name,
-            expected=f"one of {', '.join(NETWORKS)}, or package.module:factory",
-        )
+        raise UsageError.unknown("network", name, NETWORKS, hint="Or give package.module:factory.")
     entry = NETWORKS[name]
     if layout is not None and layout not in entry.layouts:
         raise UsageError(

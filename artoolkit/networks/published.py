@@ -157,7 +157,7 @@ def detect_with_trunks(state: Mapping[str, object]) -> str:
 
 def _layout(state: Mapping[str, object], name: str) -> Layout:
     if name != AUTO and name not in LAYOUTS:
-        raise UsageError("unknown layout", got=repr(name), expected=", ".join((*LAYOUTS, AUTO)))
+        raise UsageError.unknown("layout", name, (*LAYOUTS, AUTO))
     found = detect(state)
     if name not in (AUTO, found):
         raise CheckpointError(

@@ -79,11 +79,7 @@ def source_named(name: str) -> Source:
     """The source `name`, or a `UsageError` that names the known ones."""
     found = next((source for source in sources() if source.name == name), None)
     if found is None:
-        raise UsageError(
-            "unknown weights",
-            got=name,
-            expected=f"one of {', '.join(source.name for source in sources())}",
-        )
+        raise UsageError.unknown("weights", name, (source.name for source in sources()))
     return found
 
 

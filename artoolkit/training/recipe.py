@@ -237,10 +237,8 @@ def load_recipe(
     elif Path(source).suffix == ".toml" or "/" in source:
         values = read_toml(Path(source), "recipe")
     else:
-        raise RecipeError(
-            "no such recipe",
-            got=repr(source),
-            expected=f"{', '.join(recipe_names())}, or a path to a .toml file",
+        raise RecipeError.unknown(
+            "recipe", str(source), recipe_names(), hint="Or give the path of a .toml file."
         )
     return recipe_from_values(
         values, f"recipe {source}", assignments=assignments, changes=changes or {}
@@ -267,7 +265,7 @@ def recipe_from_values(
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
-        mistakes.append(problems(error))
+        mistakes.append(problems(error, Recipe))
     if mistakes:
         raise RecipeError(f"{what} is not valid: {'; '.join(mistakes)}")
     return recipe

@@ -114,7 +114,7 @@ def test_a_stopped_run_says_how_to_go_on(
     ("arguments", "code", "message"),
     [
         ((), 2, "no recipe; expected --recipe camvid|"),
-        (("--recipe", "nothing"), 7, "no such recipe"),
+        (("--recipe", "nothing"), 7, "unknown recipe"),
         (("--recipe", "camvid", "--set", "optimiser.lr=-1", "--set", "x"), 7, "'x' is not path"),
         (("--recipe", "camvid"), 2, "no data root for camvid"),
         (("--recipe", "camvid", "--data-root", "nowhere"), 4, "no data set at nowhere"),
@@ -154,7 +154,7 @@ def test_wrong_use_of_finetune(
     assert finetune(town, out, *wider) == 5
     assert "holds another network; got icnet, width=0.125" in capsys.readouterr().err
     assert finetune(town, out, "--ar-grid", "center", "--ar-stride", "4") == 7
-    assert "ar_stride belongs to the grid 'all'" in capsys.readouterr().err
+    assert "belongs to the grid 'all'" in capsys.readouterr().err
     assert not out.exists()
 
 

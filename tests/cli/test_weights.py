@@ -91,7 +91,7 @@ def test_fetch_downloads_verifies_and_says_what_is_next(
     [
         ("refinenet_lw50-nyuv2", 14, "is gone from https://cloudstor"),
         ("icnet-train-30k-cityscapes", 14, "by hand. Open https://drive.google.com"),
-        ("nothing", 2, "unknown weights; got nothing"),
+        ("nothing", 2, "unknown weights; got 'nothing'"),
     ],
 )
 def test_fetch_says_why_it_cannot(

@@ -10,7 +10,7 @@ from artoolkit.preprocess import Preprocess
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"got icnett; expected one of icnet, "):
+    with pytest.raises(UsageError, match=r"got 'icnett'.*Did you mean icnet"):
         build("icnett", num_classes=19)
 
 

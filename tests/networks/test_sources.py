@@ -46,7 +46,7 @@ def test_lookups() -> None:
     assert source.file is not None
     assert source_of_file(source.file) == source
     assert source_of_file("mine.pth") is None
-    with pytest.raises(UsageError, match="got mine; expected one of icnet_r18-80k"):
+    with pytest.raises(UsageError, match="got 'mine'; expected one of icnet_r18-80k"):
         source_named("mine")
 
 
