@@ -15,10 +15,18 @@ from typing import Any
 from torch import nn
 
 from artoolkit.errors import UsageError
+from artoolkit.networks import bisenetv1 as v1
+from artoolkit.networks import bisenetv2 as v2
+from artoolkit.networks import ddrnet as ddr
+from artoolkit.networks import fast_scnn as fast
+from artoolkit.networks import layouts, stdc
+from artoolkit.networks import pidnet as pid
+from artoolkit.networks import segformer as seg
 from artoolkit.networks.blocks import BasicBlock, Bottleneck
 from artoolkit.networks.custom import build_custom, is_custom, trust
 from artoolkit.networks.icnet import ICNet
 from artoolkit.networks.icnet_resnet import ICNetResidual
+from artoolkit.networks.layouts import Layout
 from artoolkit.networks.mobilenet import InvertedStage, InvertedTrunk
 from artoolkit.networks.network import Network
 from artoolkit.networks.pooling import BINS, PyramidConcat, PyramidSum, Windows
@@ -30,6 +38,8 @@ from artoolkit.preprocess import Preprocess
 CAFFE_PREPROCESS = Preprocess(
     mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), channel_order="bgr"
 )
+# CoinCheung's BiSeNets: 255 times (0.3257, 0.3690, 0.3223) and (0.2112, 0.2148, 0.2115).
+COINCHEUNG_PREPROCESS = Preprocess(mean=(83.0535, 94.095, 82.1865), std=(53.856, 54.774, 53.9325))
 TRUNK_WIDTHS = (64, 128, 256, 512)
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 # The last two stages keep the size and dilate instead.
@@ -188,12 +198,151 @@ def refinenet_lw_mbv2(
     return RefineNetLW(num_classes, trunk=trunk, groups=groups, stages=stages, channels=fine)
 
 
+def pidnet(
+    num_classes: int, *, layout: str | None = None, size: str, width: float = 1.0
+) -> Network:
+    """PIDNet-S, -M or -L: both public layouts are one function."""
+    large = size == "l"
+    channels, pyramid, head = _scaled(
+        (32 if size == "s" else 64, 112 if large else 96, 256 if large else 128), width
+    )
+    shape = pid.PIDShape(
+        channels=channels,
+        shallow=3 if large else 2,
+        deep=4 if large else 3,
+        pyramid_channels=pyramid,
+        head_channels=head,
+        large=large,
+    )
+    return pid.PIDNet(num_classes, shape)
+
+
+def ddrnet(
+    num_classes: int, *, layout: str | None = None, channels: int, width: float = 1.0
+) -> Network:
+    """DDRNet-23 (64 channels) or its slim form (32): both public layouts are one function."""
+    channels, pyramid, head = _scaled((channels, 128, 2 * channels), width)
+    return ddr.DDRNet(num_classes, channels=channels, pyramid_channels=pyramid, head_channels=head)
+
+
+def bisenetv1(num_classes: int, *, layout: str | None = None, width: float = 1.0) -> Network:
+    """BiSeNetV1 on ResNet-18; CoinCheung's has no ReLU before the fusion's sigmoid."""
+    coincheung = layout == "coincheung"
+    spatial, context, fused, aux = _scaled((64, 128, 256, 64), width)
+    shape = TrunkShape(
+        block=BasicBlock,
+        stem=_scaled((64,), width),
+        widths=_scaled(TRUNK_WIDTHS, width),
+        depths=DEPTHS[18],
+        stride_first=True,
+    )
+    network = v1.BiSeNetV1(
+        num_classes,
+        trunk=ResidualTrunk(shape),
+        trunk_channels=shape.channels,
+        spatial_channels=spatial,
+        context_channels=context,
+        fused_channels=fused,
+        aux_channels=aux,
+        gate_act=None if coincheung else nn.ReLU,
+    )
+    network.preprocess = COINCHEUNG_PREPROCESS if coincheung else Preprocess()
+    return network
+
+
+def bisenetv2(num_classes: int, *, layout: str | None = None, width: float = 1.0) -> Network:
+    """BiSeNetV2; CoinCheung's enlarges inside by nearest neighbours."""
+    coincheung = layout == "coincheung"
+    first, second, detail = _scaled((64, 64, 128), width)
+    at_4, at_8, at_16, at_32 = _scaled((16, 32, 64, 128), width)
+    head, *aux = _scaled((1024, 16, 64, 256, 1024), width)
+    network = v2.BiSeNetV2(
+        num_classes,
+        detail_channels=(first, second, detail),
+        semantic_channels=(at_4, at_8, at_16, at_32),
+        depths=(2, 2, 4),
+        head_channels=head,
+        aux_channels=(aux[0], aux[1], aux[2], aux[3]),
+        resizing="nearest" if coincheung else "bilinear",
+    )
+    network.preprocess = COINCHEUNG_PREPROCESS if coincheung else Preprocess()
+    return network
+
+
+def stdc_seg(
+    num_classes: int,
+    *,
+    layout: str | None = None,
+    depths: tuple[int, int, int],
+    width: float = 1.0,
+) -> Network:
+    """STDC1-Seg or STDC2-Seg, by the number of modules in each stage."""
+    first, second = _scaled((32, 64), width)
+    at_8, at_16, at_32 = _scaled((256, 512, 1024), width)
+    context, fused, gate, aux = _scaled((128, 256, 64, 64), width)
+    return stdc.STDCSeg(
+        num_classes,
+        trunk=stdc.STDCTrunk((first, second), (at_8, at_16, at_32), depths),
+        trunk_channels=(at_8, at_16, at_32),
+        context_channels=context,
+        fused_channels=fused,
+        gate_channels=gate,
+        aux_channels=aux,
+    )
+
+
+def fast_scnn(num_classes: int, *, layout: str | None = None, width: float = 1.0) -> Network:
+    """Fast-SCNN; its norms average over 100 batches, not 10."""
+    first, second, high = _scaled((32, 48, 64), width)
+    channels = _scaled((64, 96, 128), width)
+    branch, fused, aux = _scaled((32, 128, 32), width)
+    return fast.FastSCNN(
+        num_classes,
+        shared_channels=(first, second, high),
+        stages=[
+            InvertedStage(6, count, 3, stride)
+            for count, stride in zip(channels, (2, 2, 1), strict=True)
+        ],
+        pyramid=PyramidConcat(channels[-1], branch, BINS, align_corners=False),
+        fused_channels=fused,
+        aux_channels=aux,
+        norm_momentum=0.01,
+    )
+
+
+def segformer(
+    num_classes: int, *, layout: str | None = None, head_dim: int, width: float = 1.0
+) -> Network:
+    """SegFormer-B0 (32 channels a head) or -B1 (64): mmsegmentation's, or transformers'."""
+    transformers = layout == "transformers"
+    (channels, head) = _scaled((head_dim, 256), width)
+    heads, reductions = (1, 2, 5, 8), (8, 4, 2, 1)
+    return seg.SegFormer(
+        num_classes,
+        stages=[
+            seg.Stage(
+                channels * count,
+                count,
+                reduction,
+                kernel=7 if index == 0 else 3,
+                stride=4 if index == 0 else 2,
+            )
+            for index, (count, reduction) in enumerate(zip(heads, reductions, strict=True))
+        ],
+        depths=(2, 2, 2, 2),
+        dropped=0.1,
+        eps=1e-5 if transformers else 1e-6,
+        head_channels=head,
+        linear_head=transformers,
+    )
+
+
 @dataclass(frozen=True)
 class Entry:
-    """How a network is made, and the public layouts whose weights it loads."""
+    """How a network is made, and the public layouts whose weights it loads, by name."""
 
     make: Callable[..., Network]
-    layouts: tuple[str, ...]
+    layouts: Mapping[str, Layout]
     summary: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -204,33 +353,71 @@ class Entry:
         return tuple(name for name in inspect.signature(self.make).parameters if name not in taken)
 
 
+_PID = {"mmseg": pid.MMSEG, "xujiacong": pid.AUTHORS}
+_DDR = {"mmseg": ddr.MMSEG, "ydhonghit": ddr.AUTHORS}
+_SEG = {"mmseg": seg.MMSEG, "transformers": seg.TRANSFORMERS}
+_PSP = {"mmseg": layouts.MMSEG, "semseg": layouts.SEMSEG}
+
 NETWORKS: Mapping[str, Entry] = {
-    "icnet": Entry(icnet, ("caffe",), "ICNet as published: real-time, half width"),
+    "icnet": Entry(icnet, {"caffe": layouts.CAFFE}, "ICNet as published: real-time, half width"),
     **{
         f"icnet_r{depth}": Entry(
-            icnet_resnet, ("mmseg",), f"mmsegmentation's ICNet, ResNet-{depth}", {"depth": depth}
+            icnet_resnet,
+            {"mmseg": layouts.MMSEG},
+            f"mmsegmentation's ICNet, ResNet-{depth}",
+            {"depth": depth},
         )
         for depth in (18, 50, 101)
     },
     **{
         f"refinenet_lw{depth}": Entry(
             refinenet_lw,
-            ("drsleep",),
+            {"drsleep": layouts.DRSLEEP},
             f"Light-Weight RefineNet, ResNet-{depth}",
             {"depth": depth},
         )
         for depth in (50, 101, 152)
     },
     "refinenet_lw_mbv2": Entry(
-        refinenet_lw_mbv2, ("drsleep",), "Light-Weight RefineNet, MobileNet-v2"
+        refinenet_lw_mbv2,
+        {"drsleep": layouts.DRSLEEP_MBV2},
+        "Light-Weight RefineNet, MobileNet-v2",
     ),
     **{
-        f"pspnet{depth}": Entry(
-            pspnet, ("mmseg", "semseg"), f"PSPNet, ResNet-{depth}", {"depth": depth}
-        )
+        f"pspnet{depth}": Entry(pspnet, _PSP, f"PSPNet, ResNet-{depth}", {"depth": depth})
         for depth in (50, 101)
     },
+    "pidnet_s": Entry(pidnet, _PID, "PIDNet-S: details, context, borders", {"size": "s"}),
+    "pidnet_m": Entry(pidnet, _PID, "PIDNet-M", {"size": "m"}),
+    "pidnet_l": Entry(pidnet, _PID, "PIDNet-L", {"size": "l"}),
+    "ddrnet_23_slim": Entry(ddrnet, _DDR, "DDRNet-23-slim: dual resolution", {"channels": 32}),
+    "ddrnet_23": Entry(ddrnet, _DDR, "DDRNet-23", {"channels": 64}),
+    "bisenetv1_r18": Entry(
+        bisenetv1, {"mmseg": v1.MMSEG, "coincheung": v1.COINCHEUNG}, "BiSeNetV1, ResNet-18"
+    ),
+    "bisenetv2": Entry(
+        bisenetv2, {"mmseg": v2.MMSEG, "coincheung": v2.COINCHEUNG}, "BiSeNetV2, from scratch"
+    ),
+    "stdc1": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC1-Seg", {"depths": (2, 2, 2)}),
+    "stdc2": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC2-Seg", {"depths": (4, 5, 3)}),
+    "fast_scnn": Entry(fast_scnn, {"mmseg": fast.MMSEG}, "Fast-SCNN: the smallest"),
+    "segformer_b0": Entry(segformer, _SEG, "SegFormer-B0: a transformer", {"head_dim": 32}),
+    "segformer_b1": Entry(segformer, _SEG, "SegFormer-B1", {"head_dim": 64}),
 }
+
+
+def _layouts() -> Mapping[str, tuple[Layout, ...]]:
+    """Every public layout by name, and the ImageNet classifiers that trunks start from."""
+    found: dict[str, dict[str, Layout]] = {}
+    for entry in NETWORKS.values():
+        for name, layout in entry.layouts.items():
+            found.setdefault(name, {})[layout.source] = layout
+    return {name: tuple(each.values()) for name, each in found.items()} | {
+        "torchvision": (layouts.TORCHVISION, layouts.TORCHVISION_MBV2)
+    }
+
+
+LAYOUTS = _layouts()
 
 
 def build(name: str, *, num_classes: int, layout: str | None = None, **options: Any) -> Network:

@@ -1,7 +1,8 @@
 """Where each public code base keeps a weight, and where artoolkit keeps the same one.
 
 A layout is a list of (pattern, replacement) pairs applied to every key in order, and the keys that
-tell it from the others. No weight is reordered or transposed. Read `published.py` first.
+tell it from the others. Layouts of several networks stand here, those of one network in its file;
+`builder.py` says which network has which. Read `published.py` first.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A public layout: every one of `markers` matches a key of such a file."""
+    """A public layout: every one of `markers` matches a key of such a file.
+
+    `prepare` returns the file's weights with what renaming cannot do done: parts joined or split,
+    constants of the code base left out.
+    """
 
     source: str
     markers: tuple[str, ...]
     rules: Rules
+    prepare: Callable[[Mapping[str, Tensor]], State] = dict
 
     def matches(self, keys: Iterable[str]) -> bool:
         text = "\n".join(keys)
@@ -50,9 +59,60 @@ RESIDUAL: Rules = (
     (r"(layer\d\.\d+)\.downsample\.1\.", r"\1.shortcut.norm."),
 )
 
+# PIDNet's and DDRNet's stems, branches, pyramids and main heads in mmsegmentation ...
+DUAL_MMSEG: Rules = (
+    (r"^backbone\.", "trunk."),
+    (r"\.bn\.", ".norm."),
+    (r"\.downsample\.(conv|0)\.", ".shortcut.conv."),
+    (r"\.downsample\.(norm|1)\.", ".shortcut.norm."),
+    (r"^(trunk\.spp\.scales\.\d)\.1\.", r"\1."),
+    (r"^decode_head\.conv_seg\.", "head.classifier."),
+)
+
+# ... and in the code of their authors.
+DUAL_BLOCKS: Rules = (
+    (r"^(layer\d\w*(?:\.\d+)?)\.conv(\d)\.", r"\1.conv\2.conv."),
+    (r"^(layer\d\w*(?:\.\d+)?)\.bn(\d)\.", r"\1.conv\2.norm."),
+    (r"^(layer\d\w*(?:\.\d+)?)\.downsample\.0\.", r"\1.shortcut.conv."),
+    (r"^(layer\d\w*(?:\.\d+)?)\.downsample\.1\.", r"\1.shortcut.norm."),
+    (r"^(conv1\.)(\d)\.", _third),
+    (r"^conv1\.", "trunk.stem."),
+    (r"^layer([12])\.", lambda match: f"trunk.stem.{2 * int(match[1])}."),
+    (r"^compression([34])\.0\.", lambda match: f"trunk.compression_{int(match[1]) - 2}.conv."),
+    (r"^compression([34])\.1\.", lambda match: f"trunk.compression_{int(match[1]) - 2}.norm."),
+    (r"^(spp\.scale[1-4])\.([13])\.", lambda match: f"{match[1]}.{int(match[2]) - 1}."),
+    (r"^(spp\.\w+)\.0\.", r"\1.norm."),
+    (r"^(spp\.\w+)\.2\.", r"\1.conv."),
+    (r"^spp\.scale(\d)\.", r"spp.scales.\1."),
+    (r"^spp\.scale_process\.", "spp.processes."),
+    (r"^spp\.process(\d)\.", lambda match: f"spp.processes.{int(match[1]) - 1}."),
+    (r"^spp\.", "trunk.spp."),
+    (r"^(final_layer|seghead_\w+)\.bn1\.", r"\1.conv.norm."),
+    (r"^(final_layer|seghead_\w+)\.conv1\.", r"\1.conv.conv."),
+    (r"^(final_layer|seghead_\w+)\.bn2\.", r"\1.norm."),
+    (r"^(final_layer|seghead_\w+)\.conv2\.", r"\1.classifier."),
+    (r"^final_layer\.", "head."),
+)
+
+
+def without_stem_bias(state: Mapping[str, Tensor]) -> State:
+    """The biases of PIDNet's and DDRNet's first two convolutions, moved into the norms after them.
+
+    The authors' files prefix the network's keys with "model." and hold their loss's class weights
+    beside it, which are left out.
+    """
+    own = {key[len("model.") :]: value for key, value in state.items() if key[:6] == "model."}
+    result = own or dict(state)
+    for conv, norm in (("conv1.0", "conv1.1"), ("conv1.3", "conv1.4")):
+        if (bias := result.pop(f"{conv}.bias", None)) is not None:
+            mean = f"{norm}.running_mean"
+            result[mean] = result[mean] - bias
+    return result
+
+
 MMSEG = Layout(
     "mmsegmentation",
-    (r"^decode_head\.conv_seg\.weight$",),
+    (r"^decode_head\.conv_seg\.weight$", r"^backbone\.(backbone\.)?layer4\."),
     (
         *RESIDUAL,
         (r"^backbone\.(backbone\.)?(stem\.|layer\d)", r"trunk.\2"),
@@ -205,11 +265,3 @@ TORCHVISION_MBV2 = Layout(
         (r"^features\.(\d+)\.conv\.(\d(?:\.\d)?)\.", _torchvision_block),
     ),
 )
-
-LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
-    "mmseg": (MMSEG,),
-    "drsleep": (DRSLEEP, DRSLEEP_MBV2),
-    "semseg": (SEMSEG,),
-    "caffe": (CAFFE,),
-    "torchvision": (TORCHVISION, TORCHVISION_MBV2),
-}

@@ -61,10 +61,13 @@ class Network(nn.Module):
         return height, width
 
     def initialise(self) -> None:
-        """Kaiming's normal for convolutions; classifiers start near zero, so near equal scores."""
-        for module in self.modules():
+        """Kaiming's normal for convolutions; classifiers start near zero, so near equal scores.
+
+        A classifier is called so, or is by itself an output that exists in training only.
+        """
+        for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
-                if module.out_channels == self.num_classes and module.bias is not None:
+                if name.endswith("classifier") or f"{name}." in self.training_only:
                     nn.init.normal_(module.weight, std=0.01)
                 else:
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

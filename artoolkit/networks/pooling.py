@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from artoolkit.networks.blocks import ConvNorm, resize
+from artoolkit.networks.blocks import ConvNorm, NormConv, global_mean, resize
 
 Windows = Literal["adaptive", "caffe"]
 Matrix = NDArray[np.float64]
@@ -173,3 +174,55 @@ class PyramidConcat(nn.Module):
             for module in self.branches.modules()
             if isinstance(module, nn.BatchNorm2d)
         )
+
+
+# Strides of the fixed average pools; their kernels are 5, 9, 17, their padding counts in the mean.
+POOL_STRIDES = (2, 4, 8)
+
+
+class DeepPyramid(nn.Module):
+    """x pooled at five scales, each projected and refined with what was made before it.
+
+    B x C x h x w -> B x `out_channels` x h x w. The scales are x itself, three average pools and
+    the mean. `parallel` refines all of them at once by one grouped convolution, each with the first
+    scale added (PIDNet-S and -M); otherwise one after the other (DDRNet, PIDNet-L).
+    """
+
+    def __init__(
+        self, channels: int, branch_channels: int, out_channels: int, *, parallel: bool
+    ) -> None:
+        super().__init__()
+        levels = len(POOL_STRIDES) + 1
+        wide = levels * branch_channels
+        self.scales = nn.ModuleList(NormConv(channels, branch_channels) for _ in range(levels + 1))
+        self.processes: nn.Module = (
+            NormConv(wide, wide, 3, groups=levels)
+            if parallel
+            else nn.ModuleList(NormConv(branch_channels, branch_channels, 3) for _ in range(levels))
+        )
+        self.compression = NormConv(wide + branch_channels, out_channels)
+        self.shortcut = NormConv(channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *coarser = (
+            scale(level) for scale, level in zip(self.scales, _pooled_scales(x), strict=True)
+        )
+        size_hw = (x.shape[-2], x.shape[-1])
+        # A single position is added to all of them without being resized.
+        upsampled = [
+            level if level.shape[-2:] == (1, 1) else resize(level, size_hw, align_corners=False)
+            for level in coarser
+        ]
+        refined = [first]
+        if isinstance(self.processes, nn.ModuleList):
+            for process, level in zip(self.processes, upsampled, strict=True):
+                refined.append(process(level + refined[-1]))
+        else:
+            refined.append(self.processes(torch.cat([level + first for level in upsampled], 1)))
+        out: Tensor = self.compression(torch.cat(refined, 1)) + self.shortcut(x)
+        return out
+
+
+def _pooled_scales(x: Tensor) -> list[Tensor]:
+    pooled = [functional.avg_pool2d(x, 2 * s + 1, s, s) for s in POOL_STRIDES]
+    return [x, *pooled, global_mean(x)]

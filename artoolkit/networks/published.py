@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.networks.builder import LAYOUTS
 from artoolkit.networks.caffemodel import read_caffemodel
 from artoolkit.networks.checkpoint import HEADER_KEY, is_pickle, read_safetensors, state_differences
-from artoolkit.networks.layouts import LAYOUTS, Layout
+from artoolkit.networks.layouts import Layout, State
 from artoolkit.networks.network import Network
 from artoolkit.words import AUTO
 
@@ -31,8 +32,6 @@ PREFIXES = ("module.", "_orig_mod.")
 NORM_EPS = 1e-5
 # The parts of an ImageNet classifier that no segmentation network has.
 CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -180,6 +179,7 @@ def convert(state_dict: Mapping[str, Any], layout: str = AUTO) -> State:
         return trunk_state(state)
     if chosen in LAYOUTS["caffe"]:
         state = _with_merged_norms(state) | _caffe_heads(state)
+    state = chosen.prepare(state)
     renamed = {chosen.rename(key): value for key, value in state.items()}
     if len(renamed) != len(state):
         raise CheckpointError("two weights of the file have the same place in the network")

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from artoolkit.networks import Network, build
-from artoolkit.networks.layouts import DRSLEEP, LAYOUTS, MMSEG, TORCHVISION
+from artoolkit.networks.builder import LAYOUTS
+from artoolkit.networks.layouts import DRSLEEP, MMSEG, TORCHVISION
 
 FOLDER = Path(__file__).parent.parent / "data" / "reference"
 
@@ -49,6 +50,8 @@ def weight(key: str, shape: tuple[int, ...]) -> Tensor:
         values = 0.5 + rng.random(shape)
     elif len(shape) == 4:
         values = rng.standard_normal(shape) * np.sqrt(1 / (shape[1] * shape[2] * shape[3]))
+    elif len(shape) == 2:
+        values = rng.standard_normal(shape) * np.sqrt(1 / shape[1])
     elif key.endswith(".weight"):
         values = 0.5 + rng.random(shape)
     else:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from artoolkit.errors import DownloadError, UsageError
 from artoolkit.networks import NETWORKS
-from artoolkit.networks.layouts import LAYOUTS
+from artoolkit.networks.builder import LAYOUTS
 from artoolkit.networks.sources import Source, source_named, source_of_file, sources
 
 
