@@ -32,7 +32,17 @@ CITYSCAPES_VARIABLE = "CITYSCAPES_DATASET"
 
 # "auto": found by looking at the keys (layouts), or by measuring (layers that int8 leaves alone).
 AUTO: Final = "auto"
-LAYOUTS = ("mmseg", "drsleep", "semseg", "caffe", "torchvision")
+LAYOUTS = (
+    "mmseg",
+    "drsleep",
+    "semseg",
+    "caffe",
+    "xujiacong",
+    "ydhonghit",
+    "coincheung",
+    "transformers",
+    "torchvision",
+)
 ChannelOrder = Literal["rgb", "bgr"]
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 

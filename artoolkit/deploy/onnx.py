@@ -22,7 +22,7 @@ from torch import nn
 
 from artoolkit import __version__
 from artoolkit.deploy.blocked import POOLED_PROJECTION, keep_blocked, project_pyramid
-from artoolkit.deploy.fold import fold_batch_norm
+from artoolkit.deploy.fold import fold_batch_norm, store_transposed
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
 from artoolkit.deploy.head import cpu_head
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
@@ -124,13 +124,16 @@ def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
     """Call each node that reads a trained parameter by the module of the first one it reads.
 
     The projection of pooled maps shares its weights with the module's own and takes a name of its
-    own: ONNX Runtime refuses a graph with a name that stands twice.
+    own, and so does the sum with a bias: ONNX Runtime refuses a name that stands twice.
     """
+    taken: set[str] = set()
     for node in model.graph.node:
         own = next((name for name in node.input if name in trained), None)
         if own is not None:
             pooled = node.output[0].endswith(POOLED_PROJECTION)
-            node.name = own.rpartition(".")[0] + (".pooled" if pooled else "")
+            module = own.rpartition(".")[0] + (".pooled" if pooled else "")
+            node.name = own if module in taken else module
+            taken.add(module)
 
 
 def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:
@@ -170,6 +173,7 @@ def graph_from_checkpoint(
     fold_constants(model, state)
     remove_no_ops(model)
     fold_batch_norm(model, state)
+    store_transposed(model, state)
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
     model.graph.value_info.append(scores)

@@ -60,12 +60,24 @@ class Attention(nn.Module):
         if self.reduction > 1:
             read = self.norm(_as_tokens(self.sr(_as_map(tokens_BND, size_hw))))
         query, key, value = (
-            layer(x).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+            layer(x).reshape(*x.shape[:2], self.heads, -1)
             for layer, x in ((self.query, tokens_BND), (self.key, read), (self.value, read))
         )
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.project(attended.transpose(1, 2).flatten(2))
+        out: Tensor = self.project(_attended(query, key, value).transpose(1, 2).flatten(2))
         return out
+
+
+def _attended(query_BNHd: Tensor, key_BMHd: Tensor, value_BMHd: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v of every head: B x heads x N x d.
+
+    An exported graph gets the two products and the softmax as they are written here, everything
+    else the kernel that never holds N x M numbers.
+    """
+    query, value = query_BNHd.transpose(1, 2), value_BMHd.transpose(1, 2)
+    if not torch.compiler.is_exporting():
+        return functional.scaled_dot_product_attention(query, key_BMHd.transpose(1, 2), value)
+    scaled = query * query.shape[-1] ** -0.5
+    return torch.softmax(scaled @ key_BMHd.permute(0, 2, 3, 1), -1) @ value
 
 
 class MixedFeedForward(nn.Module):

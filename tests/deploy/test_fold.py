@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
-from artoolkit.deploy.fold import fold_batch_norm
+from artoolkit.deploy.fold import fold_batch_norm, store_transposed
 
 RNG = np.random.default_rng(0)
 VALUES = {
@@ -81,3 +82,62 @@ def test_no_value_decides_whether_to_fold() -> None:
         )
     fold_batch_norm(zero, {})
     assert list(zero.graph.node[0].input) == ["x", "w", "beta"]
+
+
+def normalised_first(*, pads: int = 0) -> onnx.ModelProto:
+    """Two channels normalised, convolved to four, normalised again."""
+    first = {f"{key}1": VALUES[key][:2] for key in ("gamma", "beta", "mean", "var")}
+    nodes = [
+        helper.make_node("BatchNormalization", ["x", *first], ["n1"], epsilon=1e-3),
+        helper.make_node("Conv", ["n1", "w"], ["c"], name="conv", pads=[pads] * 4),
+        helper.make_node(
+            "BatchNormalization", ["c", "gamma", "beta", "mean", "var"], ["y"], epsilon=1e-3
+        ),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, side, side])
+        for name, channels, side in (("x", 2, 3), ("y", 4, 3 + 2 * pads))
+    ]
+    stored = [numpy_helper.from_array(v, k) for k, v in (VALUES | first).items()]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def test_a_norm_before_a_convolution_goes_into_it_where_nothing_is_padded() -> None:
+    image = {"x": RNG.normal(size=(1, 2, 3, 3)).astype(np.float32)}
+    for pads, kinds in ((0, ["Conv"]), (1, ["BatchNormalization", "Conv"])):
+        plain, folded = normalised_first(pads=pads), normalised_first(pads=pads)
+        fold_batch_norm(folded, {i.name: numpy_helper.to_array(i) for i in plain.graph.initializer})
+        assert [n.op_type for n in folded.graph.node] == kinds
+        (expected,), (found,) = (
+            ReferenceEvaluator(model).run(None, image) for model in (plain, folded)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_normalisation_of_the_image_stays_where_it_is() -> None:
+    """It has no trained parameters, and its mean is too large for float16 weights."""
+    model = normalised_first()
+    fold_batch_norm(model, {k: v for k, v in VALUES.items() if not k.endswith("1")})
+    assert [n.op_type for n in model.graph.node] == ["BatchNormalization", "Conv"]
+
+
+def test_matrices_are_stored_as_they_are_read() -> None:
+    matrix = RNG.normal(size=(4, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["m"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "t"], ["y"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [3, count])
+        for name, count in (("x", 2), ("y", 4))
+    ]
+    stored = [numpy_helper.from_array(matrix, "m")]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    store_transposed(model, {"m"})
+    assert [list(n.input) for n in model.graph.node] == [["x", "m"]]
+    x = RNG.normal(size=(3, 2)).astype(np.float32)
+    np.testing.assert_allclose(
+        ReferenceEvaluator(model).run(None, {"x": x})[0], x @ matrix.T, rtol=1e-5
+    )

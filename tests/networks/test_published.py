@@ -63,9 +63,7 @@ def test_another_layout_than_stated_and_an_unknown_one() -> None:
     state = reference("drsleep_rf_lwmbv2").hollow_state()
     with pytest.raises(CheckpointError, match="another layout than stated; got drsleep; expected"):
         convert(state, "mmseg")
-    with pytest.raises(
-        UsageError, match="unknown layout; got 'keras'; expected caffe, mmseg, drsleep"
-    ):
+    with pytest.raises(UsageError, match="unknown layout; got 'keras'; expected caffe"):
         convert(state, "keras")
     with pytest.raises(CheckpointError, match="no layout that artoolkit knows; got keys such as x"):
         convert({"x": torch.zeros(1)})
