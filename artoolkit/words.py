@@ -33,10 +33,10 @@ CITYSCAPES_VARIABLE = "CITYSCAPES_DATASET"
 # "auto": found by looking at the keys (layouts), or by measuring (layers that int8 leaves alone).
 AUTO: Final = "auto"
 LAYOUTS = (
+    "caffe",
     "mmseg",
     "drsleep",
     "semseg",
-    "caffe",
     "xujiacong",
     "ydhonghit",
     "coincheung",

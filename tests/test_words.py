@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from artoolkit import words
 from artoolkit.backends import backend_named
 from artoolkit.data import open_dataset
-from artoolkit.networks.layouts import LAYOUTS
+from artoolkit.networks.builder import LAYOUTS
 from artoolkit.spec import RunnerSpec, Target
 from artoolkit.training.experiment import planned_runs
 
