@@ -24,7 +24,7 @@ from pydantic import (
 
 from artoolkit.errors import RecipeError
 from artoolkit.files import read_bytes, reading
-from artoolkit.words import BACKENDS, PRECISIONS, Head, Precision
+from artoolkit.words import BACKENDS, PRECISIONS, CudaMemory, Head, Precision
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -111,7 +111,8 @@ class Target(Frozen):
     input's by default). `head` is "argmax", "chain" (the same unrolled, one kernel in TensorRT) or
     "sparse" (CPU only; its time depends on the picture). `required` lists the checks whose absence
     leaves a verdict undecided. `session` is how ONNX Runtime computes there, written by hand or
-    measured by `artoolkit export --tune-session`; `threads` goes before its own.
+    measured by `artoolkit export --tune-session`; `threads` goes before its own. `cuda_memory` is
+    what gives TensorRT's engines their memory and streams.
     `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
     (">=10.3,<12"); `precisions` are those the device can run, `memory_gib` what it has.
     """
@@ -128,6 +129,7 @@ class Target(Frozen):
     device: str = "cpu"
     opset: int = Field(default=20, ge=17, le=20)
     threads: int | None = Field(default=None, ge=1)
+    cuda_memory: CudaMemory = "cuda-bindings"
     session: SessionOptions = SessionOptions()
     compute_capabilities: tuple[str, ...] = ()
     tensorrt: str | None = None

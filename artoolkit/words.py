@@ -18,6 +18,9 @@ BACKENDS: dict[str, str] = {
 # The backends that build an engine first, each named as its library.
 LibraryName = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[LibraryName, ...] = get_args(LibraryName)
+# What gives an engine its memory, streams and events.
+CudaMemory = Literal["cuda-bindings", "pycuda"]
+CUDA_MEMORY: tuple[CudaMemory, ...] = get_args(CudaMemory)
 HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 HARDWARE_COMPATIBILITIES: tuple[HardwareCompatibility, ...] = get_args(HardwareCompatibility)
 

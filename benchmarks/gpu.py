@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ import numpy as np
 from result_file import write_result
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-from artoolkit.backends.tensorrt.cuda_memory import Gpu, open_cuda
-from artoolkit.backends.tensorrt.engine import build_engine, options_for
-from artoolkit.backends.tensorrt.pair import PairCheck, plan_pair
-from artoolkit.backends.tensorrt.program import PlanCheck, plan_check
+from artoolkit.backends.tensorrt.cuda import Gpu, open_cuda
+from artoolkit.backends.tensorrt.loader import build_engine, options_for
+from artoolkit.backends.tensorrt.pair import compare_engines
+from artoolkit.backends.tensorrt.program import compare_programs, in_words
 from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
 from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.latency_record import LatencyPlan
@@ -235,14 +235,14 @@ def built(arm: Arm, backend: str) -> dict[str, Any]:
 def plans(pair: Pair, settings: Settings) -> dict[str, Any]:
     """The RTX proof for every capability of the suite; needs no GPU."""
     manifest = pair[0].bundle.manifest
-    found = plan_check(
+    found = compare_programs(
         pair[0].bundle.model,
         pair[1].bundle.model,
         trained=manifest.trained,
         compute_capabilities=settings.rtx_capabilities,
         precision=manifest.target.precision,
     )
-    return available(found)
+    return asdict(in_words(found))
 
 
 def controlled_pair(pair: Pair) -> dict[str, Any]:
@@ -250,13 +250,7 @@ def controlled_pair(pair: Pair) -> dict[str, Any]:
     a, b = (arm.bundle for arm in pair)
     options = options_for(a.manifest.target, library="tensorrt")
     with tempfile.TemporaryDirectory() as folder:
-        return available(plan_pair(a.model, b.model, Path(folder), options, refit=True))
-
-
-def available(found: PlanCheck | PairCheck) -> dict[str, Any]:
-    if found.result == "UNAVAILABLE":
-        raise ArtoolkitError(found.summary)
-    return found.model_dump(mode="json")
+        return asdict(compare_engines(a.model, b.model, Path(folder), options, refit=True))
 
 
 def run_pair(report: Report, name: str, pair: Pair, settings: Settings, *, gpu: bool) -> None:

@@ -4,7 +4,7 @@
 
 `icnet` (or --network) in fp32, dense head, ONNX Runtime on the CPU, untrained. Each size is timed
 in turn with 1024 x 2048 in the same process; memory is the peak of a process that does nothing
-else (`artoolkit.cost.worker`), less what it had before it opened the network. A line is fitted
+else (`artoolkit.cost.memory`), less what it had before it opened the network. A line is fitted
 to both over the pixels by least squares of relative errors, so that every size counts the same.
 """
 
@@ -24,7 +24,7 @@ from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.cores import usable_cores
-from artoolkit.cost.worker import process_memory
+from artoolkit.cost.memory import process_memory
 
 SUITE = "image-size"
 REFERENCE: Size = (1024, 2048)

@@ -35,7 +35,7 @@ from suite import is_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
-from artoolkit.backends.tensorrt.cuda_memory import open_cuda
+from artoolkit.backends.tensorrt.cuda import open_cuda
 from artoolkit.backends.torch.runner import open_torch
 from artoolkit.checks.sparse import disagreeing_share
 from artoolkit.cli.options import CommaList

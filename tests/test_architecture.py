@@ -21,6 +21,7 @@ LAYERS = (
         "statistics",
         "wire",
         "commit",
+        "fresh_process",
         "cores",
         "targets",
         "words",

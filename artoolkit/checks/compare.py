@@ -24,8 +24,7 @@ from artoolkit.cost.accelerator import device_identity, gpu_reader
 from artoolkit.cost.latency import Progress, measure_latency
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.machine import Machine
-from artoolkit.cost.memory import MemoryMeasurement
-from artoolkit.cost.worker import process_memory
+from artoolkit.cost.memory import MemoryMeasurement, process_memory
 from artoolkit.errors import BackendError, BundleError, MissingLibraryError
 from artoolkit.evaluation.quality import (
     QualityMeasurement,
@@ -254,7 +253,7 @@ def program_check(
     return Check(
         name=name,
         result=found.result,
-        summary="; ".join(found.details or (found.headline,)),
+        summary=": ".join(filter(None, (found.headline, "; ".join(found.details)))),
         numbers=found.numbers,
         required=required,
     )

@@ -23,9 +23,8 @@ from artoolkit.checks.memory import check_memory
 from artoolkit.cost.accelerator import device_identity, gpu_reader
 from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.machine import Machine
-from artoolkit.cost.memory import MemoryMeasurement
+from artoolkit.cost.memory import MemoryMeasurement, process_memory
 from artoolkit.cost.opening import read_feeds, seeded_feeds
-from artoolkit.cost.worker import process_memory
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Check, Subject, Verdict, decide

@@ -122,8 +122,8 @@ def _memory(
     model: Path, *, backend: str | None, device: str, threads: int | None
 ) -> dict[str, Any]:
     """Components and the peak of a fresh process, as far as this machine can tell."""
+    from artoolkit.cost.memory import process_memory
     from artoolkit.cost.opening import model_and_backend
-    from artoolkit.cost.worker import process_memory
     from artoolkit.errors import ArtoolkitError
 
     opened, runs = model_and_backend(model, backend)

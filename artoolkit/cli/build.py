@@ -13,8 +13,8 @@ from artoolkit.cli.options import CommaList
 from artoolkit.words import HARDWARE_COMPATIBILITIES, LIBRARIES
 
 if TYPE_CHECKING:
-    from artoolkit.backends.tensorrt.build import Progress
-    from artoolkit.backends.tensorrt.engine import Engine
+    from artoolkit.backends.tensorrt.loader import Engine
+    from artoolkit.fresh_process import Progress
 
 
 @click.command()
@@ -61,7 +61,7 @@ def command(*, bundle: Path, **asked: Any) -> None:
     Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
     any compute capability.
     """
-    from artoolkit.backends.tensorrt.engine import build_engine, options_for
+    from artoolkit.backends.tensorrt.loader import build_engine, options_for
     from artoolkit.evidence.bundle import open_bundle
 
     opened = open_bundle(bundle)

@@ -1,17 +1,32 @@
-"""What a network needs in memory on one backend: the record of a measurement.
+"""What a network needs in memory on one backend: the record, and its peak alone in a process.
 
-The components come from the backend and are compared exactly. A process's peak is measured too
-(`artoolkit.cost.worker`), and reported with its spread, never compared exactly.
+The components come from the backend and are compared exactly. A process's peak is reported with
+its spread, never compared exactly: it is what the kernel counted for the process (VmHWM), which
+includes the interpreter and the libraries, hence the bytes before opening.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
+from artoolkit.backends import backend_named, register
+from artoolkit.cost.opening import feeds_for, model_and_backend, model_at
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Subject
+from artoolkit.fresh_process import Progress, call_fresh
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen
+from artoolkit.words import BACKENDS
+
+INFERENCES = 5
+# Opening and five inferences take seconds; a process that hangs must end.
+_TIMEOUT_S = 300.0
+_STATUS = Path("/proc/self/status")
 
 
 class ProcessMemory(Frozen):
@@ -33,3 +48,67 @@ class MemoryMeasurement(Record):
     source: str
     components: MemoryComponents
     process: ProcessMemory | None = None
+
+
+def resident_bytes() -> tuple[int, int]:
+    """Resident memory of this process now and at its peak, in bytes."""
+    if _STATUS.is_file():
+        fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        now, peak = (int(fields[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
+        return now, peak
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak *= 1 if sys.platform == "darwin" else 1024
+    return peak, peak
+
+
+def process_memory(
+    path: Path,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    runs: int = 3,
+) -> ProcessMemory:
+    """Peaks of `runs` fresh processes that run the model at `path`, and whether torch was loaded.
+
+    `options` are those of the backend. Raises what opening and running raises, `BackendError`
+    where a process ends without an answer. Runs of one program differ by some pages, so the
+    spread is part of the answer.
+    """
+    _, runs_on = model_and_backend(path, backend, **(options or {}))
+    request = {
+        "path": str(path.absolute()),
+        "backend": runs_on.name,
+        "registered": BACKENDS[runs_on.name],
+        "options": asdict(runs_on),
+        "device": device,
+        "threads": threads,
+    }
+    answers = [
+        call_fresh(f"{__name__}:run_alone", request, what=f"of {path} alone", timeout_s=_TIMEOUT_S)
+        for _ in range(runs)
+    ]
+    return ProcessMemory(
+        before_bytes=max(answer["before"] for answer in answers),
+        peak_bytes=tuple(answer["peak"] for answer in answers),
+        torch_imported=any(answer["torch"] for answer in answers),
+    )
+
+
+def run_alone(request: dict[str, Any], _: Progress) -> dict[str, Any]:
+    """The other end of `process_memory`: resident bytes before opening and at the peak."""
+    register(request["backend"], request["registered"])
+    backend = backend_named(request["backend"], **request["options"])
+    path = Path(request["path"])
+    model = model_at(path)
+    device = backend.device_for(model, request["device"])
+    before = resident_bytes()[0]
+    with closing(backend.open(model, device=device, threads=request["threads"])) as runner:
+        batch = feeds_for(path, runner.spec)
+        for _inference in range(INFERENCES):
+            runner.infer(batch)
+    peak = resident_bytes()[1]
+    return {"before": before, "peak": peak, "torch": "torch" in sys.modules}

@@ -54,10 +54,17 @@ def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
     return feeds
 
 
-def model_and_backend(path: Path, backend: str | None) -> tuple[Model, Backend]:
-    """The bundle or bare file at `path`, and what runs it (None: what it was made for)."""
-    model = open_bundle(path, check_hashes=False) if path.is_dir() else path
-    return model, backend_named(backend) if backend else backend_for(model)
+def model_at(path: Path) -> Model:
+    """The bundle or the bare file at `path`."""
+    return open_bundle(path, check_hashes=False) if path.is_dir() else path
+
+
+def model_and_backend(path: Path, backend: str | None, **options: Any) -> tuple[Model, Backend]:
+    """The model at `path`, and what runs it (None: what it was made for)."""
+    model = model_at(path)
+    if backend is not None:
+        return model, backend_named(backend, **options)
+    return model, backend_for(model, **options)
 
 
 def open_any(

@@ -55,7 +55,7 @@ class FakeMachine:
         library = Library("tensorrt", None, "10.3.0")
         monkeypatch.setattr(module, "open_library", lambda *_: library)
 
-    def build(self, onnx: Path, plan: Path, options: BuildOptions, *, progress=None):
+    def build(self, onnx: Path, plan: Path, options: BuildOptions, **_):
         self.built.append((plan.stem, options))
         arm = plan.stem.partition("-")[0]
         self.current = next(self.reports[arm]) if arm in self.reports else None

@@ -24,7 +24,7 @@ WHEELS = {
     "11.0": ("tensorrt-cu13-bindings", "11.0.0.114"),
     "11.4": ("tensorrt-cu13-bindings", "11.4.0.106"),
 }
-MODULES = ("build.py", "log.py", "runner.py", "layers.py", "pair.py")
+MODULES = ("build.py", "library.py", "loaded.py", "runner.py", "layers.py", "pair.py")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",

@@ -12,7 +12,7 @@ from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
-from artoolkit.backends.tensorrt.cuda_memory import Cuda, open_cuda
+from artoolkit.backends.tensorrt.cuda import Cuda, open_cuda
 from artoolkit.backends.tensorrt.runner import open_tensorrt
 from artoolkit.errors import BackendError
 
@@ -167,10 +167,10 @@ def test_the_runner_works_on_both_and_pycuda_has_no_graphs(provider, tmp_path):
     bundle = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx"))
     write_plan(bundle)
     images = np.random.default_rng(0).integers(0, 256, (1, *SIZE_HW, 3), dtype=np.uint8)
-    with open_tensorrt(bundle, provider=provider.name) as runner:
+    with open_tensorrt(bundle, cuda_memory=provider.name) as runner:
         assert np.array_equal(runner.infer(images)["labels"], images[..., 0] % 4)
     if provider.name == "pycuda":
         with pytest.raises(BackendError, match="pycuda has no CUDA graphs"):
-            open_tensorrt(bundle, provider="pycuda", cuda_graph=True)
+            open_tensorrt(bundle, cuda_memory="pycuda", cuda_graph=True)
         assert provider.driver.contexts == 0, "the primary context is given back"
     assert not provider.cuda.memory and not provider.driver.pinned

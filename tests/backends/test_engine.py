@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
 
 import onnx
@@ -13,14 +12,12 @@ from click.testing import CliRunner
 from engine_bundles import tiny_bundle, tiny_target
 from tiny_networks import write_tiny
 
-from artoolkit.backends.tensorrt import engine
-from artoolkit.backends.tensorrt import process as engine_process
-from artoolkit.backends.tensorrt.build import build_plan
-from artoolkit.backends.tensorrt.cuda_memory import Gpu
-from artoolkit.backends.tensorrt.engine import build_engine, engine_from_onnx, options_for
+from artoolkit.backends.tensorrt import build, loader
+from artoolkit.backends.tensorrt.build import build_in_process, build_plan
+from artoolkit.backends.tensorrt.cuda import Gpu
 from artoolkit.backends.tensorrt.library import Library, check_range, in_range
+from artoolkit.backends.tensorrt.loader import build_engine, engine_from_onnx, options_for
 from artoolkit.backends.tensorrt.options import BuildOptions, build_options, trtexec_command
-from artoolkit.backends.tensorrt.process import build_in_process
 from artoolkit.backends.tensorrt.sidecar import read_sidecar
 from artoolkit.cli import main
 from artoolkit.errors import EngineError, MissingLibraryError, StorageError, UsageError
@@ -217,43 +214,15 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(model, tmp_path):
         engine_from_onnx(model, tiny_target(), tmp_path / "file" / "m.plan")
 
 
-def run_instead(monkeypatch, code: str) -> None:
-    """The worker process runs `code`."""
-    popen = engine_process.subprocess.Popen
-    monkeypatch.setattr(
-        engine_process.subprocess,
-        "Popen",
-        lambda command, **pipes: popen([sys.executable, "-c", code], **pipes),
-    )
-
-
-def test_a_builder_that_aborts_becomes_one_line(model, tmp_path, monkeypatch):
-    run_instead(monkeypatch, "import os,sys; print('No driver', file=sys.stderr); os.abort()")
-    with pytest.raises(EngineError, match=r"ended with signal SIGABRT: No driver\."):
-        build_in_process(model, tmp_path / "m.plan", RTX)
-
-
-def test_a_builder_that_hangs_after_the_cancellation_is_killed(model, tmp_path, monkeypatch):
-    code = "import json,time; print(json.dumps({'phase': 'x', 'share': 0}), flush=True);"
-    run_instead(monkeypatch, code + "time.sleep(600)")
-    monkeypatch.setattr(engine_process, "_CANCEL_GRACE_S", 0.2)
-    with pytest.raises(KeyboardInterrupt):
-        build_in_process(model, tmp_path / "m.plan", RTX, progress=lambda *_: False)
-
-
 def test_tensorrt_builds_on_the_gpu_that_was_asked_for(model, tmp_path, monkeypatch):
-    code = """
-from artoolkit.backends.tensorrt import worker as engine_worker
-from artoolkit.errors import EngineError
-def opened(device):
-    raise EngineError("opened " + device)
-engine_worker.open_cuda = opened
-engine_worker.main()
-"""
-    run_instead(monkeypatch, code)
-    options = BuildOptions(library="tensorrt", device="cuda:1")
-    with pytest.raises(EngineError, match="opened cuda:1"):
-        build_in_process(model, tmp_path / "m.plan", options)
+    def opened(device, provider):
+        raise EngineError(f"opened {device} by {provider}")
+
+    monkeypatch.setattr(build, "open_cuda", opened)
+    options = BuildOptions(library="tensorrt", device="cuda:1").model_dump(mode="json")
+    request = {"onnx": str(model), "plan": str(tmp_path / "m.plan"), "options": options}
+    with pytest.raises(EngineError, match="opened cuda:1 by pycuda"):
+        build.build_requested(request | {"cuda_memory": "pycuda"}, lambda *_: True)
 
 
 def test_errors_cross_the_process_with_their_class(model, tmp_path):
@@ -265,8 +234,8 @@ def test_errors_cross_the_process_with_their_class(model, tmp_path):
 
 def test_tensorrt_builds_on_the_targets_gpu_only(model, tmp_path, monkeypatch):
     gpu = Gpu(0, "NVIDIA T4", "75", 1, False, "12.4")
-    monkeypatch.setattr(engine, "open_library", lambda *_: Library("tensorrt", None, "10.3.0"))
-    monkeypatch.setattr(engine, "open_cuda", lambda device: type("Cuda", (), {"gpu": gpu}))
+    monkeypatch.setattr(loader, "open_library", lambda *_: Library("tensorrt", None, "10.3.0"))
+    monkeypatch.setattr(loader, "gpu_of", lambda device, provider: gpu)
     with pytest.raises(EngineError, match=r"got NVIDIA T4 \(SM75\); expected SM87"):
         engine_from_onnx(model, tiny_target("jetson-orin-nx"), tmp_path / "m.plan")
 

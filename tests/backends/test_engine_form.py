@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.tensorrt.engine_form import CAST_FIRST, NO_POOLING, PLAIN_HEAD, engine_form
-from artoolkit.backends.tensorrt.program import plan_check
+from artoolkit.backends.tensorrt.program import compare_programs
 from artoolkit.deploy.head import cpu_head
 from artoolkit.graph.identity import compare_graphs
 from artoolkit.optional import is_installed
@@ -125,5 +125,5 @@ def test_its_program_is_that_of_the_graph_a_gpu_is_given(tmp_path):
     cpu = network(tmp_path / "cpu.onnx", for_cpu=True, seed=1)
     (tmp_path / "form").mkdir()
     form = engine_form(cpu, tmp_path / "form").path
-    found = plan_check(plain, form, trained=TRAINED)
-    assert found.result == "PASS", found.summary
+    (found,) = compare_programs(plain, form, trained=TRAINED)
+    assert found.result == "PASS", found.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from tiny_networks import TRAINED, write_tiny
 from artoolkit.backends.tensorrt import operations as plan_program
 from artoolkit.backends.tensorrt import program as plan
 from artoolkit.backends.tensorrt.build import BuiltPlan, build_plan
-from artoolkit.backends.tensorrt.program import PlanCheck, plan_check
+from artoolkit.backends.tensorrt.program import ProgramCheck, compare_programs, in_words
 from artoolkit.backends.tensorrt.weights import flip, trained_weights
-from artoolkit.errors import ExportError
+from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.optional import is_installed
 
 rtx = pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
@@ -34,24 +35,24 @@ def baseline(tmp_path) -> Path:
     return write_tiny(tmp_path / "baseline.onnx")
 
 
-def check(baseline: Path, candidate: Path, **options) -> PlanCheck:
-    return plan_check(baseline, candidate, trained=TRAINED, **options)
+def check(baseline: Path, candidate: Path, **options) -> tuple[ProgramCheck, ...]:
+    return compare_programs(baseline, candidate, trained=TRAINED, **options)
 
 
 @rtx
 def test_two_checkpoints_of_one_network_compile_to_one_program(quick, baseline, tmp_path):
     candidate = write_tiny(tmp_path / "candidate.onnx", seed=1)
     found = check(baseline, candidate, compute_capabilities=("86", "89", "120", "portable"))
-    assert found.result == "PASS"
-    assert [p.compute_capability for p in found.programs] == ["sm86", "sm89", "sm120", "portable"]
-    for program in found.programs:
+    assert [p.compute_capability for p in found] == ["sm86", "sm89", "sm120", "portable"]
+    for program in found:
         assert program.weight_bytes == 4 * (216 + 8 + 576 + 8 + 32 + 4)
         assert program.program_bytes == program.total_bytes - program.weight_bytes > 100_000
         assert program.differing_bytes == 0
         assert program.same_memory and program.activation_bytes[0] > 0
         assert program.operations >= 5
-    assert "the compiled program is identical: " in found.summary
-    assert f"{found.programs[0].total_bytes:,} bytes, of which 3,376 are weights" in found.summary
+    answer = in_words(found)
+    assert answer.result == "PASS" and len(answer.details) == 4
+    assert answer.details[0].endswith(f"{found[0].total_bytes:,} bytes, of which 3,376 are weights")
 
 
 @rtx
@@ -59,7 +60,7 @@ def test_half_precision_and_the_chain_head_pass_too(quick, tmp_path):
     a = write_tiny(tmp_path / "a.onnx", half=True, head="chain")
     b = write_tiny(tmp_path / "b.onnx", half=True, head="chain", seed=1)
     found = check(a, b, precision="fp16")
-    assert (found.result, found.programs[0].weight_bytes) == ("PASS", 2 * 844)
+    assert (found[0].result, found[0].weight_bytes) == ("PASS", 2 * 844)
 
 
 @rtx
@@ -73,22 +74,20 @@ def test_half_precision_and_the_chain_head_pass_too(quick, tmp_path):
     ],
 )
 def test_another_attribute_head_class_count_or_size_fails(quick, baseline, tmp_path, what, place):
-    found = check(baseline, write_tiny(tmp_path / "candidate.onnx", seed=1, **what))
-    assert found.result == "FAIL"
-    assert "the compiled program differs [portable]" in found.summary
-    assert place in found.programs[0].reason
-    assert found.programs[0].differing_bytes > 0
+    (found,) = check(baseline, write_tiny(tmp_path / "candidate.onnx", seed=1, **what))
+    assert (found.result, found.compute_capability) == ("FAIL", "portable")
+    assert place in found.reason
+    assert found.differing_bytes > 0
 
 
 @rtx
 def test_int8_programs_are_compared_by_their_operations_and_memory(quick, tmp_path):
     a = write_tiny(tmp_path / "a.onnx", int8=True)
-    same = check(a, write_tiny(tmp_path / "b.onnx", int8=True, seed=1), precision="int8")
+    (same,) = check(a, write_tiny(tmp_path / "b.onnx", int8=True, seed=1), precision="int8")
     assert same.result == "PASS"
-    assert same.programs[0].method == "operations" and same.programs[0].differing_bytes is None
-    assert "operations and memory plan (int8) [portable]" in same.summary
-    other = check(a, write_tiny(tmp_path / "c.onnx", int8=True, pool=5), precision="int8")
-    assert other.result == "FAIL" and "sizes={ 3 3 }' against" in other.summary
+    assert same.method == "operations" and same.differing_bytes is None
+    (other,) = check(a, write_tiny(tmp_path / "c.onnx", int8=True, pool=5), precision="int8")
+    assert other.result == "FAIL" and "sizes={ 3 3 }' against" in other.reason
 
 
 def test_plans_in_an_unknown_form_tell_no_operations_and_decide_nothing():
@@ -124,12 +123,12 @@ def test_equal_weights_are_merged_by_the_compiler_and_named(quick, baseline, tmp
         return bias if name in ("stem.bias", "body.bias") else value
 
     merging = write_tiny(tmp_path / "merging.onnx", change=merge)
-    assert "stem.bias equals body.bias" in check(baseline, merging).programs[0].reason
-    open_question = check(merging, baseline)
+    assert "stem.bias equals body.bias" in check(baseline, merging)[0].reason
+    (open_question,) = check(merging, baseline)
     assert open_question.result == "UNDECIDED"
-    assert "stem.bias equals body.bias" in open_question.summary
+    assert "stem.bias equals body.bias" in open_question.reason
     assert "3,344 bytes of the plan are weights where the ONNX file holds 3,376" in (
-        open_question.summary
+        open_question.reason
     )
 
 
@@ -138,7 +137,7 @@ def test_each_build_gets_a_process_of_its_own_and_progress_is_reported(baseline,
     seen = []
     candidate = write_tiny(tmp_path / "candidate.onnx", seed=1)
     found = check(baseline, candidate, progress=lambda what, share: seen.append(what) or True)
-    assert found.result == "PASS"
+    assert found[0].result == "PASS"
     assert {label.split()[0] for label in seen} == {"baseline", "candidate", "flipped"}
 
 
@@ -155,10 +154,9 @@ def test_refusing_to_go_on_stops_the_check(baseline):
 
 
 def test_without_the_library_it_says_what_to_install(baseline, monkeypatch):
-    monkeypatch.setattr(plan, "is_installed", lambda name: name != "tensorrt_rtx")
-    found = check(baseline, baseline)
-    assert found.result == "UNAVAILABLE"
-    assert 'pip install "artoolkit[rtx]"' in found.summary
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(MissingLibraryError, match=r"artoolkit\[rtx\]"):
+        check(baseline, baseline)
 
 
 class FakeBuilder:
@@ -193,11 +191,10 @@ def test_bytes_decide(baseline, monkeypatch, flipped, candidate, result):
         "candidate": candidate,
     }
     monkeypatch.setattr(plan, "build_in_process", FakeBuilder(plans))
-    monkeypatch.setattr(plan, "is_installed", lambda name: True)
-    monkeypatch.setattr(plan, "require", lambda *_: type("Library", (), {"__version__": "1.0"}))
-    found = check(baseline, baseline)
-    assert found.result == result
-    assert not found.programs[0].same_memory, "the log did not tell the weights' memory"
+    monkeypatch.setattr(plan, "open_library", lambda *_: None)
+    (found,) = check(baseline, baseline)
+    assert found.result == in_words([found]).result == result
+    assert not found.same_memory, "the log did not tell the weights' memory"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.uint8])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from artoolkit.backends.tensorrt.engine import engine_from_onnx, options_for
-from artoolkit.backends.tensorrt.program import plan_check
+from artoolkit.backends.tensorrt.loader import engine_from_onnx, options_for
+from artoolkit.backends.tensorrt.program import compare_programs
 from artoolkit.optional import is_installed
 from artoolkit.spec import Target
 from artoolkit.targets import find_target
@@ -36,11 +36,11 @@ def export(folder: Path, seed: int, target: Target, classes: int = 19) -> tuple[
 def test_two_checkpoints_are_one_program_on_every_capability(tmp_path, precision):
     target = TARGET.model_copy(update={"precision": precision})
     (a, trained), (b, _) = (export(tmp_path, seed, target) for seed in (0, 1))
-    found = plan_check(
+    found = compare_programs(
         a, b, trained=trained, compute_capabilities=CAPABILITIES, precision=precision
     )
-    assert found.result == "PASS", found.summary
-    for program in found.programs:
+    for program in found:
+        assert program.result == "PASS", program.reason
         assert program.weight_bytes == 26_742_860 // (2 if precision == "fp16" else 1)
         assert program.program_bytes > 1_000_000
         assert program.same_memory and program.activation_bytes[0] > 10_000_000
@@ -51,8 +51,8 @@ def test_another_head_another_size_and_rebuilding(tmp_path):
     for change in ({"head": "argmax"}, {"imgsz": (512, 1056)}):
         (tmp_path / "other").mkdir(exist_ok=True)
         other, _ = export(tmp_path / "other", 1, TARGET.model_copy(update=change))
-        found = plan_check(a, other, trained=trained, compute_capabilities=("89",))
-        assert found.result == "FAIL", change
+        found = compare_programs(a, other, trained=trained, compute_capabilities=("89",))
+        assert found[0].result == "FAIL", change
     options = options_for(TARGET, compute_capabilities=("86", "89", "120"))
     target = TARGET.model_copy(update={"precision": options.precision})
     first, second = (

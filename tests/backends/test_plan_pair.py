@@ -10,7 +10,7 @@ from fake_inspector import FakeMachine, read, report
 
 from artoolkit.backends.tensorrt import pair as module
 from artoolkit.backends.tensorrt.options import BuildOptions
-from artoolkit.backends.tensorrt.pair import plan_pair
+from artoolkit.backends.tensorrt.pair import compare_engines
 from artoolkit.errors import EngineError, MissingLibraryError
 from artoolkit.optional import is_installed
 
@@ -60,15 +60,15 @@ def test_a_report_of_names_only_is_refused(text):
 
 
 def run(tmp_path, **more):
-    return plan_pair(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path, OPTIONS, **more)
+    return compare_engines(tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path, OPTIONS, **more)
 
 
 def test_equal_engines_pass_and_only_the_first_build_may_time(tmp_path, monkeypatch):
     machine = FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
     found = run(tmp_path)
     assert found.result == "PASS"
-    assert "2 layers with the same tactics and formats, 100 bytes" in found.summary
-    assert found.device_memory_bytes == ((100,) * 3, (100,) * 3)
+    assert found.numbers["layers"] == 2
+    assert found.numbers["device_memory_bytes"] == [[100] * 3, [100] * 3]
     names = [name for name, _ in machine.built]
     assert names == [f"{arm}-{n}" for arm in ("baseline", "candidate") for n in (1, 2, 3)]
     assert [o.error_on_timing_cache_miss for _, o in machine.built] == [False] + [True] * 5
@@ -78,18 +78,18 @@ def test_equal_engines_pass_and_only_the_first_build_may_time(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("baseline", "candidate", "result", "message"),
     [
-        ([report()] * 3, [report(tactic="0x2")] * 3, "FAIL", "the engines differ: layer 0"),
+        ([report()] * 3, [report(tactic="0x2")] * 3, "FAIL", "layer 0"),
         (
             [report(), report(tactic="0x2"), report()], [report()] * 3,
-            "UNDECIDED", "builds of the baseline differ among themselves",
+            "UNDECIDED", "the baseline",
         ),
         (
             [report()] * 3, [report(), report(), report(Kernel=[1, 1])],
-            "UNDECIDED", "builds of the candidate differ among themselves",
+            "UNDECIDED", "the candidate",
         ),
         (
             [report()] * 3, [EngineError("a tactic is not in the timing cache")],
-            "FAIL", "not built from the baseline's timings: a tactic is not in the timing cache",
+            "FAIL", "a tactic is not in the timing cache",
         ),
     ],
 )  # fmt: skip
@@ -99,7 +99,7 @@ def test_other_engines_fail_and_noise_is_undecided(
     FakeMachine(monkeypatch, baseline, candidate)
     found = run(tmp_path)
     assert found.result == result
-    assert message in found.summary
+    assert message in " ".join((found.headline, *found.details))
 
 
 @pytest.mark.parametrize(("problem", "message"), [(None, "every weight"), ("no w3", "no w3")])
@@ -108,7 +108,7 @@ def test_refit_is_a_diagnostic_that_decides_nothing(tmp_path, monkeypatch, probl
     monkeypatch.setattr(module, "refit_plan", lambda plan, onnx: problem)
     found = run(tmp_path, refit=True)
     assert found.result == "PASS"
-    assert message in (found.refit or "")
+    assert message in found.details[-1]
     assert machine.built[-1][1].refittable and machine.built[-1][1].timing_cache is None
 
 
@@ -122,7 +122,8 @@ def test_without_tensorrt_it_says_what_to_install(tmp_path, monkeypatch):
         raise MissingLibraryError("the plan check needs tensorrt", hint="Install it: pip")
 
     monkeypatch.setattr(module, "open_library", missing)
-    assert run(tmp_path).result == "UNAVAILABLE"
+    with pytest.raises(MissingLibraryError):
+        run(tmp_path)
 
 
 @pytest.mark.gpu
@@ -130,7 +131,7 @@ def test_without_tensorrt_it_says_what_to_install(tmp_path, monkeypatch):
 def test_a_real_pair_passes_and_another_network_fails(tmp_path):
     from tiny_networks import write_tiny
 
-    from artoolkit.backends.tensorrt.cuda_memory import open_cuda
+    from artoolkit.backends.tensorrt.cuda import open_cuda
     from artoolkit.errors import BackendError
 
     try:
@@ -142,5 +143,5 @@ def test_a_real_pair_passes_and_another_network_fails(tmp_path):
     a = write_tiny(tmp_path / "a.onnx")
     b = write_tiny(tmp_path / "b.onnx", seed=1)
     other = write_tiny(tmp_path / "other.onnx", seed=1, pool=5)
-    assert plan_pair(a, b, tmp_path, OPTIONS).result == "PASS"
-    assert plan_pair(a, other, tmp_path, OPTIONS).result == "FAIL"
+    assert compare_engines(a, b, tmp_path, OPTIONS).result == "PASS"
+    assert compare_engines(a, other, tmp_path, OPTIONS).result == "FAIL"

@@ -11,8 +11,8 @@ from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt, Flag
 from sidecars import write_plan
 
-from artoolkit.backends.tensorrt.cuda_memory import device_index, open_cuda
-from artoolkit.backends.tensorrt.engine import build_engine, options_for
+from artoolkit.backends.tensorrt.cuda import device_index, open_cuda
+from artoolkit.backends.tensorrt.loader import build_engine, options_for
 from artoolkit.backends.tensorrt.runner import open_plan, open_tensorrt
 from artoolkit.errors import BackendError, EngineError, MissingLibraryError, UsageError
 from artoolkit.evidence.bundle import Bundle
@@ -176,7 +176,7 @@ def test_rtx_judges_portable_plans_itself(gpu, bundle):
     _, trt = gpu(
         module="tensorrt_rtx", version="1.7", validity=(validity.INVALID, Flag.UNSUPPORTED_CC)
     )
-    with pytest.raises(EngineError, match=r"invalid on Orin; got UNSUPPORTED_CC\. Rebuild"):
+    with pytest.raises(EngineError, match=r"invalid on this GPU; got UNSUPPORTED_CC\. Rebuild"):
         open_tensorrt(bundle, library="tensorrt-rtx")
     assert trt.loaded == 0
 

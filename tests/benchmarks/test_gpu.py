@@ -13,7 +13,7 @@ from engine_bundles import tiny_bundle
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
-from artoolkit.backends.tensorrt.cuda_memory import Gpu
+from artoolkit.backends.tensorrt.cuda import Gpu
 from artoolkit.errors import ArtoolkitError, RecipeError
 from artoolkit.evidence.records import read_record
 from artoolkit.optional import is_installed

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from small_journey import Journey
 
-from artoolkit.backends.tensorrt.program import plan_check
+from artoolkit.backends.tensorrt.program import compare_programs
 from artoolkit.deploy.onnx import OnnxInfo, onnx_from_checkpoint
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.optional import is_installed
@@ -34,13 +34,13 @@ def exported(journey: Journey, name: str, folder: Path, **changes: object) -> On
 def test_a_trained_pair_is_one_program(journey: Journey, tmp_path: Path, precision: str) -> None:
     a, b = (exported(journey, name, tmp_path, precision=precision) for name in ("baseline", "ar"))
     assert a.sha256 != b.sha256, "training changed the weights"
-    found = plan_check(
+    found = compare_programs(
         a.path, b.path, trained=a.trained, compute_capabilities=CAPABILITIES,
         precision=precision,
     )  # fmt: skip
-    assert found.result == "PASS", found.summary
-    assert [program.compute_capability for program in found.programs] == list(CAPABILITIES)
-    for program in found.programs:
+    assert [program.compute_capability for program in found] == list(CAPABILITIES)
+    for program in found:
+        assert program.result == "PASS", program.reason
         assert program.differing_bytes == 0 and program.weight_bytes > 0
         assert program.same_memory and program.activation_bytes[0]
 
@@ -56,11 +56,10 @@ def test_a_changed_attribute_fails(journey: Journey, tmp_path: Path) -> None:
     kernel.ints[:], pads.ints[:] = [5, 5], [side + 1 for side in pads.ints]
     changed = tmp_path / "changed.onnx"
     onnx.save(model, str(changed))
-    found = plan_check(
+    (found,) = compare_programs(
         baseline.path, changed, trained=baseline.trained, compute_capabilities=("89",)
     )
-    assert found.result == "FAIL"
-    assert "the compiled program differs [89]" in found.summary.replace("sm", "")
+    assert (found.result, found.compute_capability) == ("FAIL", "sm89")
 
 
 def test_a_bundle_for_a_cpu_carries_the_proof_too(journey: Journey) -> None:

@@ -10,37 +10,38 @@ import math
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
-from artoolkit.backends.tensorrt.cuda_memory import Provider
-from artoolkit.backends.tensorrt.engine import building_gpu, options_for
 from artoolkit.backends.tensorrt.engine_form import engine_form
 from artoolkit.backends.tensorrt.library import check_range, open_library
+from artoolkit.backends.tensorrt.loader import building_gpu, options_for
 from artoolkit.backends.tensorrt.options import PORTABLE, build_options
-from artoolkit.backends.tensorrt.pair import plan_pair
-from artoolkit.backends.tensorrt.program import plan_check
+from artoolkit.backends.tensorrt.pair import compare_engines
+from artoolkit.backends.tensorrt.program import compare_programs, in_words
 from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
 from artoolkit.errors import EngineError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.spec import RunnerSpec
-from artoolkit.words import LibraryName
+from artoolkit.words import CudaMemory, LibraryName
 
 ENGINE_SOURCE = "the engine, its build log and its inputs and outputs"
-_LONGEST_HEADLINE = 80
 
 
 @dataclass(frozen=True)
 class _Engines(Backend):
-    """What both libraries answer alike; `cuda_memory` and `cuda_graph` are how an engine runs."""
+    """What both libraries answer alike.
 
-    cuda_memory: Provider = "cuda-bindings"
+    `cuda_memory` (None: the target's) and `cuda_graph` are how an engine runs.
+    """
+
+    cuda_memory: CudaMemory | None = None
     cuda_graph: bool = False
 
     library: ClassVar[LibraryName]
@@ -63,7 +64,7 @@ class _Engines(Backend):
             model,
             library=self.library,
             device=device,
-            provider=self.cuda_memory,
+            cuda_memory=self.cuda_memory,
             cuda_graph=self.cuda_graph,
         )
 
@@ -99,30 +100,26 @@ class TensorRT(_Engines):
         Raises `MissingLibraryError` without the library, `EngineError` where it or this machine's
         GPU is not the target's, `BackendError` without a driver or GPU.
         """
-        opened = open_library("tensorrt", "the plan check")
+        opened = open_library("tensorrt", "comparing engines")
+        cuda_memory = self.cuda_memory or "cuda-bindings"
         if isinstance(candidate, Bundle):
             target = candidate.manifest.target
+            cuda_memory = self.cuda_memory or target.cuda_memory
             check_range(opened, target)
             options = options_for(target, library="tensorrt", device=device)
-            building_gpu(target, options)
+            building_gpu(target, options, cuda_memory)
         else:
             options = build_options(library="tensorrt", device=device)
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-            found = plan_pair(
+            return compare_engines(
                 onnx_of(baseline),
                 onnx_of(candidate),
                 Path(folder),
                 options,
                 refit=self.refit,
+                cuda_memory=cuda_memory,
                 progress=_heard(progress, "engine of the"),
             )
-        diagnostic = (f"refit: {found.refit}",) if found.refit else ()
-        return ProgramComparison(
-            result=found.result,
-            headline=found.summary[:_LONGEST_HEADLINE],
-            details=(found.summary, *diagnostic),
-            numbers=found.model_dump(mode="json"),
-        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +147,7 @@ class RTX(_Engines):
 
         A bundle that was made for a CPU is compiled as a GPU is given it, which the details say.
         """
+        version = open_library("tensorrt-rtx", "comparing compiled programs").version
         asked: dict[str, Any] = {}
         if isinstance(candidate, Bundle):
             target = candidate.manifest.target
@@ -161,7 +159,7 @@ class RTX(_Engines):
         if trained is None:
             from artoolkit.graph.identity import weights_by_rule
 
-            trained = weights_by_rule(load_onnx(onnx_of(baseline), "the plan check"))
+            trained = weights_by_rule(load_onnx(onnx_of(baseline), "comparing compiled programs"))
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
             places = [Path(folder) / role for role in ("baseline", "candidate")]
             for place in places:
@@ -170,15 +168,20 @@ class RTX(_Engines):
                 engine_form(onnx_of(model), place)
                 for model, place in zip((baseline, candidate), places, strict=True)
             )
-            found = plan_check(
+            programs = compare_programs(
                 a.path, b.path, trained=trained, progress=_heard(progress, "RTX"), **asked
             )
+        answer = in_words(programs)
         as_given = (f"as a GPU is given it: {', '.join(a.changes)}",) if a.changes else ()
-        return ProgramComparison(
-            result=found.result,
-            headline=found.summary[:_LONGEST_HEADLINE],
-            details=(found.summary, *as_given),
-            numbers={**found.model_dump(mode="json"), "form": list(a.changes)},
+        return replace(
+            answer,
+            details=answer.details + as_given,
+            numbers={
+                "library": self.library,
+                "library_version": version,
+                **answer.numbers,
+                "form": list(a.changes),
+            },
         )
 
 

@@ -1,26 +1,32 @@
-"""ONNX -> plan, in this process: the only module that talks to a TensorRT builder.
+"""ONNX -> plan: the only module that talks to a TensorRT builder.
 
-A builder can abort, so nothing but the worker calls it; everybody else goes
-through `engine.py`. Every network is strongly typed: precision is in the graph.
+A builder can abort or run out of memory, so `build_in_process` runs it in a fresh process. Every
+network is strongly typed: precision is in the graph.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from artoolkit.backends.tensorrt.library import Library, open_library
-from artoolkit.backends.tensorrt.log import log_collector, without_source_place
+from artoolkit.backends.tensorrt.cuda import device_index, open_cuda
+from artoolkit.backends.tensorrt.library import (
+    Library,
+    log_collector,
+    open_library,
+    without_source_place,
+)
 from artoolkit.backends.tensorrt.options import BuildOptions
 from artoolkit.errors import EngineError
+from artoolkit.fresh_process import Progress, call_fresh
 from artoolkit.spec import Frozen
+from artoolkit.words import CudaMemory
 
-Progress = Callable[[str, float], bool]
 _MEMORY_LINE = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
 _LOG_LINES_KEPT = 200
 
@@ -36,6 +42,46 @@ class BuiltPlan(Frozen):
     flags: tuple[str, ...]
     timing_cache_hits_only: bool = False
     log: tuple[str, ...] = Field(default=(), repr=False)
+
+
+def build_in_process(
+    onnx: Path,
+    plan: Path,
+    options: BuildOptions,
+    *,
+    cuda_memory: CudaMemory = "cuda-bindings",
+    progress: Progress | None = None,
+) -> BuiltPlan:
+    """`build_plan` in a fresh process; `progress` runs in this one.
+
+    Raises `EngineError` where the build fails or its process ends without an answer,
+    `KeyboardInterrupt` on Ctrl-C or where `progress` returns False, after the build has stopped.
+    """
+    request = {
+        "onnx": str(onnx),
+        "plan": str(plan),
+        "options": options.model_dump(mode="json"),
+        "cuda_memory": cuda_memory,
+    }
+    answer = call_fresh(
+        f"{__name__}:build_requested",
+        request,
+        what="that built the engine",
+        progress=progress,
+        crash=EngineError,
+    )
+    return BuiltPlan.model_validate(answer)
+
+
+def build_requested(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The other end of `build_in_process`."""
+    options = BuildOptions.model_validate(request["options"])
+    onnx, plan = Path(request["onnx"]), Path(request["plan"])
+    with ExitStack() as stack:
+        if options.library == "tensorrt" and device_index(options.device):
+            # Makes it this thread's device, which the builder takes.
+            stack.enter_context(closing(open_cuda(options.device, request["cuda_memory"])))
+        return build_plan(onnx, plan, options, progress=progress).model_dump(mode="json")
 
 
 def _progress_monitor(trt: Any, progress: Progress) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from artoolkit.backends.tensorrt.library import open_library
-from artoolkit.backends.tensorrt.log import log_collector
+from artoolkit.backends.tensorrt.loaded import Deserialised
 from artoolkit.errors import EngineError
 
 # Numbers that the compiler gives to what it makes itself; they count up over a process's life.
@@ -114,15 +114,9 @@ def _tensor(tensor: Mapping[str, Any]) -> str:
 def inspect_plan(plan: Path) -> PlanLayers:
     """Deserialise a `tensorrt` plan of this machine's own and ask its inspector. Needs a GPU."""
     library = open_library("tensorrt", "inspecting an engine")
-    trt = library.module
-    logger = log_collector(trt)
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-    if engine is None:
-        reason = logger.errors[-1] if logger.errors else "the library gave no reason"
-        raise EngineError(f"{plan} cannot be loaded: {reason}", hint="Run artoolkit doctor.")
+    engine = Deserialised(library, plan).engine
     inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    text = inspector.get_engine_information(library.module.LayerInformationFormat.JSON)
     return layers_from_json(text, device_memory_bytes=int(engine.device_memory_size_v2))
 
 
@@ -134,13 +128,9 @@ def refit_plan(plan: Path, onnx: Path) -> str | None:
     """
     library = open_library("tensorrt", "refitting an engine")
     trt = library.module
-    logger = log_collector(trt)
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-    if engine is None:
-        return "the refittable plan cannot be loaded"
-    engine_refitter = trt.Refitter(engine, logger)
-    refitter = trt.OnnxParserRefitter(engine_refitter, logger)
+    loaded = Deserialised(library, plan)
+    engine_refitter = trt.Refitter(loaded.engine, loaded.logger)
+    refitter = trt.OnnxParserRefitter(engine_refitter, loaded.logger)
     if refitter.refit_from_bytes(onnx.read_bytes()) and engine_refitter.refit_cuda_engine():
         return None
-    return logger.errors[-1] if logger.errors else "the library gave no reason"
+    return loaded.reason()

@@ -1,4 +1,4 @@
-"""The two TensorRT libraries behind one name: which is meant, which is here, which version.
+"""The two TensorRT libraries behind one name: which is meant, which is here, what it says.
 
 `tensorrt` (10.3 to 11.x) picks tactics by timing them on the device that it builds for;
 `tensorrt_rtx` (1.x) builds ahead of time, for any capability, without a GPU. Their Python API is
@@ -9,6 +9,7 @@ tests/backends/test_api_conformance.py relies on.
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from artoolkit.words import LIBRARIES, LibraryName
 
 MODULES: dict[LibraryName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
+
+# Where in NVIDIA's own source a message was made helps nobody who reads one line.
+_SOURCE_PLACE = re.compile(r"[. ]*\bIn [\w:]+ at \S+?:\d+")
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,27 @@ def check_range(library: Library, target: Target) -> None:
 def machine() -> str:
     """The processor and system that a plan belongs to, as x86_64-linux or aarch64-linux."""
     return f"{platform.machine().lower()}-{platform.system().lower()}"
+
+
+def without_source_place(message: str) -> str:
+    """A message of the library on one line, without the file and line of its own source."""
+    return " ".join(_SOURCE_PLACE.sub("", message).split())
+
+
+def log_collector(trt: Any) -> Any:
+    """A logger that prints nothing and keeps `lines` (all but verbose ones) and `errors`."""
+
+    class LogCollector(trt.ILogger):  # type: ignore[misc]  # known once the library is imported
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity == trt.ILogger.VERBOSE:
+                return
+            self.lines.append(f"[{severity.name}] {message}")
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(without_source_place(message))
+
+    return LogCollector()

@@ -10,41 +10,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from artoolkit.backends.tensorrt.build import Progress
+from artoolkit.backends.backend import ProgramComparison, Result
+from artoolkit.backends.tensorrt.build import build_in_process
 from artoolkit.backends.tensorrt.layers import PlanLayers, inspect_plan, refit_plan
 from artoolkit.backends.tensorrt.library import open_library
 from artoolkit.backends.tensorrt.options import BuildOptions
-from artoolkit.backends.tensorrt.process import build_in_process
-from artoolkit.backends.tensorrt.program import Result
-from artoolkit.errors import EngineError, MissingLibraryError
-from artoolkit.spec import Frozen
+from artoolkit.errors import EngineError
+from artoolkit.fresh_process import Progress
+from artoolkit.words import CudaMemory
 
 LEAST_BUILDS = 3
-
-
-class PairCheck(Frozen):
-    """Whether the candidate's engines are the baseline's, and how far each arm's builds spread.
-
-    Bytes are one per build. `refit`: what putting the candidate's weights into a refittable
-    engine of the baseline said, None where it was not asked for.
-    """
-
-    result: Result
-    summary: str
-    library: str = "tensorrt"
-    library_version: str | None = None
-    builds: int = 0
-    layers: int = 0
-    plan_bytes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    device_memory_bytes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    refit: str | None = None
+_PURPOSE = "comparing engines"
 
 
 class _Arm:
     """The builds of one network from one timing cache."""
 
-    def __init__(self, onnx: Path, name: str, folder: Path, progress: Progress | None) -> None:
-        self.name, self._onnx, self._folder, self._progress = name, onnx, folder, progress
+    def __init__(
+        self, onnx: Path, name: str, folder: Path, cuda: CudaMemory, progress: Progress | None
+    ) -> None:
+        self.name, self._onnx, self._folder = name, onnx, folder
+        self._cuda, self._progress = cuda, progress
         self.plans: list[PlanLayers] = []
         self.plan_bytes: list[int] = []
 
@@ -56,7 +42,7 @@ class _Arm:
             label = f"{self.name} {number}: {phase}"
             return self._progress is None or self._progress(label, share)
 
-        built = build_in_process(self._onnx, plan, options, progress=report)
+        built = build_in_process(self._onnx, plan, options, cuda_memory=self._cuda, progress=report)
         self.plans.append(inspect_plan(plan))
         self.plan_bytes.append(built.plan_bytes)
 
@@ -66,11 +52,11 @@ class _Arm:
         return next((d for other in self.plans[1:] if (d := first.difference(other))), None)
 
     @property
-    def memory(self) -> tuple[int, ...]:
-        return tuple(plan.device_memory_bytes for plan in self.plans)
+    def memory(self) -> list[int]:
+        return [plan.device_memory_bytes for plan in self.plans]
 
 
-def plan_pair(
+def compare_engines(
     baseline_onnx: Path,
     candidate_onnx: Path,
     folder: Path,
@@ -78,40 +64,45 @@ def plan_pair(
     *,
     builds: int = LEAST_BUILDS,
     refit: bool = False,
+    cuda_memory: CudaMemory = "cuda-bindings",
     progress: Progress | None = None,
-) -> PairCheck:
+) -> ProgramComparison:
     """Build both networks `builds` times with `tensorrt` in `folder` and compare their engines.
 
     PASS: all engines of both arms are equal. FAIL: the candidate needs another tactic, or its
     engines are equal among themselves and not the baseline's. UNDECIDED: an arm's builds differ
-    among themselves. UNAVAILABLE: TensorRT or a GPU is missing. Raises `ValueError` for fewer
-    than three builds.
+    among themselves. `refit` adds whether the candidate's weights go into the baseline's engine.
+    Raises `MissingLibraryError`, `EngineError` where the baseline is not built, `ValueError` for
+    fewer than three builds.
     """
     if builds < LEAST_BUILDS:
         raise ValueError(f"{builds} builds show no spread; at least {LEAST_BUILDS} are needed")
-    try:
-        version = open_library("tensorrt", "the plan check").version
-    except MissingLibraryError as error:
-        return PairCheck(result="UNAVAILABLE", summary=str(error))
+    version = open_library("tensorrt", _PURPOSE).version
     cache = folder / "timing.cache"
     cache.unlink(missing_ok=True)
     first = options.model_copy(update={"timing_cache": cache, "error_on_timing_cache_miss": False})
     again = first.model_copy(update={"error_on_timing_cache_miss": True})
-    baseline = _Arm(baseline_onnx, "baseline", folder, progress)
-    candidate = _Arm(candidate_onnx, "candidate", folder, progress)
+    baseline = _Arm(baseline_onnx, "baseline", folder, cuda_memory, progress)
+    candidate = _Arm(candidate_onnx, "candidate", folder, cuda_memory, progress)
     for index in range(builds):
         baseline.build(again if index else first)
     refused = _build_candidate(candidate, again, builds)
-    result, summary = _verdict(baseline, candidate, refused)
-    return PairCheck(
+    result, headline, details = _verdict(baseline, candidate, refused)
+    if refit:
+        told = _refit(baseline_onnx, candidate_onnx, folder, again, cuda_memory)
+        details = (*details, f"refit: {told}")
+    return ProgramComparison(
         result=result,
-        summary=summary,
-        library_version=version,
-        builds=builds,
-        layers=len(baseline.plans[0].layers),
-        plan_bytes=(tuple(baseline.plan_bytes), tuple(candidate.plan_bytes)),
-        device_memory_bytes=(baseline.memory, candidate.memory),
-        refit=_refit(baseline_onnx, candidate_onnx, folder, again) if refit else None,
+        headline=headline,
+        details=details,
+        numbers={
+            "library": "tensorrt",
+            "library_version": version,
+            "builds": builds,
+            "layers": len(baseline.plans[0].layers),
+            "plan_bytes": [baseline.plan_bytes, candidate.plan_bytes],
+            "device_memory_bytes": [baseline.memory, candidate.memory],
+        },
     )
 
 
@@ -125,30 +116,40 @@ def _build_candidate(candidate: _Arm, options: BuildOptions, builds: int) -> str
     return None
 
 
-def _verdict(baseline: _Arm, candidate: _Arm, refused: str | None) -> tuple[Result, str]:
+def _verdict(
+    baseline: _Arm, candidate: _Arm, refused: str | None
+) -> tuple[Result, str, tuple[str, ...]]:
+    """The result, its headline and its details."""
     for arm in (baseline, candidate):
         if len(arm.plans) > 1 and (spread := arm.spread()):
-            return "UNDECIDED", f"builds of the {arm.name} differ among themselves: {spread}"
+            return "UNDECIDED", f"builds of the {arm.name} differ among themselves", (spread,)
     if refused is not None:
-        return "FAIL", f"the candidate was not built from the baseline's timings: {refused}"
+        return "FAIL", "the candidate was not built from the baseline's timings", (refused,)
     difference = baseline.plans[0].difference(candidate.plans[0])
     if difference is not None:
-        return "FAIL", f"the engines differ: {difference}"
+        return "FAIL", "the engines differ", (difference,)
     first, builds = baseline.plans[0], len(baseline.plans)
-    return "PASS", (
-        f"the engines are equal: {len(first.layers)} layers with the same tactics and formats, "
-        f"{first.device_memory_bytes:,} bytes of device memory, in {builds} builds of each"
+    return (
+        "PASS",
+        "the engines are equal",
+        (
+            f"{len(first.layers)} layers with the same tactics and formats",
+            f"{first.device_memory_bytes:,} bytes of device memory",
+            f"{builds} builds of each",
+        ),
     )
 
 
-def _refit(baseline: Path, candidate: Path, folder: Path, options: BuildOptions) -> str:
+def _refit(
+    baseline: Path, candidate: Path, folder: Path, options: BuildOptions, cuda: CudaMemory
+) -> str:
     """A refittable plan is another program, so its timings are its own."""
     refittable = options.model_copy(
         update={"timing_cache": None, "error_on_timing_cache_miss": False, "refittable": True}
     )
     plan = folder / "refittable.plan"
     try:
-        build_in_process(baseline, plan, refittable)
+        build_in_process(baseline, plan, refittable, cuda_memory=cuda)
         problem = refit_plan(plan, candidate)
     except EngineError as error:
         problem = str(error)

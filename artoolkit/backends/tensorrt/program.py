@@ -12,26 +12,25 @@ depends on data. Measure as well. Read next: `artoolkit.backends.tensorrt.weight
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.tensorrt.build import BuiltPlan
-from artoolkit.backends.tensorrt.library import RTX_CAPABILITIES
+from artoolkit.backends.backend import ProgramComparison, Result
+from artoolkit.backends.tensorrt.build import BuiltPlan, build_in_process
+from artoolkit.backends.tensorrt.library import RTX_CAPABILITIES, open_library
 from artoolkit.backends.tensorrt.operations import first_difference, program_operations
 from artoolkit.backends.tensorrt.options import PORTABLE, BuildOptions, build_options
-from artoolkit.backends.tensorrt.process import build_in_process
 from artoolkit.backends.tensorrt.weights import TrainedWeights, trained_weights, write_flipped
-from artoolkit.errors import ExportError, MissingLibraryError
-from artoolkit.optional import INSTALL, is_installed, require
+from artoolkit.errors import ExportError
+from artoolkit.fresh_process import Progress
 from artoolkit.spec import Frozen
 from artoolkit.words import Precision
 
-Result = Literal["PASS", "FAIL", "UNDECIDED", "UNAVAILABLE"]
-PlanProgress = Callable[[str, float], bool]
+_PURPOSE = "comparing compiled programs"
 
 
 class ProgramCheck(Frozen):
@@ -63,84 +62,63 @@ class ProgramCheck(Frozen):
         return all(a is not None and a == b for a, b in memory)
 
 
-class PlanCheck(Frozen):
-    """The verdict over all compute capabilities, with the sentence to print."""
-
-    result: Result
-    summary: str
-    library: str = "tensorrt-rtx"
-    library_version: str | None = None
-    precision: Precision = "fp32"
-    programs: tuple[ProgramCheck, ...] = ()
-
-
-def plan_check(
+def compare_programs(
     baseline_onnx: Path,
     candidate_onnx: Path,
     *,
     trained: Collection[str],
     compute_capabilities: Collection[str] = (PORTABLE,),
     precision: Precision = "fp32",
-    progress: PlanProgress | None = None,
-) -> PlanCheck:
+    progress: Progress | None = None,
+) -> tuple[ProgramCheck, ...]:
     """Compare the compiled programs of two ONNX files, weights aside.
 
     `trained` names the initialisers that are trained parameters. Each of `compute_capabilities`
     ("86", "89", "120", "portable") is checked by itself; one that RTX does not list is checked as
-    portable, which is how it would be built. Needs no GPU; where tensorrt_rtx or onnx is missing
-    the result is UNAVAILABLE with the command that installs it.
+    portable, which is how it would be built. Needs no GPU. Raises `MissingLibraryError` without
+    tensorrt_rtx or onnx, `EngineError` for a file that RTX does not build.
     """
-    if missing := [name for name in ("tensorrt_rtx", "onnx") if not is_installed(name)]:
-        need = f"needs {missing[0]}, which is not installed. Install it: {INSTALL[missing[0]]}"
-        return PlanCheck(result="UNAVAILABLE", summary=f"the plan check {need}")
-    try:
-        version = str(require("tensorrt_rtx", "the plan check").__version__)
-    except MissingLibraryError as error:
-        return PlanCheck(result="UNAVAILABLE", summary=str(error))
+    open_library("tensorrt-rtx", _PURPOSE)
     weights = trained_weights(baseline_onnx, trained)
     programs = []
     for capability in dict.fromkeys(map(_known, compute_capabilities)):
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
             check = _Comparison(Path(folder), capability, precision, progress)
             programs.append(check.compare(baseline_onnx, candidate_onnx, trained, weights))
-    result = _worst(p.result for p in programs)
-    return PlanCheck(
+    return tuple(programs)
+
+
+def in_words(programs: Sequence[ProgramCheck]) -> ProgramComparison:
+    """The answer over all compute capabilities: the worst, with its places and reasons."""
+    order: tuple[Result, ...] = ("FAIL", "UNDECIDED", "PASS")
+    result = next(r for r in order if r in {program.result for program in programs})
+    deciding = [program for program in programs if program.result == result]
+    return ProgramComparison(
         result=result,
-        summary=_summary(result, programs),
-        library_version=version,
-        precision=precision,
-        programs=tuple(programs),
+        headline=_HEADLINES[result],
+        details=tuple(f"{p.compute_capability}: {p.reason or _proof(p)}" for p in deciding),
+        numbers={"programs": [program.model_dump(mode="json") for program in programs]},
     )
 
 
-def _worst(results: Any) -> Result:
-    found = set(results)
-    order: tuple[Result, ...] = ("FAIL", "UNDECIDED", "PASS")
-    return next(result for result in order if result in found)
-
-
-def _summary(result: Result, programs: list[ProgramCheck]) -> str:
-    if result == "PASS":
-        return "the compiled program is identical: " + "; ".join(map(_proof, programs))
-    bad = [p for p in programs if p.result == result]
-    what = "differs" if result == "FAIL" else "cannot be told from its weights"
-    places = ", ".join(p.compute_capability for p in bad)
-    return f"the compiled program {what} [{places}]: {bad[0].reason}"
+_HEADLINES = {
+    "PASS": "the compiled program is identical",
+    "FAIL": "the compiled program differs",
+    "UNDECIDED": "the compiled program cannot be told from its weights",
+}
 
 
 def _proof(program: ProgramCheck) -> str:
     if program.method == "operations":
-        text = f"the same {program.operations} operations and memory plan (int8)"
-    else:
-        text = f"{program.total_bytes:,} bytes, of which {program.weight_bytes:,} are weights"
-    return f"{text} [{program.compute_capability}]"
+        return f"the same {program.operations} operations and memory plan (int8)"
+    return f"{program.total_bytes:,} bytes, of which {program.weight_bytes:,} are weights"
 
 
 class _Comparison:
     """Builds and compares for one set of capabilities, in one temporary folder."""
 
     def __init__(
-        self, folder: Path, capability: str, precision: Precision, progress: PlanProgress | None
+        self, folder: Path, capability: str, precision: Precision, progress: Progress | None
     ) -> None:
         self._folder, self._progress = folder, progress
         self._options = _options(capability, precision)

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends.runner import OpenRunner, Outputs
-from artoolkit.backends.tensorrt.cuda_memory import Bytes, Cuda, Launch, Provider, open_cuda
-from artoolkit.backends.tensorrt.library import Library, library_name, machine, open_library
-from artoolkit.backends.tensorrt.log import log_collector
+from artoolkit.backends.tensorrt.cuda import Bytes, Launch, open_cuda
+from artoolkit.backends.tensorrt.library import library_name, machine, open_library
+from artoolkit.backends.tensorrt.loaded import LoadedEngine
 from artoolkit.backends.tensorrt.sidecar import (
     Machine,
-    Sidecar,
     check_plan,
     plans,
     read_sidecar,
@@ -31,7 +30,7 @@ from artoolkit.backends.tensorrt.sidecar import (
 from artoolkit.errors import BackendError, EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.spec import RunnerSpec, TensorSpec
-from artoolkit.words import LibraryName
+from artoolkit.words import CudaMemory, LibraryName
 
 _PURPOSE = "running an engine"
 
@@ -53,7 +52,7 @@ class _Buffer:
 class TensorrtRunner(OpenRunner):
     """An open engine; see `open_tensorrt`."""
 
-    def __init__(self, spec: RunnerSpec, loaded: _Loaded, *, cuda_graph: bool) -> None:
+    def __init__(self, spec: RunnerSpec, loaded: LoadedEngine, *, cuda_graph: bool) -> None:
         super().__init__(spec)
         self.cuda = loaded.cuda
         self.stream = loaded.cuda.stream()
@@ -77,7 +76,7 @@ class TensorrtRunner(OpenRunner):
         if launch is None:
             raise BackendError(
                 f"{self.cuda.provider} has no CUDA graphs",
-                hint="Use the provider cuda-bindings, or no CUDA graph.",
+                hint="Use --cuda-memory cuda-bindings, or no CUDA graph.",
             )
         return launch
 
@@ -130,119 +129,12 @@ class TensorrtRunner(OpenRunner):
         self.cuda.close()
 
 
-class _Loaded:
-    """A deserialised engine with its execution context, and what the library said."""
-
-    def __init__(self, library: Library, cuda: Cuda, plan: Path, sidecar: Sidecar) -> None:
-        self.library, self.cuda, self.plan, self.sidecar = library, cuda, plan, sidecar
-        trt = library.module
-        self._logger = log_collector(trt)
-        runtime = trt.Runtime(self._logger)
-        content = plan.read_bytes()
-        self.validity = "VALID"
-        if library.name == "tensorrt-rtx":
-            self.validity = self._check_validity_rtx(trt, runtime, content)
-        else:
-            self._prepare_tensorrt(runtime)
-        engine = runtime.deserialize_cuda_engine(content)
-        if engine is None:
-            raise self._unusable("cannot be loaded")
-        context = engine.create_execution_context()
-        if context is None:
-            raise self._unusable("has no room on the GPU")
-        self._runtime, self.engine, self.context = runtime, engine, context
-
-    def reason(self) -> str:
-        errors: list[str] = self._logger.errors
-        return errors[-1] if errors else "the library gave no reason"
-
-    def _unusable(self, what: str) -> EngineError:
-        hint = "Free the GPU's memory" if "room" in what else rebuild_hint(self.library.name, None)
-        return EngineError(f"engine {self.plan} {what}: {self.reason()}", hint=hint)
-
-    def _prepare_tensorrt(self, runtime: Any) -> None:
-        options = self.sidecar.options
-        # Version-compatible plans carry native code; the plan's hash was checked before.
-        runtime.engine_host_code_allowed = options.version_compatible
-        if options.device.startswith("dla"):
-            runtime.DLA_core = int(options.device.partition(":")[2] or 0)
-
-    def _check_validity_rtx(self, trt: Any, runtime: Any, content: bytes) -> str:
-        """What RTX itself says of a plan on this machine; it is the judge of portable plans."""
-        validity, diagnostics = runtime.get_engine_validity(content)
-        if validity == trt.EngineValidity.INVALID:
-            known: dict[str, Any] = trt.EngineInvalidityDiagnostics.__members__
-            causes = [name for name, bit in known.items() if int(diagnostics) & int(bit)]
-            raise EngineError(
-                f"RTX finds engine {self.plan} invalid on {self.cuda.gpu.name}",
-                got=", ".join(causes) or diagnostics,
-                hint=rebuild_hint(self.library.name, None),
-            )
-        return str(validity.name)
-
-    def tensors(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
-        """Inputs and outputs; `EngineError` where a shape is not static."""
-        trt, engine = self.library.module, self.engine
-        inputs: list[TensorSpec] = []
-        outputs: list[TensorSpec] = []
-        for index in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(index)
-            shape = tuple(engine.get_tensor_shape(name))
-            if min(shape, default=0) < 0:
-                raise EngineError(f"tensor {name} of {self.plan} has no static shape", got=shape)
-            tensor = TensorSpec(
-                name=name, dtype=_dtype(trt, engine.get_tensor_dtype(name)), shape=shape
-            )
-            is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            (inputs if is_input else outputs).append(tensor)
-        return inputs, outputs
-
-    def settings(self, *, cuda_graph: bool) -> dict[str, Any]:
-        engine, gpu = self.engine, self.cuda.gpu
-        return {
-            "plan": self.plan.name,
-            "plan_sha256": self.sidecar.plan_sha256,
-            "plan_bytes": self.sidecar.plan_bytes,
-            "weights_bytes": self.sidecar.weights_bytes,
-            "activation_bytes": int(engine.device_memory_size_v2),
-            "library_version": self.library.version,
-            "flags": list(self.sidecar.flags),
-            "validity": self.validity,
-            "gpu": gpu.name,
-            "compute_capability": gpu.compute_capability,
-            "driver": gpu.driver,
-            "provider": self.cuda.provider,
-            "cuda_graph": cuda_graph,
-        }
-
-    def release(self) -> None:
-        # A context must go before its engine, an engine before its runtime.
-        del self.context
-        del self.engine
-        del self._runtime
-
-
-def _dtype(trt: Any, value: Any) -> str:
-    names = {
-        trt.DataType.FLOAT: "float32",
-        trt.DataType.HALF: "float16",
-        trt.DataType.INT8: "int8",
-        trt.DataType.UINT8: "uint8",
-        trt.DataType.INT32: "int32",
-        trt.DataType.INT64: "int64",
-        trt.DataType.BOOL: "bool",
-    }
-    if value not in names:
-        raise EngineError("an input or output has a type that numpy lacks", got=value)
-    return names[value]
-
-
 def open_plan(
     plan: Path,
     *,
     library: LibraryName,
     device: str = "cuda:0",
-    provider: Provider = "cuda-bindings",
+    cuda_memory: CudaMemory = "cuda-bindings",
     cuda_graph: bool = False,
     manifest: str | None = None,
     bundle: Path | None = None,
@@ -253,7 +145,7 @@ def open_plan(
     without a driver, GPU or memory, `MissingLibraryError` without a library.
     """
     opened = open_library(library, _PURPOSE)
-    cuda = open_cuda(device, provider)
+    cuda = open_cuda(device, cuda_memory)
     here = Machine(
         library=library,
         library_version=opened.version,
@@ -263,7 +155,7 @@ def open_plan(
     )
     try:
         sidecar = check_plan(plan, here, manifest=manifest, bundle=bundle)
-        loaded = _Loaded(opened, cuda, plan, sidecar)
+        loaded = LoadedEngine(opened, cuda, plan, sidecar)
         inputs, outputs = loaded.tensors()
     except BackendError:
         cuda.close()
@@ -283,12 +175,13 @@ def open_tensorrt(
     *,
     library: LibraryName | None = None,
     device: str = "cuda:0",
-    provider: Provider = "cuda-bindings",
+    cuda_memory: CudaMemory | None = None,
     cuda_graph: bool = False,
 ) -> TensorrtRunner:
     """Open the engine of `bundle` that fits this machine; the errors are those of `open_plan`.
 
-    `library` defaults to the target's. Where several engines fit, the first by name is taken.
+    `library` and `cuda_memory` default to the target's. Where several engines fit, the first by
+    name is taken.
     """
     library = library or library_name(bundle.manifest.target)
     # Before any plan: without the library, no command that builds one would help.
@@ -301,7 +194,7 @@ def open_tensorrt(
             plan,
             library=library,
             device=device,
-            provider=provider,
+            cuda_memory=cuda_memory or bundle.manifest.target.cuda_memory,
             cuda_graph=cuda_graph,
             manifest=bundle.manifest.sha256,
             bundle=bundle.path,

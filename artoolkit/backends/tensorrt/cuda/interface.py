@@ -1,22 +1,19 @@
-"""What artoolkit needs of CUDA, as one small interface with two providers.
+"""The little of CUDA that an engine needs, as an interface that two providers fill.
 
-`cuda-bindings` (the default: wheels for x86-64 and aarch64, CUDA graphs) and `pycuda` (what
-robotics code often has). Both use the primary context of the device, which torch, ONNX Runtime and
-TensorRT share. Pointers, streams and events are plain integers, as TensorRT takes them.
+Pointers, streams and events are plain integers, as TensorRT takes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.errors import UsageError
+from artoolkit.words import CudaMemory
 
-Provider = Literal["cuda-bindings", "pycuda"]
 Bytes = NDArray[np.uint8]
 Launch = Callable[[], None]
 
@@ -36,7 +33,7 @@ class Gpu:
 class Cuda(Protocol):
     """Memory, streams and events on one device. Every failure is a `BackendError`."""
 
-    provider: Provider
+    provider: CudaMemory
     gpu: Gpu
 
     def alloc(self, size_bytes: int) -> int:
@@ -79,25 +76,3 @@ class Cuda(Protocol):
         """What `enqueue` puts on `stream` as a CUDA graph to launch, or None without graphs."""
 
     def close(self) -> None: ...
-
-
-def device_index(device: str) -> int:
-    """`cuda`, `cuda:1` or `dla:0` -> the GPU's number (a DLA belongs to GPU 0)."""
-    kind, _, index = device.partition(":")
-    if kind == "dla":
-        return 0
-    if kind != "cuda" or (index and not index.isdecimal()):
-        raise UsageError("this needs an NVIDIA GPU", got=device, expected="cuda:0")
-    return int(index or 0)
-
-
-def open_cuda(device: str = "cuda:0", provider: Provider = "cuda-bindings") -> Cuda:
-    """The device through a provider, or an error that says what is missing: library or driver."""
-    index = device_index(device)
-    if provider == "pycuda":
-        from artoolkit.backends.tensorrt.pycuda_memory import PyCuda
-
-        return PyCuda(index)
-    from artoolkit.backends.tensorrt.cuda_bindings import CudaBindings
-
-    return CudaBindings(index)

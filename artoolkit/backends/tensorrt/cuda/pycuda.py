@@ -1,4 +1,4 @@
-"""`artoolkit.backends.tensorrt.cuda_memory.Cuda` on pycuda, without CUDA graphs.
+"""`Cuda` on pycuda, without CUDA graphs.
 
 Always the primary context, as pycuda.autoprimaryctx takes it: the context of pycuda.autoinit is a
 second one, whose memory torch, ONNX Runtime and TensorRT cannot use.
@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from artoolkit.backends.tensorrt.cuda_memory import Bytes, Gpu, Launch, Provider
+from artoolkit.backends.tensorrt.cuda.interface import Bytes, Gpu, Launch
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
+from artoolkit.words import CudaMemory
 
 _PURPOSE = "running on an NVIDIA GPU through pycuda"
 _CU_STREAM_NON_BLOCKING = 1
@@ -21,7 +22,7 @@ _CU_STREAM_NON_BLOCKING = 1
 class PyCuda:
     """One device; see `Cuda` for what the methods mean."""
 
-    provider: Provider = "pycuda"
+    provider: CudaMemory = "pycuda"
 
     def __init__(self, index: int = 0) -> None:
         require("pycuda", _PURPOSE)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tiny import write_tiny
 
-from artoolkit.cost.worker import process_memory, resident_bytes, run_alone
+from artoolkit.cost.memory import process_memory, resident_bytes, run_alone
 from artoolkit.errors import BackendError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.words import BACKENDS
 
 
 def test_a_bundle_runs_alone_without_torch(baseline: Bundle) -> None:
@@ -20,15 +21,17 @@ def test_a_bundle_runs_alone_without_torch(baseline: Bundle) -> None:
 
 
 def test_an_onnx_file_runs_in_this_process_too(tmp_path: Path) -> None:
-    answer = run_alone(
-        write_tiny(tmp_path / "m.onnx"), backend="onnxruntime", device="cpu", threads=1
-    )
+    request = {
+        "path": str(write_tiny(tmp_path / "m.onnx")), "backend": "onnxruntime", "options": {},
+        "registered": BACKENDS["onnxruntime"], "device": None, "threads": 1,
+    }  # fmt: skip
+    answer = run_alone(request, lambda *_: True)
     now, peak = resident_bytes()
     assert 0 < answer["before"] <= answer["peak"] <= peak
     assert now <= peak
 
 
-def test_what_does_not_run_is_one_line(tmp_path: Path) -> None:
+def test_what_does_not_run_is_the_backends_own_error(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing")
-    with pytest.raises(BackendError, match=r"does not run in a process of its own; got .*m\.onnx"):
+    with pytest.raises(BackendError, match=r"ONNX Runtime cannot open .*m\.onnx"):
         process_memory(tmp_path / "m.onnx", runs=1)

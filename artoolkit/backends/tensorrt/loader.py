@@ -1,7 +1,6 @@
 """Engines: `engine_from_onnx` builds a plan and its sidecar, `build_engine` adds them to a bundle.
 
-The build runs in a fresh process (`artoolkit.backends.tensorrt.process`); plan and sidecar appear
-together or not at all.
+The build runs in a fresh process (`build.py`); plan and sidecar appear together or not at all.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from artoolkit import __version__
-from artoolkit.backends.tensorrt.build import BuiltPlan, Progress
-from artoolkit.backends.tensorrt.cuda_memory import Gpu, open_cuda
+from artoolkit.backends.tensorrt.build import BuiltPlan, build_in_process
+from artoolkit.backends.tensorrt.cuda import Gpu, gpu_of
 from artoolkit.backends.tensorrt.library import (
     RTX_CAPABILITIES,
     check_range,
@@ -29,13 +28,14 @@ from artoolkit.backends.tensorrt.options import (
     build_options,
     trtexec_command,
 )
-from artoolkit.backends.tensorrt.process import build_in_process
 from artoolkit.backends.tensorrt.sidecar import PLAN, SCHEMA_VERSION, Sidecar
 from artoolkit.errors import EngineError, StorageError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import sidecar_path
 from artoolkit.evidence.seal import file_sha256, seal, write_sealed
+from artoolkit.fresh_process import Progress
 from artoolkit.spec import Target
+from artoolkit.words import CudaMemory
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,27 @@ def engine_from_onnx(
     plan: Path,
     *,
     options: BuildOptions | None = None,
+    cuda_memory: CudaMemory | None = None,
     metadata: Mapping[str, Any] | None = None,
     manifest: str | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Build `plan` from `onnx` for `target`, and write its sidecar beside it.
 
-    `metadata` is stored as it is; `manifest` is the sha256 of the bundle that `onnx` belongs to.
+    `cuda_memory`: what opens the GPU (None: the target's word). `metadata` is stored as it is;
+    `manifest` is the sha256 of the bundle that `onnx` belongs to.
     Raises `EngineError` where the library, the parser or the builder refuses,
     `MissingLibraryError`, `StorageError`, and `KeyboardInterrupt` where `progress` returns False.
     """
     options = options or options_for(target)
     library = open_library(options.library, f"building an engine for {target.name}")
     check_range(library, target)
-    gpu = building_gpu(target, options)
+    cuda_memory = cuda_memory or target.cuda_memory
+    gpu = building_gpu(target, options, cuda_memory)
     partial = plan.with_name(f".{plan.name}.partial")
     try:
         plan.parent.mkdir(parents=True, exist_ok=True)
-        built = build_in_process(onnx, partial, options, progress=progress)
+        built = build_in_process(onnx, partial, options, cuda_memory=cuda_memory, progress=progress)
         values = _build_values(built, options, gpu) | {
             "target": target.name,
             "onnx_sha256": file_sha256(onnx),
@@ -104,14 +107,14 @@ def engine_from_onnx(
     return Engine(plan, sidecar)
 
 
-def building_gpu(target: Target, options: BuildOptions) -> Gpu | None:
+def building_gpu(target: Target, options: BuildOptions, cuda_memory: CudaMemory) -> Gpu | None:
     """The GPU that `tensorrt` times its tactics on, which must be the target's; None for RTX.
 
     Raises `EngineError` where it is another one, `BackendError` without a driver or GPU.
     """
     if options.library == "tensorrt-rtx":
         return None
-    gpu = open_cuda(options.device).gpu
+    gpu = gpu_of(options.device, cuda_memory)
     if target.compute_capabilities and gpu.compute_capability not in target.compute_capabilities:
         raise EngineError(
             f"target {target.name} is another GPU than this machine's",
@@ -144,7 +147,11 @@ def _build_values(built: BuiltPlan, options: BuildOptions, gpu: Gpu | None) -> d
 
 
 def build_engine(
-    bundle: Bundle, options: BuildOptions, *, progress: Progress | None = None
+    bundle: Bundle,
+    options: BuildOptions,
+    *,
+    cuda_memory: CudaMemory | None = None,
+    progress: Progress | None = None,
 ) -> Engine:
     """Build the bundle's engine into `engines/`, chained to its manifest; replaces the same one.
 
@@ -159,23 +166,21 @@ def build_engine(
             hint="Export another bundle: a bundle has one target and one precision.",
         )
     library = open_library(options.library, f"building an engine for {target.name}")
-    label = options.capabilities_label if options.library == "tensorrt-rtx" else _gpu_label(options)
+    gpu = building_gpu(target, options, cuda_memory or target.cuda_memory)
+    label = options.capabilities_label if gpu is None else f"sm{gpu.compute_capability}"
+    kind = options.device.partition(":")[0]
+    label += f"-{kind}" if gpu is not None and kind != "cuda" else ""
     name = f"{options.library}-{library.version}-{label}{PLAN}"
     return engine_from_onnx(
         bundle.model,
         target,
         bundle.engines / name,
         options=options,
+        cuda_memory=cuda_memory,
         metadata=_metadata(bundle),
         manifest=bundle.manifest.sha256,
         progress=progress,
     )
-
-
-def _gpu_label(options: BuildOptions) -> str:
-    gpu = open_cuda(options.device).gpu
-    kind = options.device.partition(":")[0]
-    return f"sm{gpu.compute_capability}" + ("" if kind == "cuda" else f"-{kind}")
 
 
 def _metadata(bundle: Bundle) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`artoolkit.backends.tensorrt.cuda_memory.Cuda` on NVIDIA's cuda-bindings (the runtime API).
+"""`Cuda` on NVIDIA's cuda-bindings (the runtime API).
 
 The runtime API uses the device's primary context by construction.
 """
@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from artoolkit.backends.tensorrt.cuda_memory import Bytes, Gpu, Launch, Provider
+from artoolkit.backends.tensorrt.cuda.interface import Bytes, Gpu, Launch
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
+from artoolkit.words import CudaMemory
 
 
 class CudaBindings:
     """One device; see `Cuda` for what the methods mean."""
 
-    provider: Provider = "cuda-bindings"
+    provider: CudaMemory = "cuda-bindings"
 
     def __init__(self, index: int = 0) -> None:
         self._cuda = require("cuda.bindings.runtime", "running on an NVIDIA GPU")
