@@ -35,7 +35,9 @@ class ArtoolkitError(Exception):
         if expected is not None:
             parts.append(f"expected {expected}")
         line = "; ".join(parts)
-        super().__init__(" ".join((f"{line}. {hint}" if hint else line).split()))
+        text = " ".join((f"{line}. {hint}" if hint else line).split())
+        # A file name of bytes that are not UTF-8 could not be printed.
+        super().__init__(text.encode("utf-8", "backslashreplace").decode())
 
     @classmethod
     def unknown(cls, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Self:

@@ -33,7 +33,8 @@ from suite import is_measured, run_suite, shared_options
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.data import DataSet, Sample, open_dataset
-from artoolkit.data.pictures import read_train_ids, write_png
+from artoolkit.data.label_files import LabelForm, read_train_ids
+from artoolkit.data.pictures import write_png
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import MissingLibraryError
 from artoolkit.evaluation.quality import (
@@ -175,7 +176,7 @@ def our_miou(files: list[Path], samples: tuple[Sample, ...], data: DataSet) -> f
     """mIoU of the same files, in percent."""
     pairs = zip(files, samples, strict=True)
     matrices = (
-        counts(data, read_train_ids(file, data.labels), data.read_label(sample))
+        counts(data, read_train_ids(file, LabelForm(data.labels)), data.read_label(sample))
         for file, sample in pairs
     )
     return 100 * mean_iou(np.sum(list(matrices), axis=0))

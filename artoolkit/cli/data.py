@@ -74,13 +74,24 @@ def synthesize(
 @click.option("--classes", type=click.Path(path_type=Path, dir_okay=False),
               help="Class list of a folder data set; ROOT/classes.toml by default.")  # fmt: skip
 @click.option("--split", "splits", multiple=True, help="Only this split; may be given repeatedly.")
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @_WORKERS
 def check(
-    root: Path, dataset: str, classes: Path | None, splits: tuple[str, ...], workers: int | None
+    root: Path,
+    dataset: str,
+    classes: Path | None,
+    splits: tuple[str, ...],
+    strict: bool,
+    workers: int | None,
 ) -> None:
-    """Read all of the data set at ROOT: count it, and name every file that would stop a run."""
+    """Read all of the data set at ROOT: count it, and name every file that would stop a run.
+
+    Warnings are what a run goes on with: classes without a pixel, files left out, images that are
+    in two splits. Exit code 4 where there is a problem, and with --strict where there is a warning.
+    """
     from artoolkit.data import open_dataset
     from artoolkit.data.check import check_dataset
+    from artoolkit.data.listing import counted
     from artoolkit.errors import DataError
 
     data = open_dataset(dataset, root, classes=classes)
@@ -89,19 +100,22 @@ def check(
             data, splits=splits, workers=workers or usable_cores(), progress=progress
         )
     _show(data, reports)
-    problems = [f"{report.split}: {text}" for report in reports for text in report.problems]
-    for problem in problems:
-        click.echo(problem)
+    found = {kind: _listed(reports, kind) for kind in ("notes", "warnings", "problems")}
+    problems, warnings = len(found["problems"]), len(found["warnings"])
     if problems:
-        raise DataError(f"{len(problems)} problem(s) in {dataset} at {root}, all listed above",
+        raise DataError(f"{problems} problem(s) in {dataset} at {root}, all listed above",
                         hint="Repair or remove these files.")  # fmt: skip
+    if strict and warnings:
+        raise DataError(f"{warnings} warning(s) in {dataset} at {root}, all listed above",
+                        hint="Without --strict they are no error.")  # fmt: skip
+    click.echo(f"No problem, {counted(warnings, 'warning') if warnings else 'no warning'}.")
 
 
 def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{data.name} at {data.root}")
+    table = Table(title=f"{data.name} at {data.root}", title_justify="left")
     table.add_column("")
     for report in reports:
         table.add_column(report.split, justify="right")
@@ -112,8 +126,18 @@ def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
     table.add_row("sizes (H x W)", *("\n".join(lines) for lines in shown), end_section=True)
     for i, name in enumerate((*data.labels.names, "void")):
         table.add_row(name, *(_share(report, i) for report in reports))
-    table.caption = "share of the pixels; images that have any"
     Console().print(table)
+    click.echo("per class: share of the pixels, images that have any")
+
+
+def _listed(reports: tuple[SplitReport, ...], kind: str) -> list[str]:
+    """Prints the sentences of one kind below its name, if there are any, and returns them."""
+    lines = [f"{report.split}: {text}" for report in reports for text in getattr(report, kind)]
+    if lines:
+        click.secho(f"\n{kind.capitalize()}", bold=True)
+    for line in lines:
+        click.echo(line)
+    return lines
 
 
 def _share(report: SplitReport, index: int) -> str:

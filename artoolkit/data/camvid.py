@@ -12,11 +12,21 @@ mapped by name. A file name starts with its drive, so drives can be held out:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artoolkit.data.dataset import Listing, Pairs, folder_at
+from artoolkit.data.dataset import Pairs, folder_at
+from artoolkit.data.listing import (
+    Files,
+    Listing,
+    find_files,
+    on_this_system,
+    readable,
+    with_ending,
+)
 from artoolkit.errors import DataError
+from artoolkit.files import read_bytes, reading
 from artoolkit.labels import VOID, LabelTable
 
 NAMES = (
@@ -34,6 +44,8 @@ _ALIASES = {
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
 _WITHOUT, _DRIVE = "-without-", "drive:"
 _IMAGES = (".jpg", ".jpeg", ".png")
+# A path may hold spaces and quotes: it ends where its ending does.
+_PAIR = re.compile(r'"?(.+?\.(?:png|jpe?g))"?\s+"?(.+\.png)"?', re.IGNORECASE)
 
 
 def label_table(names: tuple[str, ...] = (*NAMES, "void")) -> LabelTable:
@@ -70,11 +82,8 @@ class CamVid(Pairs):
 
     def __post_init__(self) -> None:
         named = self.root / "classes.txt"
-        names = tuple(named.read_text(encoding="utf-8").split("\n")) if named.is_file() else None
-        table = (
-            label_table(tuple(n.strip() for n in names if n.strip())) if names else label_table()
-        )
-        object.__setattr__(self, "labels", table)
+        names = _lines(named) if named.is_file() else []
+        object.__setattr__(self, "labels", label_table(tuple(names)) if names else label_table())
 
     def splits(self) -> tuple[str, ...]:
         folders = self._folders()
@@ -98,20 +107,11 @@ class CamVid(Pairs):
             raise self.no_such_split(split, f", also SPLIT{_WITHOUT}DRIVE and {_DRIVE}DRIVE with "
                                             f"DRIVE {' or '.join(self.drives())}")  # fmt: skip
         found = [self.listing(part) for part in parts]
-        return Listing(
-            {
-                n: p
-                for files in found
-                for n, p in files.images.items()
-                if (_drive(n) == drive) == keep
-            },
-            {
-                n: p
-                for files in found
-                for n, p in files.labels.items()
-                if (_drive(n) == drive) == keep
-            },
+        images, labels = (
+            Files({name: path for one in part for name, path in one.paths.items()})
+            for part in ([f.image_files for f in found], [f.label_files for f in found])
         )
+        return Listing(images, labels).only(lambda name: (_drive(name) == drive) == keep)
 
     def _folders(self) -> dict[str, tuple[Path, Path]]:
         """Image and label folder of every split."""
@@ -129,10 +129,8 @@ class CamVid(Pairs):
         listed = self.root / f"{split}.txt"
         if images.parent == self.root and listed.is_file():
             return _tutorial_list(self.root, listed)
-        return Listing(
-            {path.stem: path for path in images.iterdir() if path.suffix.lower() in _IMAGES},
-            {path.stem: path for path in labels.glob("*.png")},
-        )
+        return Listing(find_files(images, with_ending(*_IMAGES)),
+                       find_files(labels, with_ending(".png")))  # fmt: skip
 
 
 def _drive(name: str) -> str:
@@ -144,13 +142,21 @@ def _tutorial_list(root: Path, listed: Path) -> Listing:
 
     The prefix is the author's own machine, so only folder and file name count.
     """
-    pairs = [
-        line.split() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
-    wrong = [number for number, pair in enumerate(pairs, 1) if len(pair) != 2]
+    lines = _lines(listed)
+    pairs = [_PAIR.fullmatch(line) for line in lines]
+    wrong = [line for line, pair in zip(lines, pairs, strict=True) if pair is None]
     if wrong:
-        raise DataError(f"{listed} is not a list of pairs", got=f"line {wrong[0]}",
+        raise DataError(f"{listed} is not a list of pairs", got=repr(wrong[0]),
                         expected="image path, space, label path")  # fmt: skip
-    images, labels = zip(*pairs, strict=True) if pairs else ((), ())
-    return Listing(*({Path(p).stem: root.joinpath(*Path(p).parts[-2:]) for p in column}
-                     for column in (images, labels)))  # fmt: skip
+    columns = ([on_this_system(pair[i]) for pair in pairs if pair] for i in (1, 2))
+    return Listing(*(Files({readable(path.with_suffix("")).rpartition("/")[2]:
+                            root.joinpath(*path.parts[-2:]) for path in column})
+                     for column in columns))  # fmt: skip
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty; Windows marks their beginning with a BOM."""
+    content = read_bytes(path, DataError)
+    with reading(path, DataError):
+        lines = content.decode("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]

@@ -1,25 +1,35 @@
-"""Is a data set whole? Counts what is there and names every file that would stop a run.
+"""Is a data set whole, and does it mean what its numbers say? Reads everything, reports all.
 
-Missing partners, files that do not decode to the end, labels of another size than their image, and
-label ids that the data set does not have.
+Problems would stop a run: missing partners, files that do not decode, labels of another size than
+their image, ids that the data set does not have. Warnings are what a run goes on with and a person
+should know. Notes say what was done about a file's own ways.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.data.dataset import Listing, Pairs
-from artoolkit.data.pictures import read_rgb, read_train_ids
+from artoolkit.data.dataset import Pairs, Sample, spread
+from artoolkit.data.label_files import LabelFacts, inspect_label
+from artoolkit.data.listing import Listing, counted, readable
+from artoolkit.data.pictures import inspect_image
+from artoolkit.data.twins import shared_images
 from artoolkit.errors import DataError
-from artoolkit.labels import VOID
+from artoolkit.labels import VOID, LabelTable
 
 Counts = NDArray[np.int64]
+# A test set may lack labels and classes, and a data set has further splits that lack them.
+_LABELLED = ("train", "training", "val", "validation")
+_BINARY = frozenset({0, VOID})
 
 
 @dataclass(frozen=True)
@@ -27,24 +37,34 @@ class SplitReport:
     """What a split holds.
 
     `class_pixels` and `class_images` have one entry a class and, last, one for void: pixels with
-    that label, and images that have any. `sizes_hw` counts the images of each height and width.
+    that label, and images that have any. `sizes_hw` counts the images of each height and width, as
+    they are shown. `looked_at` is the number of labels that this is taken from.
     """
 
     split: str
     images: int
     labels: int
+    looked_at: int
     sizes_hw: dict[tuple[int, int], int]
     class_pixels: Counts
     class_images: Counts
     problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether any pixel that was looked at belongs to a class."""
+        return bool(self.class_pixels[:-1].any())
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Seen(NamedTuple):
     """What one sample adds to the report."""
 
+    sample: Sample
     size_hw: tuple[int, int] | None
-    pixels: Counts | None
+    orientation: int
+    label: LabelFacts | None
     problems: tuple[str, ...]
 
 
@@ -62,61 +82,152 @@ def check_dataset(
     """
     listings = {split: dataset.listing(split) for split in splits or dataset.splits()}
     total = sum(len(listing.images) for listing in listings.values())
-    reports, done = [], 0
+    reports: list[SplitReport] = []
+    seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes outside Python's lock
         for split, listing in listings.items():
-            pairs = []
-            for pair in pool.map(lambda n, f=listing: _read(dataset, f, n), sorted(listing.images)):
-                pairs.append(pair)
-                done += 1
+            labels = listing.labels
+            samples = [Sample(n, p, labels.get(n)) for n, p in sorted(listing.images.items())]
+            before, seen[split] = sum(map(len, seen.values())), []
+            for found in pool.map(lambda sample: _inspected(dataset, sample), samples):
+                seen[split].append(found)
                 if progress is not None:
-                    progress(done, total)
-            reports.append(_summed(dataset, split, listing, pairs))
-    return tuple(reports)
+                    progress(before + len(seen[split]), total)
+            reports.append(_report(dataset.labels, split, listing, seen[split]))
+    images = {
+        split: [(one.sample, one.label.digest if one.label else 0) for one in found if one.size_hw]
+        for split, found in seen.items()
+    }
+    shared = shared_images(images)
+    return tuple(replace(r, warnings=(*r.warnings, *shared.get(r.split, ()))) for r in reports)
 
 
-def _read(dataset: Pairs, files: Listing, name: str) -> _Pair:
-    problems, size, pixels = [], None, None
-    try:
-        height, width, _ = read_rgb(files.images[name]).shape
-        size = height, width
-    except DataError as error:
-        problems.append(str(error))
-    label = files.labels.get(name)
-    if label is not None:
+def glance(dataset: Pairs, role: str, listing: Listing, *, most: int) -> SplitReport:
+    """The report on at most `most` labels at even distances, images unread; for a run's beginning.
+
+    Where none of them holds a labelled pixel, all the others are looked at too.
+    """
+    labelled = [Sample(n, listing.images[n], p) for n, p in sorted(listing.labels.items())
+                if n in listing.images]  # fmt: skip
+    with ThreadPoolExecutor() as pool:
+        for samples in (spread(labelled, most), labelled):
+            seen = [*pool.map(lambda sample: _inspected(dataset, sample, images=False), samples)]
+            report = _report(dataset.labels, role, listing, seen)
+            if report.is_labelled:
+                break
+    return report
+
+
+def _inspected(dataset: Pairs, sample: Sample, *, images: bool = True) -> _Seen:
+    problems, size, orientation, label = list[str](), None, 1, None
+    if images:
         try:
-            ids = read_train_ids(label, dataset.table_of(label))
+            size, orientation = inspect_image(sample.image)
+        except DataError as error:
+            problems.append(str(error))
+    if sample.label is not None:
+        try:
+            label = inspect_label(sample.label, dataset.form_of(sample.label))
         except DataError as error:
             problems.append(str(error))
         else:
-            pixels = np.bincount(ids.ravel(), minlength=256)
-            if size is not None and ids.shape != size:
-                problems.append(_differs(label, (ids.shape[0], ids.shape[1]), size))
-    return _Pair(size, pixels, tuple(problems))
+            problems += label.problems
+            if size is not None and label.size_hw != size:
+                problems.append(_differs(sample.label, label.size_hw, size, orientation))
+    return _Seen(sample, size, orientation, label, tuple(problems))
 
 
-def _differs(label: Path, size: tuple[int, int], expected: tuple[int, int]) -> str:
-    return (f"label {label} is {size[0]} x {size[1]}, its image {expected[0]} x {expected[1]} "
-            "(height x width)")  # fmt: skip
+def _differs(
+    label: Path, size: tuple[int, int], expected: tuple[int, int], orientation: int
+) -> str:
+    turned = f", shown as its EXIF orientation {orientation} says" if orientation > 1 else ""
+    return (f"label {readable(label)} is {size[0]} x {size[1]}, its image {expected[0]} x "
+            f"{expected[1]} (height x width{turned})")  # fmt: skip
 
 
-def _summed(dataset: Pairs, split: str, files: Listing, pairs: Sequence[_Pair]) -> SplitReport:
-    classes = dataset.labels.num_classes
+def _report(table: LabelTable, split: str, files: Listing, seen: Sequence[_Seen]) -> SplitReport:
+    classes = table.num_classes
     pixels, images = np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64)
-    sizes: dict[tuple[int, int], int] = {}
-    for pair in pairs:
-        if pair.size_hw is not None:
-            sizes[pair.size_hw] = sizes.get(pair.size_hw, 0) + 1
-        if pair.pixels is not None:
-            counts = np.append(pair.pixels[:classes], pair.pixels[VOID])
-            pixels, images = pixels + counts, images + (counts > 0)
-    problems = (*_partners(split, files), *(text for pair in pairs for text in pair.problems))
-    return SplitReport(split, len(files.images), len(files.labels), sizes, pixels, images, problems)
+    labels = [one.label for one in seen if one.label is not None]
+    for label in labels:
+        counts = np.append(label.counts[:classes], label.counts[VOID])
+        pixels, images = pixels + counts, images + (counts > 0)
+    report = SplitReport(
+        split=split,
+        images=len(files.images),
+        labels=len(files.labels),
+        looked_at=len(labels),
+        sizes_hw=dict(Counter(one.size_hw for one in seen if one.size_hw is not None)),
+        class_pixels=pixels,
+        class_images=images,
+        problems=(*_partners(split, files), *(text for one in seen for text in one.problems)),
+        warnings=(),
+        notes=tuple(_notes(seen)),
+    )
+    found = (*files.remarks, *_unlike_names(files), *_odd_labels(table, report, labels))
+    return replace(report, warnings=found)
 
 
 def _partners(split: str, files: Listing) -> Iterator[str]:
     if not files.images:
         yield f"split {split} has no image"
+    yield from files.clashes
     if files.labels:  # a split without any label can still be predicted
-        yield from (f"image {files.images[name]} has no label" for name in files.without_label)
-    yield from (f"label {files.labels[name]} has no image" for name in files.without_image)
+        yield from (f"image {readable(files.images[n])} has no label" for n in files.without_label)
+    yield from (f"label {readable(files.labels[n])} has no image" for n in files.without_image)
+
+
+def _unlike_names(files: Listing) -> Iterator[str]:
+    def is_composed(path: Path) -> bool:
+        return unicodedata.is_normalized("NFC", path.name)
+
+    pairs = [(path, files.labels[n]) for n, path in files.images.items() if n in files.labels]
+    unlike = [image for image, label in pairs if is_composed(image) != is_composed(label)]
+    if unlike:
+        yield (
+            f"{counted(len(unlike), 'image')} paired with a label whose name is the same in "
+            f"another Unicode form: {readable(unlike[0])}{' ...' if len(unlike) > 1 else ''}"
+        )
+
+
+def _odd_labels(
+    table: LabelTable, report: SplitReport, labels: Sequence[LabelFacts]
+) -> Iterator[str]:
+    """What is odd about the labels of a split, which all of them may be read with."""
+    ids = frozenset[int]().union(*(label.ids for label in labels))
+    if not report.labels:
+        if report.split in _LABELLED:
+            yield "no image has a label"
+        return
+    if not report.is_labelled:
+        yield "every pixel is void"
+    if ids == _BINARY and VOID in table.void_ids:
+        yield (
+            "the labels hold nothing but 0 and 255, and 255 is void: where it stands for a class, "
+            "give that class id = 255 and say void = []"
+        )
+    is_plain = table.file_ids == tuple(range(table.num_classes))
+    if {0, VOID} <= ids and not is_plain and max(ids - {VOID}) < table.num_classes:
+        yield f"the labels hold 0 to {max(ids - {VOID})} and 255, as train ids do"
+    if report.is_labelled and not report.split.startswith("test"):
+        counts = report.class_pixels[:-1]
+        missing = [name for name, count in zip(table.names, counts, strict=True) if not count]
+        some = f" in {report.looked_at} of {report.labels} labels"
+        some = some if report.looked_at < report.labels else ""
+        if missing:
+            what = "class" if len(missing) == 1 else f"{len(missing)} classes"
+            yield f"{what} without a pixel{some}: {', '.join(missing)}"
+    if slivers := sum(label.has_slivers for label in labels):
+        yield (
+            f"{counted(slivers, 'label')} with slivers of other ids along the borders, as resizing "
+            "with interpolation makes them: resize labels with the nearest neighbor"
+        )
+
+
+def _notes(seen: Sequence[_Seen]) -> Iterator[str]:
+    turned = Counter(one.orientation for one in seen if one.orientation > 1)
+    if turned:
+        which = ", ".join(f"{count} of orientation {o}" for o, count in sorted(turned.items()))
+        yield f"{counted(turned.total(), 'image')} turned by EXIF and read as shown: {which}"
+    read = Counter(one.label.note for one in seen if one.label is not None and one.label.note)
+    yield from (f"{counted(count, 'label')} {note}" for note, count in read.items())

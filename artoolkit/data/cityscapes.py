@@ -14,7 +14,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from artoolkit.data.dataset import Listing, Pairs, Sample, folder_at, in_usual_order
+from artoolkit.data.dataset import Pairs, Sample, folder_at, in_usual_order
+from artoolkit.data.label_files import LabelForm
+from artoolkit.data.listing import Files, Listing, find_files, with_ending
 from artoolkit.labels import VOID, LabelTable
 from artoolkit.words import CITYSCAPES_VARIABLE
 
@@ -81,17 +83,18 @@ class Cityscapes(Pairs):
         if split not in self.splits():
             raise self.no_such_split(split)
         truth = self.root / "gtFine" / split
-        # labelIds come last: where a file exists in both forms, the official one is read.
-        labels = _named(truth, TRAIN_IDS_ENDING) | _named(truth, LABEL_IDS_ENDING)
-        return Listing(_named(self.root / "leftImg8bit" / split, IMAGE_ENDING), labels)
+        official = find_files(truth, with_ending(LABEL_IDS_ENDING, depth=2))
+        train_ids = find_files(truth, with_ending(TRAIN_IDS_ENDING, depth=2))
+        # Where a file exists in both forms, the official one is read.
+        labels = Files(train_ids.paths | official.paths, (), official.remarks)
+        images = self.root / "leftImg8bit" / split
+        return Listing(find_files(images, with_ending(IMAGE_ENDING, depth=2)), labels)
 
-    def table_of(self, label: Path) -> LabelTable:
-        return TRAIN_ID_LABELS if label.name.endswith(TRAIN_IDS_ENDING) else self.labels
+    def form_of(self, label: Path) -> LabelForm:
+        if label.name.endswith(TRAIN_IDS_ENDING):
+            return LabelForm(TRAIN_ID_LABELS)
+        return LabelForm(self.labels, refuses_train_ids=True)
 
     def prediction_name(self, sample: Sample) -> str:
         """The test server and cityscapesScripts look for `<city>_<sequence>_<frame>*.png`."""
         return f"{sample.name}_pred_labelIds.png"
-
-
-def _named(folder: Path, ending: str) -> dict[str, Path]:
-    return {path.name[: -len(ending)]: path for path in folder.glob(f"*/*{ending}")}

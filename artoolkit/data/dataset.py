@@ -1,21 +1,23 @@
 """What every data set is (`DataSet`), and what those made of picture files share (`Pairs`).
 
-A data set made of files says where its pairs lie (`listing`) and which ids a label file uses
-(`table_of`); everything else follows from that.
+A data set made of files says where its pairs lie (`listing`) and how a label file is to be read
+(`form_of`); everything else follows from that.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.data.pictures import read_rgb, read_size, read_train_ids
+from artoolkit.data.label_files import LabelForm, read_train_ids
+from artoolkit.data.listing import Listing
+from artoolkit.data.pictures import read_rgb, read_size
 from artoolkit.errors import DataError
 from artoolkit.labels import LabelTable
 
@@ -57,23 +59,7 @@ class DataSet(Protocol):
         """uint8 train ids H x W (255 void) of the image's size, possibly read-only."""
 
     def prediction_name(self, sample: Sample) -> str:
-        """File name of a predicted label map (in `labels.file_ids`)."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a split by sample name, before anything is paired."""
-
-    images: dict[str, Path] = field(default_factory=dict)
-    labels: dict[str, Path] = field(default_factory=dict)
-
-    @property
-    def without_label(self) -> tuple[str, ...]:
-        return tuple(sorted(self.images.keys() - self.labels.keys()))
-
-    @property
-    def without_image(self) -> tuple[str, ...]:
-        return tuple(sorted(self.labels.keys() - self.images.keys()))
+        """Path of a predicted label map (in `labels.file_ids`) below the folder of all."""
 
 
 class Pairs(ABC):
@@ -91,15 +77,21 @@ class Pairs(ABC):
     def listing(self, split: str) -> Listing:
         """The files of a split; `DataError` if there is no such split."""
 
-    def table_of(self, label: Path) -> LabelTable:
-        """The table whose `file_ids` the file `label` uses."""
-        return self.labels
+    def form_of(self, label: Path) -> LabelForm:
+        """How the file `label` is read."""
+        return LabelForm(self.labels)
 
     def samples(self, split: str) -> tuple[Sample, ...]:
         files = self.listing(split)
         if not files.images:
             raise DataError(f"split {split} of {self.name} at {self.root} is empty",
                             hint="Check --data-root.")  # fmt: skip
+        if files.clashes:
+            raise DataError(
+                f"{len(files.clashes)} names in split {split} stand for several files",
+                got=files.clashes[0],
+                hint="Rename or remove one of them.",
+            )
         # A split without any label (a test set) can still be predicted.
         missing = files.without_label if files.labels else ()
         if missing:
@@ -116,7 +108,7 @@ class Pairs(ABC):
     def read_label(self, sample: Sample) -> NDArray[np.uint8]:
         if sample.label is None:
             raise DataError(f"{sample.name} has no label", hint="Choose a split with labels.")
-        labels = read_train_ids(sample.label, self.table_of(sample.label))
+        labels = read_train_ids(sample.label, self.form_of(sample.label))
         size = read_size(sample.image)
         if labels.shape != size:
             raise DataError(
@@ -127,7 +119,7 @@ class Pairs(ABC):
         return labels
 
     def prediction_name(self, sample: Sample) -> str:
-        return sample.name.replace("/", "_") + ".png"
+        return f"{sample.name}.png"
 
     def no_such_split(self, split: str, also: str = "") -> DataError:
         return DataError(

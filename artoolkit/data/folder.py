@@ -16,19 +16,30 @@
     image = "*.png"
     label = "*_mask.png"           # "*.png" by default
 
+    labels_by = "color"            # a pixel's color names its class ("id": its number)
+    void_colors = [[0, 0, 0]]      # black by default, where labels are read by color
+
+A label's numbers are its ids. Where nothing is said (labels_by = "auto"), a palette that holds the
+classes' own colors in another order is read by color.
+
 All mistakes of the file are reported at once.
 """
 
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from artoolkit.data.dataset import Listing, Pairs, folder_at
+from artoolkit.data.dataset import Pairs, folder_at
+from artoolkit.data.label_files import BLACK, LabelForm, LabelsBy
+from artoolkit.data.listing import Files, Listing, find_files, on_this_system
+from artoolkit.data.pictures import IMAGE_ENDINGS
 from artoolkit.errors import RecipeError
 from artoolkit.labels import MAX_CLASSES, VOID, Color, LabelTable
 from artoolkit.spec import Frozen, problems, read_toml
@@ -42,6 +53,7 @@ def _one_star(pattern: str) -> str:
 
 Pattern = Annotated[str, AfterValidator(_one_star)]
 Id = Annotated[int, Field(ge=0, le=255)]
+_STATED, _OFF = "take it out of void", "say void = [] where no id means void"
 
 
 class FolderClass(Frozen):
@@ -74,13 +86,22 @@ class FolderSpec(Frozen):
     classes: tuple[FolderClass, ...] = Field(min_length=1, max_length=MAX_CLASSES)
     splits: dict[str, FolderSplit] = Field(min_length=1)
     patterns: Patterns = Patterns()
+    labels_by: LabelsBy = "auto"
+    void_colors: tuple[Color, ...] = (BLACK,)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> FolderSpec:
         ids, names = self.file_ids, [c.name for c in self.classes]
-        wrong = [f"id {i} is both a class and void" for i in sorted(set(ids) & set(self.void))]
+        way_out = _STATED if "void" in self.model_fields_set else _OFF
+        both = sorted(set(ids) & set(self.void))
+        wrong = [f"id {i} is both a class and void ({way_out})" for i in both]
         wrong += [f"id {i} stands for several classes" for i in sorted(_twice(ids))]
         wrong += [f"class {n!r} stands twice" for n in sorted(_twice(names))]
+        if self.labels_by == "color":
+            colors = [c.color for c in self.classes]
+            wrong += [f"class {c.name!r} has no color to read labels by" for c in self.classes
+                      if c.color is None]  # fmt: skip
+            wrong += [f"color {c} stands for several classes" for c in _twice(colors) if c]
         if wrong:
             raise ValueError(", ".join(wrong))
         return self
@@ -97,7 +118,7 @@ class FolderSpec(Frozen):
             names=tuple(c.name for c in self.classes),
             colors=tuple(c.color or _spread_color(i, count) for i, c in enumerate(self.classes)),
             file_ids=self.file_ids,
-            void_ids=self.void or (VOID,),
+            void_ids=self.void,
         )
 
 
@@ -117,11 +138,33 @@ class Folder(Pairs):
         if split not in self.spec.splits:
             raise self.no_such_split(split)
         folders, patterns = self.spec.splits[split], self.spec.patterns
-        images = _matching(folder_at(self.root, folders.images, "this data set"), patterns.image)
+        images = self._matching(folders.images, patterns.image)
         if folders.labels is None:
             return Listing(images)
-        labels = folder_at(self.root, folders.labels, "this data set")
-        return Listing(images, _matching(labels, patterns.label))
+        return Listing(images, self._matching(folders.labels, patterns.label))
+
+    def form_of(self, label: Path) -> LabelForm:
+        return LabelForm(self.labels, self.spec.labels_by, self.spec.void_colors)
+
+    def _matching(self, inside: str, pattern: str) -> Files:
+        folder = folder_at(self.root, on_this_system(inside).as_posix(), "this data set")
+        ending = PurePath(pattern.replace("*", "_")).suffix
+        # The same pattern with any ending of an image: what a person may take for samples.
+        alike = pattern.removesuffix(ending)
+        files = find_files(
+            folder,
+            lambda path: _sample_name(path, pattern),
+            like=lambda path: (
+                _sample_name(path.with_suffix(""), alike)
+                if path.suffix.lower() in IMAGE_ENDINGS
+                else None
+            ),
+        )
+        endings = {path.suffix for path in files.paths.values()}
+        if len(endings) < 2:
+            return files
+        remark = f"the pattern {pattern} takes files that end in {' and in '.join(sorted(endings))}"
+        return replace(files, remarks=(*files.remarks, remark))
 
 
 def folder_from_toml(root: Path, classes: Path) -> Folder:
@@ -139,17 +182,19 @@ def folder_from_toml(root: Path, classes: Path) -> Folder:
     return Folder(root, spec, spec.table())
 
 
-def _matching(folder: Path, pattern: str) -> dict[str, Path]:
+def _sample_name(path: PurePath, pattern: str) -> str | None:
+    """The part of the path that stands for the pattern's star, below its folders."""
     before, after = pattern.split("*")
-    names = {}
-    for path in folder.rglob(pattern):
-        stem = path.name[len(before) : len(path.name) - len(after)]
-        names[path.relative_to(folder).with_name(stem).as_posix()] = path
-    return names
+    name = path.name
+    fits = name.startswith(before) and name.endswith(after)
+    if not fits or len(name) < len(before) + len(after):
+        return None
+    folders = "" if path.parent == PurePath() else f"{path.parent.as_posix()}/"
+    return folders + name[len(before) : len(name) - len(after)]
 
 
-def _twice(values: tuple[int, ...] | list[str]) -> set[int | str]:
-    return {value for value in values if values.count(value) > 1}  # type: ignore[arg-type]
+def _twice(values: Iterable[Hashable]) -> set[Any]:
+    return {value for value, count in Counter(values).items() if count > 1}
 
 
 def _spread_color(index: int, count: int) -> Color:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.data.listing import images_below
 from artoolkit.data.pictures import read_rgb
 from artoolkit.errors import DataError
 from artoolkit.optional import require
 
 Pixels = NDArray[np.uint8]
-PICTURES = (".png", ".jpg", ".jpeg")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 CAMERA = "camera:"
 
@@ -60,7 +60,7 @@ def frames(source: str) -> Iterator[Frame]:
 def _pixels(source: str) -> Iterator[Pixels]:
     folder = Path(source)
     if folder.is_dir():
-        yield from (read_rgb(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES)
+        yield from map(read_rgb, images_below(folder, depth=1))
         return
     capture = _capture(source)
     try:
@@ -88,6 +88,8 @@ def _capture(source: str) -> Any:
     cv2: Any = require("cv2", "reading a camera or video")
     number = source.removeprefix(CAMERA)
     capture = cv2.VideoCapture(int(number) if number.isdecimal() else source)
+    # As a viewer shows it; some of OpenCV's readers leave this off by default.
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     if not capture.isOpened():
         raise DataError(
             f"camera or video {source} cannot be opened",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from artoolkit.data.listing import images_below, readable
+from artoolkit.data.pictures import IMAGE_ENDINGS
 from artoolkit.errors import DataError
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,19 @@ def jobs_of(source: Path) -> list[Job]:
         return [Job(source, _label_name(Path(source.name)))]
     if not source.is_dir():
         raise DataError(f"{source} does not exist", expected="a picture or a folder of pictures")
-    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in PICTURES)
+    found = images_below(source)
     if not found:
-        raise DataError(f"{source} holds no picture", expected=f"files ending in {PICTURES}")
-    jobs = [Job(path, _label_name(path.relative_to(source))) for path in found]
-    if len({job.name for job in jobs}) < len(jobs):
-        raise DataError(f"{source} holds pictures that differ in their ending only")
-    return jobs
+        raise DataError(
+            f"{source} holds no picture", expected=f"files ending in {', '.join(IMAGE_ENDINGS)}"
+        )
+    jobs: dict[str, Job] = {}
+    for path in found:
+        name = readable(_label_name(path.relative_to(source)))
+        if name in jobs:
+            raise DataError(
+                f"two pictures in {source} would have one label map, {name}",
+                got=f"{readable(jobs[name].image)} and {readable(path)}",
+                hint="Rename one of them, or predict them into two folders.",
+            )
+        jobs[name] = Job(path, Path(name))
+    return list(jobs.values())

@@ -13,7 +13,8 @@ import colorsys
 from dataclasses import dataclass
 from pathlib import Path
 
-from artoolkit.data.dataset import Listing, Pairs, folder_at, in_usual_order
+from artoolkit.data.dataset import Pairs, folder_at, in_usual_order
+from artoolkit.data.listing import Listing, find_files, with_ending
 from artoolkit.labels import VOID, Color, LabelTable
 
 NAMES = (
@@ -57,5 +58,5 @@ class NYUv2(Pairs):
     def listing(self, split: str) -> Listing:
         if split not in self.splits():
             raise self.no_such_split(split)
-        return Listing(*({path.stem: path for path in (self.root / part / split).glob("*.png")}
+        return Listing(*(find_files(self.root / part / split, with_ending(".png"))
                          for part in ("images", "labels")))  # fmt: skip

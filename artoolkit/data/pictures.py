@@ -1,7 +1,9 @@
-"""Picture files <-> numpy arrays; what cannot be read is a `DataError` that names the file.
+"""Image files <-> numpy arrays; what cannot be read is a `DataError` that names the file.
 
-Reading is what the loader and every evaluation pay, so each function decodes once and copies once.
-The arrays are read-only, as Pillow hands them out; copy before writing into one.
+The only place where image files are opened: `label_files.py` reads labels through `opened`. An
+image is read as a viewer shows it, so its EXIF orientation is applied. Reading is what the loader
+and every evaluation pay: each function decodes once and copies once. The arrays are read-only, as
+Pillow hands them out; copy before writing into one.
 """
 
 from __future__ import annotations
@@ -12,28 +14,41 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from artoolkit.errors import DataError
 from artoolkit.evidence.seal import write_atomically
-from artoolkit.labels import MAX_CLASSES, LabelTable
 
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L")
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
-_BYTE_MODES = ("L", "P")  # P: the palette's indices are the ids, as in Pascal VOC
-_WIDE_MODES = ("I", "I;16", "I;16B")
-UNKNOWN = MAX_CLASSES  # one more than the last train id there can be
+_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x112, 256, 257  # tags of EXIF and TIFF
+# What brings an image of each EXIF orientation upright; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+_JPEG_END, _TAIL_BYTES = b"\xff\xd9", 4096
 
 
 @contextmanager
-def _opened(path: Path, what: str) -> Iterator[Image.Image]:
+def opened(path: Path, what: str) -> Iterator[ImageFile]:
+    """The file opened by Pillow; whatever is wrong with it is a `DataError`."""
     try:
         with Image.open(path) as picture:
             yield picture
@@ -46,55 +61,54 @@ def _opened(path: Path, what: str) -> Iterator[Image.Image]:
 
 
 def read_size(path: Path, what: str = "image") -> tuple[int, int]:
-    """Height and width in pixels, from the file's header only."""
-    with _opened(path, what) as picture:
-        return picture.height, picture.width
+    """Height and width in pixels as the image is shown, from the file's header only."""
+    with opened(path, what) as picture:
+        return _shown_size(picture)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """uint8 RGB H x W x 3 of any picture with 8 bits a channel; grey and palettes are expanded.
+    """uint8 RGB H x W x 3 of any image with 8 bits a channel, as it is shown.
 
-    Raises `DataError` if the file is missing, truncated, not a picture, or has 16-bit channels.
+    Grey and palettes are expanded. Raises `DataError` if the file is missing, truncated, no image,
+    or has wider channels: only the high byte of those is decoded, which is black for 12-bit values.
     """
-    with _opened(path, "image") as picture:
-        if picture.mode in (*_WIDE_MODES, "F"):
-            raise DataError(f"image {path} has wide pixels", got=f"mode {picture.mode}",
-                            expected="8 bits a channel")  # fmt: skip
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    with opened(path, "image") as picture:
+        _require_bytes(picture, path)
+        shown = upright(picture, f"image {path}")
+        return np.asarray(shown if shown.mode == "RGB" else shown.convert("RGB"))
 
 
-def read_train_ids(path: Path, table: LabelTable) -> NDArray[np.uint8]:
-    """uint8 train ids H x W, 255 void, of a single-channel picture of the table's file ids.
-
-    Raises `DataError` if the file cannot be read, has several channels, or holds ids that are
-    neither a class nor void (all are named).
-    """
-    with _opened(path, "label") as picture:
-        if picture.mode in _WIDE_MODES:
-            return _narrow(np.asarray(picture), path, table)
-        if picture.mode not in _BYTE_MODES:
-            raise DataError(f"label {path} is not a label map", got=f"mode {picture.mode}",
-                            expected="one channel of class ids")  # fmt: skip
-        # Pillow maps bytes through a table in a third of numpy's time; an unknown id becomes 254,
-        # so that looking for one byte replaces a histogram.
-        picture.load()
-        ids = (
-            picture
-            if picture.mode == "L"
-            else Image.frombytes("L", picture.size, picture.tobytes())
+def upright(picture: Image.Image, what: str) -> Image.Image:
+    """The decoded picture as it is shown, in its own mode."""
+    stated = _orientation(picture)
+    picture.load()
+    # A TIFF is turned by Pillow itself, which then states no orientation any more.
+    turn = _TURNS.get(orientation := _orientation(picture))
+    if turn is None:
+        return picture
+    if orientation != stated:
+        raise DataError(
+            f"{what} states its EXIF orientation behind its pixels, which many programs overlook",
+            got=orientation,
+            hint="Write it upright.",
         )
-        labels: NDArray[np.uint8] = np.asarray(ids.point(list(train_id_lut(table))))
-        if (labels == UNKNOWN).any():
-            raise unknown_ids_error(path, table, np.flatnonzero(ids.histogram()))
-        return labels
+    return picture.transpose(turn)
 
 
-def train_id_lut(table: LabelTable) -> bytes:
-    """256 bytes: file id -> train id, 255 for void, 254 for an id the table does not know."""
-    lut = np.full(256, UNKNOWN, np.uint8)
-    lut[list(table.void_ids)] = 255
-    lut[list(table.file_ids)] = np.arange(table.num_classes)
-    return lut.tobytes()
+def inspect_image(path: Path) -> tuple[tuple[int, int], int]:
+    """Height and width as shown, and the EXIF orientation (1: upright), without decoding pixels.
+
+    Raises `DataError` for what `read_rgb` refuses. A PNG's chunks and a JPEG's end are looked at;
+    where they are not whole, and for other kinds, the file is decoded to be sure.
+    """
+    with opened(path, "image") as picture:
+        kind, size, orientation = picture.format, _shown_size(picture), _orientation(picture)
+        _require_bytes(picture, path)
+    with path.open("rb") as file:
+        whole = {"PNG": _is_whole_png, "JPEG": _ends_as_jpeg}.get(kind or "", lambda _: False)(file)
+    if not whole:
+        read_rgb(path)
+    return size, orientation if orientation in _TURNS else 1
 
 
 def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
@@ -107,26 +121,60 @@ def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
-def unknown_ids_error(path: Path, table: LabelTable, ids: NDArray[Any]) -> DataError:
-    unknown = table.unknown_ids(int(i) for i in ids)
-    listed = ", ".join(map(str, unknown[:10])) + (" ..." if len(unknown) > 10 else "")
-    return DataError(
-        f"label {path} holds ids that {table.name} does not have",
-        got=f"id {listed}",
-        expected=f"{_ranges((*table.file_ids, *table.void_ids))}",
-    )
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 where none is stated; broken EXIF is ignored, as viewers do."""
+    # Pillow would decode a whole PNG to look for EXIF behind its pixels.
+    if picture.format == "PNG" and not {
+        "exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"
+    } & picture.info.keys():  # fmt: skip
+        return 1
+    try:
+        stated = picture.getexif().get(_ORIENTATION, 1)
+    except _BROKEN:
+        return 1
+    return stated if isinstance(stated, int) else 1
 
 
-def _narrow(wide: NDArray[Any], path: Path, table: LabelTable) -> NDArray[np.uint8]:
-    """Labels that a tool wrote with 16 or 32 bits an id."""
-    ids = np.unique(wide)
-    if table.unknown_ids(int(i) for i in ids):
-        raise unknown_ids_error(path, table, ids)
-    return table.to_train_ids(wide)
+def _shown_size(picture: Image.Image) -> tuple[int, int]:
+    width, height = picture.size
+    if tags := getattr(picture, "tag_v2", None):  # Pillow has turned the size of some TIFF already
+        width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
+    return (width, height) if _orientation(picture) in _SIDEWAYS else (height, width)
 
 
-def _ranges(ids: tuple[int, ...]) -> str:
-    """0, 1, 2, 5 -> '0-2, 5'."""
-    known = np.unique(ids)
-    runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
-    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
+def _require_bytes(picture: ImageFile, path: Path) -> None:
+    """`DataError` for an image with more than 8 bits a channel."""
+    # An RGB file of 16 bits opens as "RGB": only its raw mode, such as RGB;16B, tells, or a PPM's
+    # value for white.
+    raw = str([tile[3] for tile in picture.tile])
+    if picture.mode in (*WIDE_MODES, "F") or ";16" in raw or "65535" in raw:
+        mode = picture.mode if picture.mode in (*WIDE_MODES, "F") else f"{picture.mode} of 16 bits"
+        raise DataError(
+            f"image {path} has wide pixels",
+            got=f"mode {mode}",
+            expected="8 bits a channel",
+            hint="Nothing in the file says how many of its bits are used: scale it to 0-255.",
+        )
+
+
+def _is_whole_png(file: IO[bytes]) -> bool:
+    """Whether every chunk has its checksum, and the last one is IEND with no EXIF behind pixels."""
+    file.seek(8)
+    seen_pixels = False
+    while len(head := file.read(8)) == 8:
+        content = file.read(int.from_bytes(head[:4], "big"))
+        if file.read(4) != zlib.crc32(content, zlib.crc32(head[4:])).to_bytes(4, "big"):
+            return False
+        if head[4:] == b"IEND":
+            return seen_pixels
+        if head[4:] == b"eXIf" and seen_pixels:
+            return False
+        seen_pixels = seen_pixels or head[4:] == b"IDAT"
+    return False
+
+
+def _ends_as_jpeg(file: IO[bytes]) -> bool:
+    """Whether the last bytes hold the marker of a JPEG's end; some cameras write more behind it."""
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - _TAIL_BYTES))
+    return _JPEG_END in file.read()

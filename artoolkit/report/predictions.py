@@ -67,7 +67,8 @@ def write_predictions(
     def write(job: Job, image: Pixels, labels: Pixels) -> Job:
         write_png(table.to_file_ids(labels), out / "labels" / job.name)
         if overlays:
-            write_png(overlay(image, labels, table), out / "overlays" / job.name)
+            shown = job.name.with_name(f"{job.name.stem}_overlay.png")  # no label map's name
+            write_png(overlay(image, labels, table), out / "overlays" / shown)
         return job
 
     pictures = read_ahead(lambda job: read_rgb(job.image), jobs, ahead=2 * batch)

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.data import DataSet, Sample
+from artoolkit.data.dataset import Pairs
 from artoolkit.errors import StorageError
 from artoolkit.labels import LabelTable
 
 Pixels = NDArray[np.uint8]
 # Raise it when the same picture decodes to other arrays than before.
-FORMAT = 1
+FORMAT = 2
 
 
 def default_folder() -> Path:
@@ -68,8 +69,10 @@ class Decoded:
     def read_label(self, sample: Sample) -> Pixels:
         # The label is checked against its image, so both decide whether it is still the same.
         files = (sample.label, sample.image) if sample.label else ()
-        table = self.labels.model_dump_json()
-        return self._kept(files, table, lambda: self.dataset.read_label(sample))
+        form = repr(self.labels)
+        if isinstance(self.dataset, Pairs) and sample.label is not None:
+            form = repr(self.dataset.form_of(sample.label))
+        return self._kept(files, form, lambda: self.dataset.read_label(sample))
 
     def _kept(self, files: tuple[Path, ...], extra: str, decode: Callable[[], Pixels]) -> Pixels:
         """The array of `files`; from the data set itself where there is no such file."""

@@ -59,6 +59,16 @@ def test_check_names_the_damage_and_ends_with_the_data_error_code(root):
     assert run("check", root, "--dataset", "cityscapes", "--split", "train").exit_code == 0
 
 
+def test_warnings_have_a_section_and_are_errors_only_where_it_is_asked_for(root):
+    result = run("check", root, "--dataset", "cityscapes")
+    assert "\nWarnings\n" in result.stdout
+    assert "val: " in result.stdout.partition("\nWarnings\n")[2]
+    assert "No problem, " in result.stdout
+    result = run("check", root, "--dataset", "cityscapes", "--strict")
+    assert result.exit_code == DataError.exit_code
+    assert "warning(s) in cityscapes at" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

@@ -81,12 +81,45 @@ def test_the_tutorials_list_decides_and_its_absolute_prefix_does_not(tutorial, w
     assert [s.name for s in samples] == list(DRIVES["train"][:2])
     assert samples[0].label == tutorial / "trainannot" / "0001TP_1.png"
     write(tutorial / "train.txt", "train/a.png\n")
-    with pytest.raises(DataError, match=r"train\.txt is not a list of pairs; got line 1"):
+    with pytest.raises(DataError, match=r"train\.txt is not a list of pairs; got 'train/a.png'"):
         CamVid(tutorial).samples("train")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"C:\SegNet\CamVid\train\{0}.png C:\SegNet\CamVid\trainannot\{0}.png",
+        "/my data/CamVid/train/{0}.png\t/my data/CamVid/trainannot/{0}.png",
+        '"/my data/train/{0}.png" "/my data/trainannot/{0}.png"',
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_list_may_come_from_windows_and_hold_spaces(tutorial, write, line, mark):
+    lines = (line.format(name) for name in DRIVES["train"][:2])
+    write(tutorial / "train.txt", mark + "\r\n".join(lines) + "\r\n")
+    samples = CamVid(tutorial).samples("train")
+    assert [s.name for s in samples] == list(DRIVES["train"][:2])
+    assert [s.label for s in samples] == [
+        tutorial / "trainannot" / f"{name}.png" for name in DRIVES["train"][:2]
+    ]
+
+
+def test_a_list_that_is_not_utf8_is_named(tutorial, write):
+    write(tutorial / "train.txt", "train/é.png trainannot/é.png".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.txt cannot be read"):
+        CamVid(tutorial).samples("train")
+
+
+def test_two_files_of_one_name_are_refused(plain, image):
+    from PIL import Image
+
+    Image.fromarray(image).save(plain / "images" / "train" / "0001TP_1.jpg")
+    with pytest.raises(DataError, match="1 names in split train stand for several files"):
+        CamVid(plain).samples("train")
+
+
 def test_a_class_list_in_the_root_renumbers_the_labels(plain, write):
-    write(plain / "classes.txt", "\n".join(["void", *reversed(NAMES)]) + "\n")
+    write(plain / "classes.txt", "\ufeff" + "\n".join(["void", *reversed(NAMES)]) + "\n")
     dataset = CamVid(plain)
     assert dataset.read_label(dataset.samples("val")[0])[0, 0] == NAMES.index("pedestrian")
 

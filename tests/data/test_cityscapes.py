@@ -64,6 +64,22 @@ def test_train_id_files_are_accepted_and_label_ids_win(root):
     assert np.unique(dataset.read_label(sample)).tolist() == [5]
 
 
+def test_train_ids_in_a_file_of_label_ids_are_refused(root):
+    folder = root / "gtFine" / "train" / "aachen"
+    ids = np.full((6, 8), 0, np.uint8)
+    ids[0], ids[1] = 255, 13
+    write_png(ids, folder / f"{STEM}_gtFine_labelIds.png")
+    dataset = Cityscapes(root)
+    with pytest.raises(DataError, match=r"train ids .* got nothing but 0, 13, 255"):
+        dataset.read_label(dataset.samples("train")[0])
+
+
+def test_hidden_copies_are_no_samples(root, image):
+    folder = root / "leftImg8bit" / "train" / "aachen"
+    write_png(image, folder / f"._{STEM}_leftImg8bit.png")
+    assert [s.name for s in Cityscapes(root).samples("train")] == [STEM]
+
+
 def test_an_id_of_the_other_form_is_out_of_range(root):
     folder = root / "gtFine" / "val" / "aachen"
     write_png(np.full((6, 8), 33, np.uint8), folder / f"{STEM}_gtFine_labelTrainIds.png")

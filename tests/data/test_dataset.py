@@ -59,7 +59,7 @@ def test_samples_are_sorted_and_complete(camvid, image):
     assert [s.name for s in samples] == ["0001TP_1", "0001TP_2", "0006R0_3"]
     assert np.array_equal(dataset.read_image(samples[0]), image)
     assert dataset.read_label(samples[0]).tolist() == [[3] * 8] * 6
-    assert dataset.prediction_name(Sample("a/b", camvid)) == "a_b.png"
+    assert dataset.prediction_name(Sample("a/b", camvid)) == "a/b.png"
 
 
 def test_an_unknown_split_names_those_that_exist(camvid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,34 @@ def test_a_folder_is_read_by_name_and_an_empty_one_said_so(tmp_path: Path) -> No
     empty.mkdir()
     with pytest.raises(DataError, match="no frame"):
         list(frames(str(empty)))
+
+
+TURNS = {
+    90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_video_is_read_as_it_is_shown(tmp_path: Path, degrees: int) -> None:
+    """A telephone held upright writes a lying video, and in its track's header how to turn it."""
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "a.mp4"
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = 255
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (64, 48))
+    for _ in range(3):
+        writer.write(stored)
+    writer.release()
+    if degrees:
+        content = bytearray(path.read_bytes())
+        place = content.index(b"tkhd") + 4 + 40  # the matrix of a version 0 header: a b u c d v
+        a, b, c, d = (value * 65536 for value in TURNS[degrees])
+        struct.pack_into(">6i", content, place, a, b, 0, c, d, 0)
+        path.write_bytes(content)
+    (first, *_) = frames(str(path))
+    shown = np.rot90(stored, -degrees // 90)
+    assert first.pixels.shape == shown.shape
+    assert np.abs(first.pixels.astype(int) - shown).mean() < 12
 
 
 def test_cameras_and_addresses_are_live_and_files_wait() -> None:

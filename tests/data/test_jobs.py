@@ -38,5 +38,14 @@ def test_nothing_to_predict_is_said_so(tmp_path: Path) -> None:
 def test_two_pictures_that_would_share_a_label_map_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     picture(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match="differ in their ending only"):
+    with pytest.raises(DataError, match=r"would have one label map, a\.png"):
         jobs_of(tmp_path)
+
+
+def test_hidden_pictures_are_not_predicted_and_linked_folders_are(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "._a.png")
+    picture(tmp_path / "in" / ".ipynb_checkpoints" / "a.png")
+    picture(tmp_path / "far" / "b.png")
+    (tmp_path / "in" / "day").symlink_to(tmp_path / "far")
+    assert [job.name for job in jobs_of(tmp_path / "in")] == [Path("a.png"), Path("day/b.png")]

@@ -1,6 +1,8 @@
 """Decoding: right values, and a clear answer to every kind of broken file."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -8,17 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from artoolkit.data.pictures import read_rgb, read_size, read_train_ids, write_png
+from artoolkit.data.pictures import inspect_image, read_rgb, read_size, write_png
 from artoolkit.errors import DataError, StorageError
-from artoolkit.labels import LabelTable
-
-TABLE = LabelTable(
-    name="toy",
-    names=("road", "car"),
-    colors=((1, 2, 3), (4, 5, 6)),
-    file_ids=(7, 26),
-    void_ids=(0, 255),
-)
 
 
 def test_png_keeps_every_pixel(tmp_path, image):
@@ -36,52 +29,111 @@ def test_other_colour_modes_are_expanded_to_rgb(tmp_path, image, mode):
     assert pixels.dtype == np.uint8
 
 
-def test_sixteen_bit_images_are_refused_rather_than_clipped(tmp_path):
+def png(depth: int, kind: int, channels: int, *, behind: bytes = b"") -> bytes:
+    """A 2 x 2 PNG of 12 bits in 16, or of 8; `behind`: EXIF after the pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    row = b"\0" + (b"\x0f\xff" if depth == 16 else b"\x7f") * channels * 2
+    header = struct.pack(">IIBBBBB", 2, 2, depth, kind, 0, 0, 0)
+    exif = chunk(b"eXIf", behind) if behind else b""
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 2))
+        + exif + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["grey", "rgb", "grey+a", "rgb+a"]
+)
+@pytest.mark.parametrize("read", [read_rgb, inspect_image])
+def test_sixteen_bit_images_are_refused_rather_than_black(tmp_path, kind, channels, read):
     path = tmp_path / "deep.png"
-    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(path)
-    with pytest.raises(DataError, match=r"deep\.png has wide pixels; got mode I;16"):
+    path.write_bytes(png(16, kind, channels))
+    with pytest.raises(DataError, match=r"deep\.png has wide pixels; got mode"):
+        read(path)
+    path.write_bytes(png(8, kind, channels))
+    assert read_rgb(path).tolist() == [[[127] * 3] * 2] * 2
+
+
+@pytest.mark.parametrize("ending", ["tiff", "ppm"])
+def test_other_files_of_sixteen_bits_are_refused(tmp_path, ending):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / f"deep.{ending}"
+    cv2.imwrite(str(path), np.full((16, 16, 3), 0x0FFF, np.uint16))
+    with pytest.raises(DataError, match="wide pixels; got mode RGB of 16 bits"):
         read_rgb(path)
 
 
-def test_label_ids_become_train_ids(tmp_path):
+def test_a_file_that_says_how_many_bits_it_uses_is_scaled(tmp_path):
+    path = tmp_path / "twelve.ppm"
+    path.write_bytes(b"P6 2 1 4095\n" + b"\x0f\xff" * 6)
+    assert read_rgb(path).tolist() == [[[255] * 3] * 2]
+
+
+FORMATS = [("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {}), ("TIFF", {}),
+           ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), FORMATS, ids=str)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_read_as_it_is_shown(tmp_path, kind, options, orientation):
+    stored = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / "a.img"
+    Image.fromarray(stored).convert("RGB").save(path, kind, exif=exif, **options)
+    # The EXIF standard: which corner of what is shown the first row and column are.
+    upright = {
+        1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1],
+        5: stored.T, 6: stored.T[:, ::-1], 7: stored.T[::-1, ::-1], 8: stored.T[::-1],
+    }[orientation]  # fmt: skip
+    pixels = read_rgb(path)
+    assert pixels.shape[:2] == upright.shape == read_size(path)
+    assert np.abs(pixels[..., 0].astype(int) - upright).max() <= 2
+    assert inspect_image(path) == (upright.shape, orientation)
+
+
+def test_an_orientation_behind_the_pixels_is_refused_everywhere(tmp_path):
     path = tmp_path / "a.png"
-    write_png(np.array([[0, 7, 26], [255, 26, 7]], np.uint8), path)
-    expected = [[255, 0, 1], [255, 1, 0]]
-    assert read_train_ids(path, TABLE).tolist() == expected
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path.write_bytes(png(8, 2, 3, behind=exif.tobytes()[6:]))
+    for read in (read_rgb, inspect_image):
+        with pytest.raises(DataError, match="states its EXIF orientation behind its pixels"):
+            read(path)
 
 
-def test_palette_labels_are_read_by_index_not_by_colour(tmp_path):
-    path = tmp_path / "voc.png"
-    picture = Image.fromarray(np.array([[0, 7], [26, 7]], np.uint8), mode="L")
-    indexed = Image.new("P", picture.size)
-    indexed.putpalette([channel for i in range(256) for channel in (255 - i, i, 3)])
-    indexed.putdata(list(picture.tobytes()))
-    indexed.save(path)
-    assert read_train_ids(path, TABLE).tolist() == [[255, 0], [1, 0]]
+@pytest.mark.parametrize("content", [b"Exif\0\0II*\0", b"Exif\0\0nonsense", b"\0" * 40])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_leaves_an_image_as_it_is(tmp_path, image, content):
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path, exif=content)
+    assert np.array_equal(read_rgb(path), image)
+    assert inspect_image(path) == ((6, 8), 1)
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
-def test_wide_labels_are_read_and_their_wide_ids_are_not_wrapped(tmp_path, dtype):
-    path = tmp_path / "wide.tiff"
-    Image.fromarray(np.array([[7, 26]], dtype)).save(path)
-    assert read_train_ids(path, TABLE).tolist() == [[0, 1]]
-    Image.fromarray(np.array([[7, 256 + 26]], dtype)).save(path)
-    with pytest.raises(DataError, match="got id 282"):
-        read_train_ids(path, TABLE)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.9])
+def test_an_inspection_finds_a_truncated_file(tmp_path, kind, share):
+    path = tmp_path / "cut.img"
+    content = encoded(kind)
+    path.write_bytes(content)
+    assert inspect_image(path) == ((40, 40), 1)
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"cut\.img cannot be read"):
+        inspect_image(path)
 
 
-def test_ids_out_of_range_are_named_with_the_file_and_what_is_allowed(tmp_path):
-    path = tmp_path / "bad.png"
-    write_png(np.array([[3, 7, 40]], np.uint8), path)
-    with pytest.raises(DataError, match=r"bad\.png .* got id 3, 40; expected 0, 7, 26, 255"):
-        read_train_ids(path, TABLE)
-
-
-def test_a_colour_picture_is_no_label_map(tmp_path, image):
-    path = tmp_path / "color.png"
-    write_png(image, path)
-    with pytest.raises(DataError, match=r"color\.png is not a label map; got mode RGB"):
-        read_train_ids(path, TABLE)
+def test_an_inspection_finds_a_flipped_byte_of_a_png(tmp_path):
+    content = bytearray(encoded("PNG"))
+    content[len(content) // 2] ^= 1
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read"):
+        inspect_image(path)
 
 
 def encoded(kind: str) -> bytes:

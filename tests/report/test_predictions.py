@@ -45,7 +45,7 @@ def test_label_maps_have_the_pictures_size_and_the_data_sets_ids(tmp_path: Path)
     assert labels.shape == (8, 16)
     assert (labels[:4] == 7).all()
     assert (labels[4:] == 26).all()
-    assert (out / "overlays" / "0.png").exists()
+    assert (out / "overlays" / "0_overlay.png").exists()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

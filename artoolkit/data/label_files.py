@@ -1,0 +1,304 @@
+"""Label files -> train ids: the only place that says what a pixel of a label file means.
+
+`read_train_ids` is what training and evaluation read; `inspect_label` tells `data check` everything
+about a file at once, by the same rules. Files are opened by `pictures.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from artoolkit.data.pictures import WIDE_MODES, opened, upright
+from artoolkit.errors import DataError
+from artoolkit.labels import MAX_CLASSES, VOID, Color, LabelTable
+
+LabelsBy = Literal["auto", "id", "color"]
+UNKNOWN = MAX_CLASSES  # one more than the last train id there can be
+BLACK: Color = (0, 0, 0)
+# Of the changes along a row, how many are a single pixel between its neighbours' values: at most
+# 0.07 in drawn labels of CamVid and of generated streets, also at an eighth of the size; at least
+# 0.29 in the same ones after JPEG or bilinear resizing by 0.5 to 4. Fewer pixels prove nothing.
+SLIVER_SHARE, SLIVER_PIXELS = 0.15, 20
+_DISTINCT_RUNS = 20  # labels of fewer runs look alike by chance
+
+
+@dataclass(frozen=True)
+class LabelForm:
+    """How the label files of a data set are read.
+
+    `by` "id": the numbers of a single-channel file are ids. "color": every pixel's color is looked
+    up in the table, and `void_colors` are void. "auto": numbers, except where a file's palette
+    holds the table's own colors in another order, which is then taken by color.
+    `refuses_train_ids`: no file ever holds 255, so one of train ids alone has a wrong name.
+    """
+
+    table: LabelTable
+    by: LabelsBy = "auto"
+    void_colors: tuple[Color, ...] = (BLACK,)
+    refuses_train_ids: bool = False
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """One label file: height and width, pixels by train id (255 void), the ids in the file.
+
+    `note` says how it was read where that is not by number; `digest` is equal for equal labels of
+    some detail and 0 for plain ones; `has_slivers`: borders hold values that nobody drew.
+    """
+
+    size_hw: tuple[int, int]
+    counts: NDArray[np.int64]
+    ids: frozenset[int]
+    note: str
+    digest: int
+    has_slivers: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A file's pixels as bytes, what each byte means (`lut`), and its color where that counts."""
+
+    pixels: Image.Image
+    lut: bytes
+    colors: tuple[Color, ...] = ()
+    note: str = ""
+
+
+def read_train_ids(path: Path, form: LabelForm) -> NDArray[np.uint8]:
+    """uint8 train ids H x W, 255 void, of a label file.
+
+    Raises `DataError` if the file cannot be read, was JPEG-compressed, has several channels that
+    are not to be read by color, or holds ids or colors that are neither a class nor void (all are
+    named).
+    """
+    with opened(path, "label") as picture:
+        stored = _stored(picture, path, form)
+        # Pillow maps bytes through a table in a third of numpy's time; an unknown id becomes 254,
+        # so that looking for one byte replaces a histogram.
+        labels: NDArray[np.uint8] = np.asarray(stored.pixels.point(list(stored.lut)))
+        if (labels == UNKNOWN).any():
+            raise _unknown(path, form, stored, np.flatnonzero(stored.pixels.histogram()))
+        return labels
+
+
+def inspect_label(path: Path, form: LabelForm) -> LabelFacts:
+    """All about a label file; what `read_train_ids` would raise is among the problems.
+
+    Raises `DataError` only where the file is no image that can be decoded.
+    """
+    with opened(path, "label") as picture:
+        size_hw = (picture.height, picture.width)
+        try:
+            stored = _stored(picture, path, form)
+        except DataError as error:
+            nothing = np.zeros(256, np.int64)
+            return LabelFacts(size_hw, nothing, frozenset(), "", 0, False, (str(error),))
+        pixels = np.asarray(stored.pixels)
+    # Labels are smooth: everything is counted by runs of one id, at a tenth of the decoding's time.
+    flat = pixels.ravel()
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
+    lengths, values = np.diff(ends, prepend=-1), flat[ends]
+    ids = np.flatnonzero(np.bincount(values, minlength=256))
+    lut = np.frombuffer(stored.lut, np.uint8)
+    problems = (lut[ids] == UNKNOWN).any() and (str(_unknown(path, form, stored, ids)),)
+    return LabelFacts(
+        size_hw=(pixels.shape[0], pixels.shape[1]),
+        counts=np.bincount(lut[values], weights=lengths, minlength=256).astype(np.int64),
+        ids=frozenset() if stored.colors else frozenset(ids.tolist()),
+        note=stored.note,
+        digest=hash((pixels.shape, values.tobytes(), ends.tobytes()))
+        if len(ends) >= _DISTINCT_RUNS
+        else 0,
+        has_slivers=not stored.colors and _has_slivers(values, lengths, pixels),
+        problems=problems or (),
+    )
+
+
+def _stored(picture: ImageFile, path: Path, form: LabelForm) -> _Stored:
+    """The file's pixels and their meaning; `DataError` for what is no label map."""
+    if picture.format in ("JPEG", "MPO"):
+        raise DataError(
+            f"label {path} is a JPEG: the compression changed its ids along every border",
+            expected="a lossless file such as PNG, made from what was drawn",
+        )
+    raw = str([tile[3] for tile in picture.tile])
+    shown = upright(picture, f"label {path}")
+    if form.by == "color":
+        return _by_color(shown, path, form)
+    if shown.mode == "P":  # the palette's indices are the ids, as in Pascal VOC
+        stored = _by_permuted_palette(shown, form) if form.by == "auto" else None
+        stored = stored or _Stored(_indices(shown), train_id_lut(form.table))
+    elif shown.mode in WIDE_MODES:
+        stored = _Stored(_narrowed(np.asarray(shown), path, form), train_id_lut(form.table))
+    elif shown.mode == "1":
+        stored = _one_bit(shown, form.table)
+    elif shown.mode != "L" or ";2" in raw or ";4" in raw:
+        bits = "" if shown.mode != "L" else " of 2 or 4 bits, where 1 may stand for another id"
+        raise DataError(
+            f"label {path} is not a label map",
+            got=f"mode {shown.mode}{bits}",
+            expected="one channel of class ids, 8 bits each",
+            hint='Colors are read where classes.toml says labels_by = "color".' if not bits else "",
+        )
+    else:
+        stored = _Stored(shown, train_id_lut(form.table))
+    if form.refuses_train_ids and stored.pixels.getextrema()[1] == VOID:
+        _refuse_train_ids(stored.pixels, path, form.table)
+    return stored
+
+
+def train_id_lut(table: LabelTable) -> bytes:
+    """256 bytes: file id -> train id, 255 for void, 254 for an id the table does not know."""
+    lut = np.full(256, UNKNOWN, np.uint8)
+    lut[list(table.void_ids)] = VOID
+    lut[list(table.file_ids)] = np.arange(table.num_classes)
+    return lut.tobytes()
+
+
+def _one_bit(shown: Image.Image, table: LabelTable) -> _Stored:
+    """White is id 1 where the table has one, else 255: programs that write masks do either."""
+    lut = train_id_lut(table)
+    white = 1 if lut[1] != UNKNOWN else VOID
+    meaning = bytes([lut[0], *[UNKNOWN] * 254, lut[white]])
+    return _Stored(shown.convert("L"), meaning, note=f"of 1 bit: white is read as id {white}")
+
+
+def _by_permuted_palette(shown: Image.Image, form: LabelForm) -> _Stored | None:
+    """The file by its palette's colors, where they are the table's and say other than the numbers.
+
+    None for every other palette (Pascal VOC's, a ramp of grey), whose colors mean nothing.
+    """
+    table, by_id = form.table, train_id_lut(form.table)
+    classes = {color: train_id for train_id, color in enumerate(table.colors)}
+    colors = _palette(shown)
+    known = [c in classes and c != (i, i, i) for i, c in enumerate(colors)]
+    foreign = {c for c, is_known in zip(colors, known, strict=True)
+               if not is_known and len(set(c)) > 1}  # fmt: skip
+    first = {c: i for i, c in reversed([*enumerate(colors)]) if known[i]}
+    agrees = all(by_id[i] == classes[c] for c, i in first.items())
+    if agrees or len(classes) < table.num_classes or len(foreign) > len(table.void_ids):
+        return None
+    lut = _color_lut(colors, form)
+    lut = [VOID if lut[i] == UNKNOWN and by_id[i] == VOID else lut[i] for i in range(256)]
+    note = "whose palette has the classes' colors in another order: read by color"
+    return _Stored(_indices(shown), bytes(lut), colors, note)
+
+
+def _by_color(shown: Image.Image, path: Path, form: LabelForm) -> _Stored:
+    if shown.mode == "P":
+        colors = _palette(shown)
+        return _Stored(_indices(shown), bytes(_color_lut(colors, form)), colors)
+    rgb = np.asarray(shown.convert("RGB")).astype(np.int32)
+    codes = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
+    labels = _lut_of_all_colors(form)[codes]
+    if (labels == UNKNOWN).any():
+        unknown = np.unique(codes[labels == UNKNOWN]).tolist()
+        raise _unknown_colors(path, form, [(c >> 16, c >> 8 & 255, c & 255) for c in unknown])
+    meaning = bytes([*range(form.table.num_classes), *[VOID] * (256 - form.table.num_classes)])
+    return _Stored(Image.fromarray(labels), meaning, form.table.colors)
+
+
+def _indices(shown: Image.Image) -> Image.Image:
+    return Image.frombytes("L", shown.size, shown.tobytes())
+
+
+def _palette(shown: Image.Image) -> tuple[Color, ...]:
+    """256 colors; black behind the file's own."""
+    flat = [*(shown.getpalette("RGB") or ()), *[0] * 768][:768]
+    return tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+
+
+def _meanings(form: LabelForm) -> dict[Color, int]:
+    """Train ids by color; a class goes before void."""
+    classes = {color: train_id for train_id, color in enumerate(form.table.colors)}
+    return dict.fromkeys(form.void_colors, VOID) | classes
+
+
+def _color_lut(colors: tuple[Color, ...], form: LabelForm) -> list[int]:
+    meanings = _meanings(form)
+    return [meanings.get(color, UNKNOWN) for color in colors]
+
+
+@lru_cache(maxsize=2)  # 16 MiB each
+def _lut_of_all_colors(form: LabelForm) -> NDArray[np.uint8]:
+    lut = np.full(1 << 24, UNKNOWN, np.uint8)
+    for (red, green, blue), train_id in _meanings(form).items():
+        lut[red << 16 | green << 8 | blue] = train_id
+    return lut
+
+
+def _narrowed(wide: NDArray[Any], path: Path, form: LabelForm) -> Image.Image:
+    """Labels that a tool wrote with 16 or 32 bits an id."""
+    if wide.min() < 0 or wide.max() > VOID:
+        raise _unknown_ids(path, form.table, np.unique(wide))
+    return Image.fromarray(wide.astype(np.uint8))
+
+
+def _refuse_train_ids(pixels: Image.Image, path: Path, table: LabelTable) -> None:
+    ids = np.flatnonzero(pixels.histogram())
+    if ids[ids != VOID].max(initial=0) < table.num_classes:
+        raise DataError(
+            f"label {path} holds train ids under the name of {table.name}'s label ids",
+            got=f"nothing but {_ranges(ids.tolist())}",
+            hint="Rename such files to ..._gtFine_labelTrainIds.png.",
+        )
+
+
+def _has_slivers(
+    values: NDArray[np.uint8], lengths: NDArray[np.int64], pixels: NDArray[np.uint8]
+) -> bool:
+    """Whether single pixels between their neighbors' values line the borders, along either axis."""
+    down = pixels[:, ::16].T.ravel()  # enough to see it, at a sixteenth of the time
+    for row, single in ((values, lengths[1:-1] == 1), (down, True)):
+        before, here, behind = row[:-2], row[1:-1], row[2:]
+        between = ((before < here) & (here < behind)) | ((before > here) & (here > behind))
+        found = np.count_nonzero(between & single)
+        changes = np.count_nonzero(before != here)
+        if found >= SLIVER_PIXELS and found > SLIVER_SHARE * changes:
+            return True
+    return False
+
+
+def _unknown(path: Path, form: LabelForm, stored: _Stored, values: NDArray[Any]) -> DataError:
+    """What of the stored `values` has no meaning, by number or by color."""
+    if not stored.colors:
+        return _unknown_ids(path, form.table, values)
+    unknown = [i for i in values.tolist() if stored.lut[i] == UNKNOWN]
+    return _unknown_colors(path, form, [stored.colors[i] for i in unknown])
+
+
+def _unknown_ids(path: Path, table: LabelTable, ids: NDArray[Any]) -> DataError:
+    unknown = table.unknown_ids(int(i) for i in ids)
+    listed = ", ".join(map(str, unknown[:10])) + (" ..." if len(unknown) > 10 else "")
+    return DataError(
+        f"label {path} holds ids that {table.name} does not have",
+        got=f"id {listed}",
+        expected=f"{_ranges((*table.file_ids, *table.void_ids))}",
+        # As many as no list of classes forgets.
+        hint="Were the labels resized, or saved as JPEG before?" if len(unknown) > 10 else None,
+    )
+
+
+def _unknown_colors(path: Path, form: LabelForm, colors: list[Color]) -> DataError:
+    listed = ", ".join(map(str, colors[:5])) + (" ..." if len(colors) > 5 else "")
+    return DataError(
+        f"label {path} holds colors that {form.table.name} does not have",
+        got=listed,
+        hint="Give each to a class, or list it in void_colors of classes.toml.",
+    )
+
+
+def _ranges(ids: tuple[int, ...] | list[int]) -> str:
+    """0, 1, 2, 5 -> '0-2, 5'."""
+    known = np.unique(ids)
+    runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
