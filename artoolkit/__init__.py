@@ -1,7 +1,46 @@
 """artoolkit: more accurate segmentation networks at exactly the same cost, with the evidence.
 
+From Python: `train`, `finetune` and `load` give a checkpoint; `AffinityRegression` is the loss, for
+a training loop of one's own. Each is imported when it is first used, so that `import artoolkit`
+needs no torch.
+
 Read first: `artoolkit.spec` (targets), `artoolkit.evidence.bundle` (what is handed to a device) and
 `artoolkit.losses` (the affinity-regression loss).
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artoolkit.losses import AffinityRegression
+    from artoolkit.networks.loading import load
+    from artoolkit.training.finetune import finetune
+    from artoolkit.training.train import train
+
 __version__ = "0.1.0"
+__all__ = ["AffinityRegression", "__version__", "finetune", "load", "train"]
+
+_HOMES = {
+    "AffinityRegression": "artoolkit.losses",
+    "finetune": "artoolkit.training.finetune",
+    "load": "artoolkit.networks.loading",
+    "train": "artoolkit.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    try:
+        home = importlib.import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        from artoolkit.optional import require
+
+        require(str(error.name), f"artoolkit.{name}")  # the same in one line, and how to get it
+        raise
+    return getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -74,6 +74,18 @@ class RunnerSpec(Frozen):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class RequestedNetwork(Frozen):
+    """A network as a user names it; None and empty where nothing was said.
+
+    `name` is a built-in one or `package.module:factory`, `layout` one of `words.LAYOUTS`, and
+    `options` are those of `networks.build`.
+    """
+
+    name: str | None = None
+    layout: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Margins(Frozen):
     """What counts as equal, declared before measuring."""
 

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,21 @@ class LazyVerbs(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+class _Echo(logging.Handler):
+    """What the library says goes to standard error, once where torchrun started several."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            click.echo(record.getMessage(), err=True)
+
+
+def _show_log() -> None:
+    library = logging.getLogger("artoolkit")
+    library.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Echo) for handler in library.handlers):
+        library.addHandler(_Echo())
+
+
 def _forget_stdout() -> None:
     """Nobody reads it any more: what Python still holds for it at exit goes nowhere."""
     with contextlib.suppress(OSError, ValueError):
@@ -142,6 +158,7 @@ def _crash(error: Exception) -> int:
 @click.version_option(__version__, prog_name="artoolkit")
 def main() -> None:
     """More accurate segmentation at exactly the same cost, with the evidence."""
+    _show_log()
 
 
 def run(arguments: Sequence[str]) -> int:

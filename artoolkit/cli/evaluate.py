@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artoolkit.cli.network_options import (
-    AskedNetwork,
-    asked_network,
-    network_options,
-    open_checkpoint,
-    say_if_imported,
-)
+from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import (
     CommaList,
     dataset_options,
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
     from artoolkit.data import DataSet
     from artoolkit.evaluation.quality import QualityMeasurement
     from artoolkit.evaluation.views import Views
+    from artoolkit.spec import RequestedNetwork
 
 
 @click.command()
@@ -100,7 +95,7 @@ def command(
     """
     from artoolkit.cli.progress import progress_bar
 
-    asked = asked_network(more)
+    network = requested_network(more)
     data = open_data(dataset, data_root, classes)
     with progress_bar() as progress:
         if model.is_dir():
@@ -120,7 +115,7 @@ def command(
                     hint="Export it first: artoolkit export CKPT --out BUNDLE",
                 )
             record = _checkpoint(
-                model, data, split, asked=asked, device=device or "cpu", imgsz=imgsz,
+                model, data, split, network=network, device=device or "cpu", imgsz=imgsz,
                 views=_views(**more), progress=progress,
             )  # fmt: skip
     if out is not None:
@@ -168,7 +163,7 @@ def _views(
 
 
 def _checkpoint(
-    model: Path, data: DataSet, split: str, *, asked: AskedNetwork, device: str,
+    model: Path, data: DataSet, split: str, *, network: RequestedNetwork, device: str,
     imgsz: tuple[int, int] | None, views: Views, progress: Report,
 ) -> QualityMeasurement:  # fmt: skip
     from artoolkit.optional import require
@@ -178,9 +173,9 @@ def _checkpoint(
     from artoolkit.evaluation.quality import measure_quality
     from artoolkit.evidence.seal import file_sha256
     from artoolkit.evidence.verdict import Subject
+    from artoolkit.networks.loading import load
 
-    checkpoint = open_checkpoint(model, asked, lambda: data.labels)
-    say_if_imported(checkpoint)
+    checkpoint = load(model, network=network, labels=data.labels)
     imgsz = imgsz or checkpoint.meta.imgsz
     return measure_quality(
         checkpoint_predictor(checkpoint, imgsz=imgsz, device=device, views=views),

@@ -16,7 +16,6 @@ from artoolkit.cli.options import (
     open_data,
     out_option,
 )
-from artoolkit.cli.train import machine_of
 from artoolkit.errors import ArtoolkitError, UsageError
 from artoolkit.words import ARMS
 
@@ -123,7 +122,9 @@ def command(
         --set 'data.train.splits=["train-without-0001TP"]'
         --set 'data.val.splits=["drive:0001TP"]'
     """
-    machine = machine_of(device, workers)
+    from artoolkit.training.run import Machine
+
+    machine = Machine.of(device, workers)
     if machine.processes.count > 1:
         raise UsageError(
             "an experiment runs in one process",

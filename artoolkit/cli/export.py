@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from artoolkit.cli.network_options import (
-    AskedNetwork,
-    asked_network,
-    network_options,
-    open_checkpoint,
-    say_if_imported,
-)
+from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import dataset_options, imgsz_option, open_data, out_option
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import CheckpointError, UsageError
@@ -32,7 +26,7 @@ if TYPE_CHECKING:
     from artoolkit.evidence.bundle import Bundle
     from artoolkit.evidence.verdict import Check, Verdict
     from artoolkit.networks.checkpoint import Checkpoint
-    from artoolkit.spec import SessionOptions, Target
+    from artoolkit.spec import RequestedNetwork, SessionOptions, Target
 
 PARITY_IMAGES = 16
 
@@ -316,7 +310,7 @@ def asked_job(
 
     require("torch", "exporting a network")
     require("onnx", "exporting a network")
-    asked = asked_network(changes)
+    asked = requested_network(changes)
     if untrained is not None:
         if checkpoint is not None or baseline is not None:
             raise UsageError("--untrained takes no checkpoint and no --baseline")
@@ -359,33 +353,34 @@ def asked_layers(text: str, *, is_trained: bool) -> tuple[str, ...] | Literal["a
 
 
 def _trained(
-    checkpoint: Path | None, baseline: Path | None, num_classes: int | None, asked: AskedNetwork,
-    data: DataSet | None,
+    checkpoint: Path | None, baseline: Path | None, num_classes: int | None,
+    asked: RequestedNetwork, data: DataSet | None,
 ) -> tuple[Checkpoint, Checkpoint | None]:  # fmt: skip
     """What is exported and its baseline, which may be weights of others for the same network."""
     if checkpoint is None:
         raise UsageError("give either a checkpoint or --untrained NETWORK")
     if num_classes is not None:
         raise UsageError("--num-classes goes with --untrained")
-    candidate = open_checkpoint(checkpoint, asked, (lambda: data.labels) if data else None)
-    say_if_imported(candidate)
+    from artoolkit.networks.checkpoint import is_checkpoint
+    from artoolkit.networks.loading import load
+    from artoolkit.spec import RequestedNetwork
+
+    candidate = load(checkpoint, network=asked, labels=data.labels if data else None)
     if baseline is None:
         return candidate, None
-    reference = open_baseline(baseline, candidate)
+    # A baseline may be weights of others, brought into the candidate's network.
+    meta = candidate.meta
+    same = (
+        None
+        if is_checkpoint(baseline)
+        else RequestedNetwork(name=meta.network, layout=meta.layout, options=meta.options)
+    )
+    reference = load(baseline, network=same, labels=meta.labels)
     check_pair(candidate, reference)
     return candidate, reference
 
 
-def open_baseline(path: Path, candidate: Checkpoint) -> Checkpoint:
-    """The checkpoint at `path`, or weights of others brought into the candidate's network."""
-    from artoolkit.networks.checkpoint import is_checkpoint, read_checkpoint
-
-    if is_checkpoint(path):
-        return read_checkpoint(path)
-    return open_checkpoint(path, AskedNetwork.of(candidate), lambda: candidate.meta.labels)
-
-
-def _untrained(network: str, num_classes: int | None, asked: AskedNetwork) -> Checkpoint:
+def _untrained(network: str, num_classes: int | None, asked: RequestedNetwork) -> Checkpoint:
     if num_classes is None:
         raise UsageError("--untrained needs --num-classes")
     if asked.name is not None:

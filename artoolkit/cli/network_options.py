@@ -1,52 +1,25 @@
 """`--network` and what belongs to it: the same words in every verb that builds or opens a network.
 
-A verb decorated with `network_options` passes its keyword arguments to `asked_network`, and opens
-files with `open_checkpoint`: artoolkit's own checkpoints, and with --network weights of others.
+A verb decorated with `network_options` passes its keyword arguments to `requested_network`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from artoolkit.cli.options import CommaList, Command
-from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.errors import UsageError
 from artoolkit.words import AUTO, CHANNEL_ORDERS, LAYOUTS
 
 if TYPE_CHECKING:
-    from artoolkit.labels import LabelTable
-    from artoolkit.networks.checkpoint import Checkpoint
+    from artoolkit.spec import RequestedNetwork
 
 # Options of a network of the user's own, and how many numbers each takes.
 CONVENTIONS = {"mean": 3, "std": 3, "channel_order": None, "align_corners": None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskedNetwork:
-    """What the options say about the network; None and empty where they say nothing."""
-
-    name: str | None = None
-    layout: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def changes(self, stored_name: str | None) -> dict[str, Any]:
-        """Recipe paths and values: another network replaces the table, otherwise single values."""
-        if self.name is not None and self.name != stored_name:
-            table = {"name": self.name, "layout": self.layout, "options": self.options}
-            return {"network": table}
-        layout = {} if self.layout is None else {"network.layout": self.layout}
-        return layout | {f"network.options.{key}": value for key, value in self.options.items()}
-
-    @staticmethod
-    def of(checkpoint: Checkpoint) -> AskedNetwork:
-        """The network of a checkpoint, so that other weights can be brought into the same one."""
-        meta = checkpoint.meta
-        return AskedNetwork(name=meta.network, layout=meta.layout, options=meta.options)
 
 
 def trust_option(command: Command) -> Command:
@@ -70,7 +43,6 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                     "--network",
                     required=required,
                     metavar="NAME|MODULE:FACTORY",
-                    callback=_trust,
                     help="A built-in network, or your own: an nn.Module or what makes one.",
                 ),
                 click.option(
@@ -125,8 +97,10 @@ def _trust(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     return value
 
 
-def asked_network(values: dict[str, Any]) -> AskedNetwork:
-    """What `network_options` gave, taken out of a command's keyword arguments."""
+def requested_network(values: dict[str, Any]) -> RequestedNetwork:
+    """The values of `network_options`, taken out of a command's keyword arguments."""
+    from artoolkit.spec import RequestedNetwork
+
     options = dict(map(option_value, values.pop("network_option")))
     for name, count in CONVENTIONS.items():
         value = values.pop(name)
@@ -137,7 +111,7 @@ def asked_network(values: dict[str, Any]) -> AskedNetwork:
         if value is not None:
             options[name] = value
     layout = values.pop("layout")
-    return AskedNetwork(
+    return RequestedNetwork(
         name=values.pop("network"), layout=None if layout == AUTO else layout, options=options
     )
 
@@ -151,70 +125,3 @@ def option_value(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
-
-
-def open_checkpoint(
-    path: Path, asked: AskedNetwork, labels: Callable[[], LabelTable] | None = None
-) -> Checkpoint:
-    """The checkpoint at `path`; weights of others become one where `asked` names their network.
-
-    `labels` gives the classes of a network whose file does not state them. Raises
-    `CheckpointError` for a file that cannot be used or is of another network than asked for.
-    """
-    from artoolkit.networks.checkpoint import is_checkpoint, read_checkpoint
-
-    if asked.name is None or is_checkpoint(path):
-        checkpoint = read_checkpoint(path)
-        _check_same(checkpoint, asked, path)
-        return checkpoint
-    from artoolkit.networks.importing import checkpoint_from_published
-
-    if labels is None:
-        raise UsageError(
-            f"nothing says how many classes {path} has", expected="--dataset and its --data-root"
-        )
-    table = labels()
-    return checkpoint_from_published(
-        path,
-        network=asked.name,
-        num_classes=table.num_classes,
-        layout=asked.layout or AUTO,
-        fallback=table,
-        options=asked.options,
-    )
-
-
-def _check_same(checkpoint: Checkpoint, asked: AskedNetwork, path: Path) -> None:
-    meta = checkpoint.meta
-    stored: Mapping[str, Any] = {"layout": meta.layout, **meta.options}
-    wanted = {"layout": asked.layout, **asked.options}
-    if asked.name not in (None, meta.network):
-        raise CheckpointError(
-            f"{path} holds another network", got=meta.network, expected=asked.name
-        )
-    for name, value in wanted.items():
-        if value is not None and stored.get(name) != value:
-            raise CheckpointError(
-                f"{path} holds a network with another {name.replace('_', ' ')}",
-                got=stored.get(name, "its default"),
-                expected=value,
-                hint="A checkpoint knows its own options: leave them out.",
-            )
-
-
-def described(checkpoint: Checkpoint) -> str:
-    """Network, classes and input convention in one line."""
-    meta, normalised = checkpoint.meta, checkpoint.meta.preprocess
-    resized = meta.options.get("align_corners", False) if ":" in meta.network else None
-    return (
-        f"{meta.network}, {meta.num_classes} classes of {meta.labels.name}, "
-        f"layout {meta.provenance.get('layout', meta.layout)}, "
-        f"{normalised.channel_order.upper()} mean {normalised.mean} std {normalised.std}"
-        + ("" if resized is None else f", align_corners {'yes' if resized else 'no'}")
-    )
-
-
-def say_if_imported(checkpoint: Checkpoint) -> None:
-    """What is assumed about weights of others, on standard error, for the user to check."""
-    if checkpoint.path is not None and "file" in checkpoint.meta.provenance:
-        click.echo(f"{checkpoint.path}: {described(checkpoint)}", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artoolkit.cli.network_options import asked_network, described, network_options
+from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import out_option
 from artoolkit.errors import DownloadError
 from artoolkit.words import AUTO, DATASETS
@@ -162,8 +162,9 @@ def import_(
     """Turn published weights (FILE) into a checkpoint; no code in the file is run."""
     from artoolkit.networks.checkpoint import write_checkpoint
     from artoolkit.networks.importing import checkpoint_from_published
+    from artoolkit.networks.loading import described
 
-    asked = asked_network(options)
+    asked = requested_network(options)
     assert asked.name is not None, "required"
     checkpoint = checkpoint_from_published(
         file,

@@ -15,28 +15,44 @@ from artoolkit.data.nyuv2 import NYUv2
 from artoolkit.errors import UsageError
 from artoolkit.words import CITYSCAPES_VARIABLE, DATASETS
 
-__all__ = ["DataSet", "Sample", "open_dataset", "spread"]
+__all__ = ["DataSet", "Sample", "dataset_of", "open_dataset", "spread"]
 
 
-def open_dataset(name: str, root: Path | None = None, *, classes: Path | None = None) -> Pairs:
+def dataset_of(
+    dataset: DataSet | str | None,
+    root: Path | str | None = None,
+    *,
+    classes: Path | str | None = None,
+) -> DataSet:
+    """An open data set as it is, or the one of this name as in `open_dataset`."""
+    if dataset is None or isinstance(dataset, str):
+        return open_dataset(dataset, root, classes=classes)
+    return dataset
+
+
+def open_dataset(
+    name: str | None, root: Path | str | None = None, *, classes: Path | str | None = None
+) -> Pairs:
     """The data set `name` (one of `words.DATASETS`) at `root`; nothing is read before `samples`.
 
     `root` may be left out for Cityscapes where CITYSCAPES_DATASET is set. `classes` is the TOML
     file that describes a `folder` data set (`ROOT/classes.toml` by default). Raises `UsageError`
     for an unknown name or an option too many or too few, `RecipeError` for a wrong `classes`.
     """
+    if name is None:
+        raise UsageError("no data set", expected="--dataset NAME")
     if name not in DATASETS:
         raise UsageError.unknown("data set", name, DATASETS)
     if classes is not None and name != "folder":
         raise UsageError(f"{name} has its own classes", got=f"--classes {classes}",
                          hint="--classes goes with --dataset folder.")  # fmt: skip
-    root = root or (root_from_environment() if name == "cityscapes" else None)
-    if root is None:
+    folder = root or (root_from_environment() if name == "cityscapes" else None)
+    if folder is None:
         raise UsageError(f"no data root for {name}", expected="--data-root FOLDER",
                          hint=f"For Cityscapes, {CITYSCAPES_VARIABLE} is taken too.")  # fmt: skip
     if name == "folder":
-        return folder_from_toml(root, classes or root / "classes.toml")
+        return folder_from_toml(Path(folder), Path(classes or Path(folder) / "classes.toml"))
     makers: dict[str, type[Cityscapes] | type[CamVid] | type[NYUv2]] = {
         "cityscapes": Cityscapes, "camvid": CamVid, "nyuv2": NYUv2
     }  # fmt: skip
-    return makers[name](Path(root))
+    return makers[name](Path(folder))

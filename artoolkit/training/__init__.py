@@ -1,5 +1,5 @@
 """Recipe (+ baseline checkpoint) to checkpoint.
 
-Read first: `recipe` (everything that decides a run), then `run.train` (what happens in which
+Read first: `recipe` (everything that decides a run), then `run.start` (what happens in which
 order), `engine` (one epoch, one evaluation), `loader` and `transforms` (what the network sees).
 """

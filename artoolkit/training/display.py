@@ -23,6 +23,7 @@ from artoolkit.training import state
 from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row
 from artoolkit.training.experiment import Run
+from artoolkit.training.history import has_tensorboard
 from artoolkit.training.recipe import Recipe
 
 Bar = TypeVar("Bar", bound="_Bar")
@@ -75,6 +76,8 @@ class ProgressBar(_Bar):
         self._task = self._bar.add_task(recipe.name, total=total, completed=done, numbers="")
         where = f" from epoch {progress.epoch + 1}, step {progress.step + 1}" if done else ""
         precision = recipe.execution.precision
+        if not has_tensorboard():
+            self.console.print("tensorboard is not installed: the curves are in metrics.jsonl only")
         self.console.print(
             f"{recipe.name}: {recipe.network.name}, {self._epochs} epochs of "
             f"{iterations_per_epoch} steps{where}, batch {recipe.schedule.batch_size}, "

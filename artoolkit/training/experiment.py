@@ -37,7 +37,7 @@ from artoolkit.training.recipe import (
     recipe_from_values,
     toml_from_recipe,
 )
-from artoolkit.training.run import MODEL, Machine, Watcher, resume, train
+from artoolkit.training.run import MODEL, Machine, Watcher, resume, start
 from artoolkit.training.state import STATE
 from artoolkit.words import CONTROL
 
@@ -188,7 +188,7 @@ def _trained(experiment: Experiment, run: Run, watcher: Watcher) -> bool:
     out = experiment.out / RUNS / run.name
     recipe = run.recipe(experiment.common, stride=experiment.stride)
     if not (out / STATE).exists():
-        return train(
+        return start(
             recipe,
             experiment.dataset,
             out,

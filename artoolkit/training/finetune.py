@@ -1,26 +1,102 @@
-"""The recipe of a fine-tuning: the baseline's own, at a lower rate, with affinity regression.
+"""`finetune`: a baseline trained on, with affinity regression or, as its control, without.
 
-What is not said otherwise stays as the baseline was trained, so that a run with the AR weight 0
-(the control arm) sees the same data in the same order.
+The recipe is the baseline's own at a lower rate. What is not said otherwise stays as the baseline
+was trained, so that a run with the AR weight 0 (the control) sees the same data in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
+from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.networks.loading import load
+from artoolkit.spec import RequestedNetwork
+from artoolkit.training import run
 from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
+from artoolkit.training.run import Machine, Outcome, Watcher
+from artoolkit.training.train import go_on, name_of
+from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, Grid
 
 # 40 epochs at 0.05 become 8 at 0.01: what the trials on CamVid were fine-tuned with.
 SHARE = 5
 
 
+def finetune(
+    baseline: Checkpoint | Path | str | None = None,
+    *,
+    out: Path | str,
+    dataset: DataSet | str | None = None,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
+    ar_weight: float | None = None,
+    ar_grid: Grid | None = None,
+    ar_stride: int | None = None,
+    control: bool = False,
+    recipe: Recipe | Path | str | None = None,
+    network: RequestedNetwork | str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    device: str = "cpu",
+    workers: int | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Fine-tune `baseline` with the affinity-regression loss, and save `out`/model.safetensors.
+
+    baseline: a checkpoint, or weights of others where `network` names what they are of; not needed
+    with `resume`. ar_weight, ar_grid, ar_stride: the loss (`words.FINETUNE_WEIGHT` at
+    `words.FINETUNE_GRID` where neither these nor the recipe say otherwise); control: the same run
+    at weight 0. recipe: taken as it stands, not the baseline's own at a fifth of its epochs and
+    rate. Everything else is as in `artoolkit.train`, and so is what is raised; `CheckpointError`
+    where the baseline is another network, or was trained for other classes.
+
+    >>> import artoolkit
+    >>> tuned = artoolkit.finetune("runs/base/model.safetensors", out="runs/tuned",
+    ...                            data_root="streets", workers=0)
+    >>> tuned.finished, tuned.model.as_posix()
+    (True, 'runs/tuned/model.safetensors')
+    """
+    machine, out = Machine.of(device, workers), Path(out)
+    loss = {
+        "loss.ar_weight": 0.0 if control else ar_weight,
+        "loss.ar_grid": ar_grid,
+        "loss.ar_stride": ar_stride,
+    }
+    given = {path: value for path, value in loss.items() if value is not None}
+    changes = {**(changes or {}), **given}
+    if resume:
+        return go_on(
+            recipe, out, machine, watcher, dataset=dataset, data_root=data_root, classes=classes,
+            network=network, changes=changes, assignments=assignments,
+        )  # fmt: skip
+    if baseline is None:
+        raise UsageError("no baseline to start from", expected="--baseline CKPT")
+    named = None if recipe is None else load_recipe(recipe)
+
+    def labels() -> LabelTable:
+        name = dataset or (named.data.dataset if named else None)
+        return dataset_of(name, data_root, classes=classes).labels
+
+    start = load(baseline, network=network, labels=labels)
+    changes = {**changes, "data.dataset": name_of(dataset)}
+    if named is None or named.loss.ar_weight == 0:
+        changes = {
+            "loss.ar_weight": FINETUNE_WEIGHT, "loss.ar_grid": FINETUNE_GRID, **changes
+        }  # fmt: skip
+    chosen = finetune_recipe(start, source=recipe, assignments=assignments, changes=changes)
+    data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
+    return run.start(chosen, data, out, baseline=start, machine=machine, watcher=watcher)
+
+
 def finetune_recipe(
     baseline: Checkpoint,
     *,
-    source: str | None = None,
+    source: Recipe | Path | str | None = None,
     assignments: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Recipe:

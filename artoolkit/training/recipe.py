@@ -224,17 +224,23 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(
-    source: str, *, assignments: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+    source: Recipe | Path | str,
+    *,
+    assignments: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe named `source` (or in the file `source`), with values replaced.
+    """The recipe `source`, a name or a TOML file or open already, with values replaced.
 
     `assignments` are `path=value` strings, the value in TOML or a bare word; `changes` maps paths
     to values, None meaning unchanged. Raises `RecipeError` with every mistake.
     """
-    if source in recipe_names():
+    if isinstance(source, Recipe):
+        values: Mapping[str, Any] = source.model_dump(mode="json", exclude_none=True)
+        source = source.name
+    elif source in recipe_names():
         with resources.as_file(resources.files("artoolkit.training") / "recipes") as folder:
             values = read_toml(folder / f"{source}.toml", "recipe")
-    elif Path(source).suffix == ".toml" or "/" in source:
+    elif Path(source).suffix == ".toml" or "/" in str(source):
         values = read_toml(Path(source), "recipe")
     else:
         raise RecipeError.unknown(

@@ -1,4 +1,4 @@
-"""A training run from its first step to its last, and from where it stopped: `train`, `resume`.
+"""A training run from its first step to its last, and from where it stopped: `start`, `resume`.
 
 A run's folder holds recipe.toml, model.safetensors (the last finished epoch), metrics.jsonl,
 TensorBoard events and state/ (to go on). The state is written last and atomically, so whatever
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
+from artoolkit.cores import usable_cores
 from artoolkit.data import DataSet
 from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
 from artoolkit.evidence.seal import write_atomically
@@ -49,7 +50,7 @@ from artoolkit.training.loader import (
     training_loader,
     worker_deaths,
 )
-from artoolkit.training.processes import ALONE, PeerStopped, Processes, together
+from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
 from artoolkit.training.terms import build_objective
@@ -85,6 +86,11 @@ class Outcome:
     progress: Progress
     metrics: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def model(self) -> Path:
+        """The checkpoint of the last finished epoch."""
+        return self.out / MODEL
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -97,8 +103,26 @@ class Machine:
     workers: int = 0
     processes: Processes = ALONE
 
+    @staticmethod
+    def of(device: str = "cpu", workers: int | None = None) -> Machine:
+        """This machine; by default one process loads images on a CPU, up to 8 beside a GPU.
 
-def train(
+        Under torchrun, `cuda` is the GPU of each process's own number; `UsageError` for another.
+        """
+        processes = launched()
+        if processes.count > 1 and device.startswith("cuda"):
+            if device != "cuda":
+                raise UsageError(
+                    "under torchrun each process has a GPU of its own",
+                    got=f"--device {device}",
+                    expected="--device cuda",
+                )
+            device = f"cuda:{processes.local_rank}"
+        default = min(8, max(1, usable_cores() - 1)) if device.startswith("cuda") else 1
+        return Machine(device, default if workers is None else workers, processes)
+
+
+def start(
     recipe: Recipe,
     dataset: DataSet,
     out: Path,

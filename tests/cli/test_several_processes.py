@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from artoolkit.cli import run
-from artoolkit.cli.train import machine_of
 from artoolkit.errors import UsageError
 from artoolkit.training.processes import ALONE, Processes
+from artoolkit.training.run import Machine
 
 
 @pytest.fixture
@@ -19,17 +19,17 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_alone_a_device_is_what_was_asked_for() -> None:
-    machine = machine_of("cuda:3", 0)
+    machine = Machine.of("cuda:3", 0)
     assert (machine.device, machine.processes) == ("cuda:3", ALONE)
 
 
 def test_each_process_has_the_gpu_of_its_number(second_of_two: None) -> None:
-    machine = machine_of("cuda", 4)
+    machine = Machine.of("cuda", 4)
     assert (machine.device, machine.workers) == ("cuda:1", 4)
     assert machine.processes == Processes(1, 2, 1)
-    assert machine_of("cpu", 0).device == "cpu"
+    assert Machine.of("cpu", 0).device == "cpu"
     with pytest.raises(UsageError, match="a GPU of its own; got --device cuda:0; expected"):
-        machine_of("cuda:0", 0)
+        Machine.of("cuda:0", 0)
 
 
 def test_an_experiment_is_refused(

@@ -18,7 +18,7 @@ from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.targets import find_target
 from artoolkit.training.engine import Row
 from artoolkit.training.recipe import Recipe, recipe_from_values
-from artoolkit.training.run import Silent, resume, train
+from artoolkit.training.run import Silent, resume, start
 
 SIZE = (64, 96)
 
@@ -48,7 +48,7 @@ def two_steps(network: str) -> Recipe:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_train_resume_export_and_the_same_labels(name: str, tmp_path: Path) -> None:
     data, run = Streets(count=4), tmp_path / "run"
-    stopped = train(two_steps(name), data, run, watcher=StopsAfterOneStep())
+    stopped = start(two_steps(name), data, run, watcher=StopsAfterOneStep())
     assert not stopped.finished
     assert stopped.progress.step == 1
     finished = resume(run, data)

@@ -15,7 +15,7 @@ from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import DataError, StorageError
 from artoolkit.training.decoded import Decoded, default_folder
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, train
+from artoolkit.training.run import Machine, start
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_recipe_asks_for_it_and_the_run_is_the_same(
     for cache in (False, True):
         out = tmp_path / str(cache)
         recipe = tiny({"data.cache": cache, "schedule.epochs": 1})
-        train(recipe, town, out, machine=Machine(workers=1))
+        start(recipe, town, out, machine=Machine(workers=1))
         rows = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
         losses[cache] = [row["loss"] for row in rows if "loss" in row]
         assert default_folder().exists() == cache

@@ -19,7 +19,7 @@ from artoolkit.data import open_dataset
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import ArtoolkitError, DataError
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, Silent, resume, train
+from artoolkit.training.run import Machine, Silent, resume, start
 from artoolkit.training.state import STATE, read_state
 
 Make = Callable[..., Recipe]
@@ -45,9 +45,9 @@ def test_a_lost_data_root_is_one_line_and_the_run_goes_on(
     synthesize(root, train=6, val=1, size_hw=(48, 64))
     data = open_dataset("cityscapes", root)
     recipe, machine = tiny({"schedule.epochs": 3}), Machine(workers=workers)
-    train(recipe, data, tmp_path / "whole")
+    start(recipe, data, tmp_path / "whole")
     with pytest.raises(DataError, match=r"leftImg8bit\.png does not exist") as caught:
-        train(recipe, data, out, machine=machine, watcher=Unmounts(root))
+        start(recipe, data, out, machine=machine, watcher=Unmounts(root))
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="no data set at"):
         resume(out, data)
@@ -72,14 +72,14 @@ def test_no_room_for_the_next_state_is_one_line_and_the_run_goes_on(
     tiny: Make, tmp_path: Path
 ) -> None:
     recipe, out, told = tiny({"schedule.epochs": 3}), tmp_path / "run", tmp_path / "told"
-    train(recipe, Streets(), tmp_path / "whole")
+    start(recipe, Streets(), tmp_path / "whole")
 
     class Stops(Silent):
         def stepped(self, row: dict) -> None:
             if row["iteration"] == 4:
                 signal.raise_signal(signal.SIGINT)
 
-    assert not train(recipe, Streets(), out, watcher=Stops()).finished
+    assert not start(recipe, Streets(), out, watcher=Stops()).finished
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["artoolkit.training.run"])
     child = context.Process(target=resume_with_little_room, args=(out, told))

@@ -21,7 +21,7 @@ from artoolkit.training.assembly import build_network
 from artoolkit.training.optimiser import BATCH_NORM, freeze_batch_norm
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, Silent, resume, train
+from artoolkit.training.run import Machine, Silent, resume, start
 from artoolkit.training.state import read_state
 
 Make = Callable[..., Recipe]
@@ -61,7 +61,7 @@ def member(rank: int, port: int, recipe: str, out: Path, told: str) -> None:
             outcome = resume(out, streets, machine=machine)
         else:
             arguments = Recipe.model_validate_json(recipe), streets, out
-            outcome = train(*arguments, machine=machine, watcher=watcher)
+            outcome = start(*arguments, machine=machine, watcher=watcher)
         ended = "finished" if outcome.finished else f"stopped after {outcome.progress.step}"
     except ArtoolkitError as error:
         ended = f"{type(error).__name__}: {error}"
@@ -107,7 +107,7 @@ def assert_same(left: Path, right: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tiny: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alone") / "run"
-    train(tiny(TERMS), STREETS, out)
+    start(tiny(TERMS), STREETS, out)
     return out
 
 

@@ -26,7 +26,7 @@ from artoolkit.errors import (
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training import run
 from artoolkit.training.recipe import Recipe, load_recipe
-from artoolkit.training.run import Machine, Outcome, Silent, resume, stop_requests, train
+from artoolkit.training.run import Machine, Outcome, Silent, resume, start, stop_requests
 from artoolkit.training.state import STATE, read_state
 
 Make = Callable[..., Recipe]
@@ -61,7 +61,7 @@ def same_run(left: Path, right: Path) -> bool:
 def whole(tiny: Make, streets: Streets, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted; to be read only."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    assert train(tiny(), streets, out).finished
+    assert start(tiny(), streets, out).finished
     return out
 
 
@@ -83,9 +83,9 @@ def test_a_runs_folder_holds_recipe_model_metrics_and_state(whole: Path, tiny: M
 def test_a_run_is_repeated_bit_by_bit(
     whole: Path, tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    train(tiny(), streets, tmp_path / "again", machine=Machine(workers=1))
+    start(tiny(), streets, tmp_path / "again", machine=Machine(workers=1))
     assert same_run(whole, tmp_path / "again")
-    train(tiny({"seed": 4}), streets, tmp_path / "other")
+    start(tiny({"seed": 4}), streets, tmp_path / "other")
     assert not same_run(whole, tmp_path / "other")
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_by_bit(
     iteration: int, whole: Path, tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
     out = tmp_path / "stopped"
-    outcome = train(tiny(), streets, out, watcher=Interrupts(iteration))
+    outcome = start(tiny(), streets, out, watcher=Interrupts(iteration))
     assert not outcome.finished
     assert (outcome.progress.epoch, outcome.progress.step) == (
         (iteration - 1) // 3,
@@ -110,7 +110,7 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
 ) -> None:
     out = tmp_path / "stopped"
     watcher = Interrupts(2, number)
-    outcome = train(tiny(), streets, out, machine=Machine(workers=1), watcher=watcher)
+    outcome = start(tiny(), streets, out, machine=Machine(workers=1), watcher=watcher)
     assert (outcome.finished, outcome.progress.step) == (False, 2)
     resume(out, streets)
     assert same_run(whole, out)
@@ -120,8 +120,8 @@ def test_the_average_scale_and_momentum_are_resumed_too(
     tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
     recipe = tiny({"optimiser.ema_decay": 0.9, "optimiser.nesterov": True, "loss.ar_weight": 1.0})
-    train(recipe, streets, tmp_path / "whole")
-    train(recipe, streets, tmp_path / "stopped", watcher=Interrupts(4))
+    start(recipe, streets, tmp_path / "whole")
+    start(recipe, streets, tmp_path / "stopped", watcher=Interrupts(4))
     resume(tmp_path / "stopped", streets)
     assert same_run(tmp_path / "whole", tmp_path / "stopped")
 
@@ -147,7 +147,7 @@ def test_a_corrupt_image_ends_with_one_line_and_a_run_that_goes_on(
 ) -> None:
     out, broken = tmp_path / "broken", dataclasses.replace(streets, broken="train_2")
     with pytest.raises(DataError, match=r"train_2\.png cannot be read: truncated"):
-        train(tiny(), broken, out, machine=Machine(workers=workers))
+        start(tiny(), broken, out, machine=Machine(workers=workers))
     assert read_state(out).progress.epoch == 0
     resume(out, streets)
     assert same_run(whole, out)
@@ -158,7 +158,7 @@ def test_a_dead_worker_ends_with_one_line_and_a_run_that_goes_on(
 ) -> None:
     out, deadly = tmp_path / "deadly", dataclasses.replace(streets, deadly="val_0")
     with pytest.raises(TrainingError, match="a process that loads images died"):
-        train(tiny(), deadly, out, machine=Machine(workers=1))
+        start(tiny(), deadly, out, machine=Machine(workers=1))
     resume(out, streets)
     assert same_run(whole, out)
 
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_leaves_the_last_state(
 
     monkeypatch.setattr(run, "write_checkpoint", full_at_the_second)
     with pytest.raises(StorageError, match="No space left"):
-        train(tiny(), streets, out)
+        start(tiny(), streets, out)
     assert read_state(out).progress.epoch == 1
     resume(out, streets)
     assert same_run(whole, out)
@@ -188,7 +188,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_epoch(
 ) -> None:
     recipe = tiny({"optimiser.lr": 1e30})
     with pytest.raises(TrainingError, match=r"not finite.*cross_entropy (nan|inf)"):
-        train(recipe, streets, tmp_path)
+        start(recipe, streets, tmp_path)
     saved = read_state(tmp_path)
     assert saved.progress.step == 0
     assert all(torch.isfinite(t.float()).all() for t in saved.tensors["network"].values())
@@ -199,7 +199,7 @@ def test_fine_tuned_and_baseline_have_the_same_keys_and_the_baseline_is_named(
 ) -> None:
     baseline = read_checkpoint(whole / "model.safetensors")
     recipe = tiny({"loss.ar_weight": 1.0, "loss.ar_grid": "all"})
-    train(recipe, streets, tmp_path / "ar", baseline=baseline)
+    start(recipe, streets, tmp_path / "ar", baseline=baseline)
     tuned = read_checkpoint(tmp_path / "ar" / "model.safetensors")
     shapes = [{k: v.shape for k, v in c.state.items()} for c in (baseline, tuned)]
     assert shapes[0] == shapes[1]
@@ -214,7 +214,7 @@ def test_fine_tuning_starts_at_the_baseline_and_its_control_sees_the_same_images
     first = []
     for name, weight in (("control", 0.0), ("ar", 5.0)):
         recipe = tiny({"loss.ar_weight": weight, "optimiser.lr": 1e-9})
-        train(recipe, streets, tmp_path / name, baseline=baseline)
+        start(recipe, streets, tmp_path / name, baseline=baseline)
         first.append([row["cross_entropy"] for row in rows(tmp_path / name)[1:4]])
     assert first[0] == pytest.approx(first[1], rel=1e-5)
     assert first[0][0] < rows(whole)[1]["cross_entropy"]
@@ -230,7 +230,7 @@ def test_only_the_encoder_is_taken_where_the_classes_differ(
     )  # fmt: skip
     other = dataclasses.replace(streets, labels=table)
     frozen = tiny({"optimiser.encoder_multiplier": 0.0})
-    train(frozen, other, tmp_path / "four", encoder=source)
+    start(frozen, other, tmp_path / "four", encoder=source)
     made = read_checkpoint(tmp_path / "four" / "model.safetensors")
     assert torch.equal(
         made.state["trunk.stem.0.conv.weight"], source.state["trunk.stem.0.conv.weight"]
@@ -241,7 +241,7 @@ def test_only_the_encoder_is_taken_where_the_classes_differ(
 def test_evaluation_is_as_seldom_as_asked_but_always_last(
     tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    train(tiny({"schedule.epochs": 3, "evaluation.every": 2}), streets, tmp_path)
+    start(tiny({"schedule.epochs": 3, "evaluation.every": 2}), streets, tmp_path)
     evaluated = ["mIoU" in row for row in rows(tmp_path) if row["kind"] == "epoch"]
     assert evaluated == [False, True, True]
 
@@ -257,26 +257,26 @@ def test_what_cannot_start_says_why_and_leaves_nothing(
     wider = tiny({"network.options": {"width": 0.25}})
     other_classes = dataclasses.replace(baseline, meta=meta)
     cases: list[tuple[type[Exception], str, Callable[[], Outcome]]] = [
-        (UsageError, "holds a run already", lambda: train(tiny(), streets, whole)),
+        (UsageError, "holds a run already", lambda: start(tiny(), streets, whole)),
         (RecipeError, "fp16 needs a CUDA GPU",
-         lambda: train(tiny({"execution.precision": "fp16"}), streets, out)),
+         lambda: start(tiny({"execution.precision": "fp16"}), streets, out)),
         (RecipeError, "augmentation.crop is too small",
-         lambda: train(tiny({"augmentation.crop": [16, 64]}), streets, out)),
+         lambda: start(tiny({"augmentation.crop": [16, 64]}), streets, out)),
         (RecipeError, r"terms\.aux_9: icnet has no output aux_9; expected one of aux_16, aux_8",
-         lambda: train(tiny({"loss.aux_weights": {"aux_9": 1}}), streets, out)),
+         lambda: start(tiny({"loss.aux_weights": {"aux_9": 1}}), streets, out)),
         (RecipeError, "one weight per class: got 2; expected 3",
-         lambda: train(tiny({"loss.class_weights": [1, 2]}), streets, out)),
+         lambda: start(tiny({"loss.class_weights": [1, 2]}), streets, out)),
         (RecipeError, "batch_size is larger",
-         lambda: train(tiny({"schedule.batch_size": 7}), streets, out)),
+         lambda: start(tiny({"schedule.batch_size": 7}), streets, out)),
         (DataError, "no split test",
-         lambda: train(tiny({"data.val": {"splits": ["test"]}}), streets, out)),
+         lambda: start(tiny({"data.val": {"splits": ["test"]}}), streets, out)),
         (CheckpointError, "another network; got icnet, width=0.125; expected icnet, width=0.25",
-         lambda: train(wider, streets, out, baseline=baseline)),
+         lambda: start(wider, streets, out, baseline=baseline)),
         (CheckpointError, "trained for other classes; got 3: x, y, z",
-         lambda: train(tiny(), streets, out, baseline=other_classes)),
+         lambda: start(tiny(), streets, out, baseline=other_classes)),
         (CheckpointError, "does not hold the encoder",
-         lambda: train(wider, streets, out, encoder=baseline)),
-        (UsageError, "cpu or cuda", lambda: train(tiny(), streets, out, machine=Machine("dla:0"))),
+         lambda: start(wider, streets, out, encoder=baseline)),
+        (UsageError, "cpu or cuda", lambda: start(tiny(), streets, out, machine=Machine("dla:0"))),
         (TrainingError, "no run to resume", lambda: resume(out, streets)),
         (TrainingError, "another data set; got town; expected streets",
          lambda: resume(whole, dataclasses.replace(streets, name="town"))),
@@ -291,7 +291,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_missing_gpu_is_one_line(tiny: Make, streets: Streets, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="cuda:0 cannot be used"):
-        train(tiny(), streets, tmp_path, machine=Machine("cuda:0"))
+        start(tiny(), streets, tmp_path, machine=Machine("cuda:0"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x80\x04rubbish"])
@@ -309,7 +309,7 @@ def start_or_go_on(recipe: str, out: Path) -> None:
     if (out / STATE).exists():
         resume(out, Streets())
     else:
-        train(Recipe.model_validate_json(recipe), Streets(), out)
+        start(Recipe.model_validate_json(recipe), Streets(), out)
 
 
 @pytest.mark.slow
@@ -317,7 +317,7 @@ def test_killed_at_twenty_moments_the_run_ends_with_the_same_bits(
     tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
     recipe = tiny({"schedule.epochs": 12})
-    train(recipe, streets, tmp_path / "whole")
+    start(recipe, streets, tmp_path / "whole")
     out, moments = tmp_path / "killed", random.Random(0)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["artoolkit.training.run"])
