@@ -16,7 +16,6 @@ import artoolkit
 from artoolkit.data.synthetic import synthesize
 
 FACE = tuple(name for name in artoolkit.__all__ if not name.startswith("__"))
-WITH_EXAMPLE = tuple(name for name in FACE if name != "AffinityRegression")
 
 
 def printed_by(script: str) -> object:
@@ -71,7 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", WITH_EXAMPLE)
+@pytest.mark.parametrize("name", FACE)
 def test_the_example_of_each_name_runs(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

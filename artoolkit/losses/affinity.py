@@ -84,7 +84,20 @@ def default_stride(label_hw: tuple[int, int], score_hw: tuple[int, int]) -> int:
 
 
 class AffinityRegression(nn.Module):
-    """`affinity_regression` with its points kept: `AffinityRegression(grid="all", stride=4)`."""
+    """`affinity_regression` with its points kept: `AffinityRegression(grid="all", stride=4)`.
+
+    `options` are the values of `Points`. Added to cross-entropy in a training loop of one's own:
+
+    >>> import torch
+    >>> from torch.nn import functional as F
+    >>> from artoolkit import AffinityRegression
+    >>> affinity = AffinityRegression()
+    >>> scores = torch.randn(2, 19, 32, 64, requires_grad=True)    # before any upsampling
+    >>> labels = torch.randint(0, 19, (2, 128, 256))               # train ids, 255 void
+    >>> upsampled = F.interpolate(scores, size=(128, 256), mode="bilinear")
+    >>> loss = F.cross_entropy(upsampled, labels, ignore_index=255) + 20 * affinity(scores, labels)
+    >>> loss.backward()
+    """
 
     def __init__(self, points: Points = Points(), **options: Any) -> None:
         super().__init__()
