@@ -17,7 +17,7 @@ from artoolkit.report.curves import run_part
 from artoolkit.report.figures import curves_figure
 from artoolkit.training.assembly import build_network
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import train
+from artoolkit.training.run import start
 from artoolkit.training.terms import build_objective
 
 Make = Callable[..., Recipe]
@@ -56,8 +56,8 @@ def test_a_term_of_another_package_trains_and_is_logged_and_plotted(
 
     schedule = {"schedule.epochs": 1, "schedule.batch_size": 3}
     term = {"loss.terms": {"steep": {"weight": 3.0, "options": {"power": 2.0}}}}
-    train(tiny(schedule), streets, tmp_path / "without")
-    train(tiny(schedule | term), streets, tmp_path / "with")
+    start(tiny(schedule), streets, tmp_path / "without")
+    start(tiny(schedule | term), streets, tmp_path / "with")
     rows = {
         name: [
             row
