@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import Tensor
 
+from artoolkit.losses import borders
 from artoolkit.losses.points import Points
 from artoolkit.losses.step import Step
 from artoolkit.losses.weighting import HardExamples, MeanOver, total_and_count
@@ -94,4 +95,21 @@ def affinity_regression(
 TERMS: dict[str, Term] = {
     CROSS_ENTROPY: Term(function=cross_entropy),
     AFFINITY: Term(function=affinity_regression),
+    "sigmoid_cross_entropy": Term(function=borders.sigmoid_cross_entropy),
+    "boundary_cross_entropy": Term(
+        function=borders.boundary_cross_entropy,
+        output=borders.BOUNDARY,
+        maps={borders.EDGES: borders.edge_map},
+    ),
+    "border_cross_entropy": Term(function=borders.border_cross_entropy, others=(borders.BOUNDARY,)),
+    "detail_cross_entropy": Term(
+        function=borders.detail_cross_entropy,
+        output=borders.DETAIL,
+        maps={borders.DETAILS: borders.detail_map},
+    ),
+    "detail_dice": Term(
+        function=borders.detail_dice,
+        output=borders.DETAIL,
+        maps={borders.DETAILS: borders.detail_map},
+    ),
 }

@@ -156,10 +156,20 @@ class PIDNet(Network):
     """B x 3 x H x W images -> B x C x ceil(H/8) x ceil(W/8) scores.
 
     In training also "aux_p", the scores of the P branch, and "boundary", B x 1, the logit of a
-    border between classes from the D branch.
+    border between classes from the D branch. Two terms of the loss read it, with the published
+    weights 20 and 1.
     """
 
     aux_weights = MappingProxyType({"aux_p": 0.4})
+    terms = MappingProxyType(
+        {
+            "boundary_cross_entropy": {"output": "boundary", "weight": 20.0},
+            "border_cross_entropy": {
+                "output": "main",
+                "options": {"ohem": {"threshold": 0.9, "min_kept": 131072}, "mean_over": "kept"},
+            },
+        }
+    )
     training_only = ("aux_p.", "boundary.")
     align_corners = True
     output_stride = 8

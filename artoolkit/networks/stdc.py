@@ -85,6 +85,9 @@ class STDCSeg(Network):
     """
 
     aux_weights = MappingProxyType({"aux_8": 1.0, "aux_16": 1.0})
+    terms = MappingProxyType(
+        {name: {"output": "detail"} for name in ("detail_cross_entropy", "detail_dice")}
+    )
     training_only = ("aux_8.", "aux_16.", "detail.")
     align_corners = True
     output_stride = 8
