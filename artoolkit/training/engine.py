@@ -49,7 +49,7 @@ class Learner:
     iterations_per_epoch: int
     processes: Processes = ALONE
     model: nn.Module = field(init=False)
-    optimiser: torch.optim.SGD = field(init=False)
+    optimiser: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False, default=None)
 

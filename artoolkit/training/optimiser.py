@@ -1,6 +1,6 @@
-"""SGD with parameter groups, and the learning rate as a function of the iteration alone.
+"""SGD or AdamW with parameter groups, and the learning rate as a function of the iteration alone.
 
-Nothing here has a state beside SGD's momentum, so that a resumed run cannot get out of step.
+Nothing here has a state beside the optimizer's own, so that a resumed run cannot get out of step.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from artoolkit.networks import Network
 from artoolkit.training.recipe import Optimiser, Schedule
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
+NORMS = (BATCH_NORM, nn.LayerNorm, nn.GroupNorm)
+SECOND_BETA = 0.999  # AdamW's own default, SegFormer's too
 
 
 def lr_factor(schedule: Schedule, iteration: int, iterations_per_epoch: int) -> float:
@@ -24,18 +26,20 @@ def lr_factor(schedule: Schedule, iteration: int, iterations_per_epoch: int) -> 
     `poly` is (1 - t / T)^power (Liu et al., ParseNet); the warm-up rises linearly to it.
     """
     warmup = schedule.warmup_iterations
-    rising = min(1.0, (iteration + 1) / warmup) if warmup else 1.0
+    share = min(1.0, (iteration + 1) / warmup) if warmup else 1.0
+    rising = schedule.start_factor + (1 - schedule.start_factor) * share
     if schedule.policy == "poly":
-        total = schedule.epochs * iterations_per_epoch
-        return float(rising * (1 - iteration / total) ** schedule.power)
+        left = 1 - iteration / (schedule.epochs * iterations_per_epoch)
+        falling = schedule.end_factor + (1 - schedule.end_factor) * left**schedule.power
+        return float(rising * falling)
     if schedule.policy == "steps":
         passed = bisect_right(schedule.milestones, iteration // iterations_per_epoch)
         return rising * schedule.factor**passed
     return rising
 
 
-def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.SGD:
-    """SGD over the network's parameters, each group with its `multiplier`.
+def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.Optimizer:
+    """SGD or AdamW over the network's parameters, each group with its `multiplier`.
 
     Groups: encoder or not, decayed or not (normalisation and biases, unless `decay_norms`). A
     multiplier of 0 leaves the parameters of its part out: they stay as they are.
@@ -48,11 +52,15 @@ def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.SGD:
         if multiplier > 0:
             decay = settings.weight_decay if decayed else 0.0
             groups.setdefault((multiplier, decay), []).append(parameter)
+    members = [
+        {"params": parameters, "multiplier": multiplier, "weight_decay": decay}
+        for (multiplier, decay), parameters in groups.items()
+    ]
+    if settings.algorithm == "adamw":
+        betas = (settings.momentum, SECOND_BETA)
+        return torch.optim.AdamW(members, lr=settings.lr, betas=betas, fused=True)
     return torch.optim.SGD(
-        [
-            {"params": members, "multiplier": multiplier, "weight_decay": decay}
-            for (multiplier, decay), members in groups.items()
-        ],
+        members,
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -63,7 +71,7 @@ def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.SGD:
 def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
     for prefix, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            is_norm_or_bias = isinstance(module, BATCH_NORM) or name == "bias"
+            is_norm_or_bias = isinstance(module, NORMS) or name.endswith("bias")
             yield f"{prefix}.{name}" if prefix else name, parameter, is_norm_or_bias
 
 

@@ -86,7 +86,8 @@ class Schedule(Frozen):
     """How long, in what portions, and how the learning rate falls.
 
     `batch_size` is the effective one, over all processes. `poly`: (1 - t / T)^power per
-    iteration; `steps`: times `factor` at each epoch of `milestones`.
+    iteration, from the whole rate to the share `end_factor` of it; `steps`: times `factor` at each
+    epoch of `milestones`. The warm-up rises from the share `start_factor`.
     """
 
     epochs: int = Field(ge=1)
@@ -96,6 +97,8 @@ class Schedule(Frozen):
     milestones: tuple[int, ...] = ()
     factor: float = Field(default=0.5, gt=0, lt=1)
     warmup_iterations: int = Field(default=0, ge=0)
+    start_factor: float = Field(default=0.0, ge=0, le=1)
+    end_factor: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> Schedule:
@@ -107,13 +110,16 @@ class Schedule(Frozen):
 
 
 class Optimiser(Frozen):
-    """SGD. The multipliers scale the rate of the network's encoder and of everything else.
+    """SGD or AdamW. The multipliers scale the rate of the network's encoder and of all else.
+
+    `momentum` is AdamW's first beta; its second is 0.999.
 
     `freeze_bn` keeps the running statistics of batch normalisation as they are (its weights still
     learn); `decay_norms` puts weight decay on its weights and on biases too. With `ema_decay` the
     evaluated and saved weights are the exponential moving average.
     """
 
+    algorithm: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
@@ -126,8 +132,8 @@ class Optimiser(Frozen):
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Optimiser:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+        if self.nesterov and (self.momentum == 0 or self.algorithm != "sgd"):
+            raise ValueError("nesterov needs a momentum above 0, and sgd")
         return self
 
 

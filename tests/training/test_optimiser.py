@@ -117,3 +117,37 @@ def test_the_average_copies_counters(network: Network) -> None:
     counters = [k for k in network.state_dict() if k.endswith("num_batches_tracked")]
     assert counters
     assert all(int(average.network.state_dict()[key]) == 1 for key in counters)
+
+
+def test_the_rate_rises_from_and_falls_to_what_the_schedule_says() -> None:
+    gentle = schedule(warmup_iterations=4, start_factor=0.2, policy="constant")
+    assert [lr_factor(gentle, i, 5) for i in range(5)] == pytest.approx([0.4, 0.6, 0.8, 1, 1])
+    lasting = schedule(power=1.0, end_factor=0.1)
+    assert [lr_factor(lasting, i, 5) for i in (0, 25)] == pytest.approx([1, 0.55])
+    assert lr_factor(lasting, 49, 5) == pytest.approx(0.1 + 0.9 / 50)
+
+
+def test_adamw_takes_one_step_and_leaves_layer_norms_undecayed() -> None:
+    torch.manual_seed(0)
+    network = build("segformer_b0", num_classes=3, width=0.0625)
+    settings = Optimiser(algorithm="adamw", lr=0.01, weight_decay=0.5, decay_norms=False)
+    optimiser = build_optimiser(network, settings)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    assert {group["betas"] for group in optimiser.param_groups} == {(0.9, 0.999)}
+    undecayed = {
+        id(p) for g in optimiser.param_groups if not g["weight_decay"] for p in g["params"]
+    }
+    for key, parameter in network.named_parameters():
+        assert (id(parameter) in undecayed) == ("norm" in key or key.endswith("bias")), key
+    before = network.classifier.weight.detach().clone()
+    network(torch.randn(2, 3, 32, 32))["main"].square().mean().backward()
+    set_learning_rate(optimiser, 0.01)
+    optimiser.step()
+    # The first step of Adam moves every weight by the rate, beside the decay.
+    moved = (network.classifier.weight - before * (1 - 0.01 * 0.5)).abs()
+    assert moved.median().item() == pytest.approx(0.01, rel=0.01)
+
+
+def test_nesterov_is_for_sgd() -> None:
+    with pytest.raises(ValueError, match="nesterov needs a momentum above 0, and sgd"):
+        Optimiser(algorithm="adamw", lr=0.01, nesterov=True)

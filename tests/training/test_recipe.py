@@ -109,9 +109,7 @@ def test_contradictions_are_named(path: str, value: object, message: str) -> Non
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        RecipeError, match=r"got 'camvidd'; expected one of camvid, .*Did you mean camvid"
-    ):
+    with pytest.raises(RecipeError, match=r"got 'camvidd'.*Did you mean camvid"):
         load_recipe("camvidd")
 
 
