@@ -24,7 +24,7 @@ from pydantic import (
 
 from artoolkit.errors import RecipeError
 from artoolkit.files import read_bytes, reading
-from artoolkit.words import BACKENDS, PRECISIONS, CudaMemory, Head, Precision
+from artoolkit.words import BACKENDS, PRECISIONS, CudaMemory, FloatPrecision, Head, Precision
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -91,11 +91,16 @@ class Margins(Frozen):
 
     latency_percent: float = Field(default=2.0, gt=0)
     accuracy_points: float = Field(default=0.5, gt=0)
-    scores_atol: dict[str, float] = {"fp32": 1e-3, "tf32": 5e-2, "fp16": 5e-2, "int8": 5.0}
-    label_agreement: dict[str, float] = {
-        "fp32": 0.9999, "tf32": 0.999, "fp16": 0.999, "int8": 0.97
+    # bf16 keeps 8 bits of a number, fp16 11: 2^3 times its tolerance.
+    scores_atol: dict[str, float] = {
+        "fp32": 1e-3, "tf32": 5e-2, "bf16": 0.4, "fp16": 5e-2, "int8": 5.0
     }  # fmt: skip
-    exported_points: dict[str, float] = {"fp32": 0.05, "tf32": 0.1, "fp16": 0.1, "int8": 0.5}
+    label_agreement: dict[str, float] = {
+        "fp32": 0.9999, "tf32": 0.999, "bf16": 0.995, "fp16": 0.999, "int8": 0.97
+    }  # fmt: skip
+    exported_points: dict[str, float] = {
+        "fp32": 0.05, "tf32": 0.1, "bf16": 0.1, "fp16": 0.1, "int8": 0.5
+    }  # fmt: skip
 
 
 class SessionOptions(Frozen):
@@ -126,7 +131,8 @@ class Target(Frozen):
     measured by `artoolkit export --tune-session`; `threads` goes before its own. `cuda_memory` is
     what gives TensorRT's engines their memory and streams.
     `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
-    (">=10.3,<12"); `precisions` are those the device can run, `memory_gib` what it has.
+    (">=10.3,<12"); `precisions` are those the device can run, `float_precision` is what computes
+    between the layers that int8 quantises, `memory_gib` what the device has.
     """
 
     name: str
@@ -136,6 +142,7 @@ class Target(Frozen):
     batch: int = Field(default=1, ge=1, le=1024)
     precision: Precision = "fp32"
     precisions: tuple[Precision, ...] = PRECISIONS
+    float_precision: FloatPrecision = "fp32"
     head: Head = "argmax"
     backend: BackendName = "onnxruntime"
     device: str = "cpu"

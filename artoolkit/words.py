@@ -15,6 +15,9 @@ BACKENDS: dict[str, str] = {
     "tensorrt-rtx": "artoolkit.backends.tensorrt:RTX",
 }
 
+# The kinds of devices that --device takes, with a number behind them where there are several.
+DEVICES = ("cpu", "cuda", "dla", "tensorrt", "gpu", "npu", "auto")
+
 # The backends that build an engine first, each named as its library.
 LibraryName = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[LibraryName, ...] = get_args(LibraryName)
@@ -24,8 +27,10 @@ CUDA_MEMORY: tuple[CudaMemory, ...] = get_args(CudaMemory)
 HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 HARDWARE_COMPATIBILITIES: tuple[HardwareCompatibility, ...] = get_args(HardwareCompatibility)
 
-Precision = Literal["fp32", "tf32", "fp16", "int8"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What computes between the layers that int8 quantises.
+FloatPrecision = Literal["fp32", "bf16"]
 Head = Literal["argmax", "chain", "sparse"]
 HEADS: tuple[Head, ...] = get_args(Head)
 

@@ -34,7 +34,8 @@ from simulation import (
     simulated_accuracy,
 )
 
-from artoolkit.backends.onnxruntime.feeds import Feeds, open_feeds
+from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends.runner import Feeds
 from artoolkit.checks.latency_check import check_latency, read_latency
 from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.latency_record import LatencyPlan

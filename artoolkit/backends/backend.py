@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from artoolkit.backends.runner import Runner
-from artoolkit.errors import UsageError
+from artoolkit.errors import BackendError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents
+from artoolkit.words import Precision
 
 # A bundle, or a bare file that the backend opens by its ending (an .onnx file, an engine).
 Model = Bundle | Path
@@ -40,8 +41,9 @@ class ProgramComparison:
 class Backend(ABC):
     """One runtime; the fields of a subclass are the options that only it knows.
 
-    `devices`: the kinds that `--device` takes. `ahead_of_time`: its programs are compared without
-    its device, wherever another backend runs. `checkpoints`: it runs checkpoints, not bundles.
+    `devices`: the kinds that `--device` takes. `precisions`: those of bundles that it computes in.
+    `ahead_of_time`: its programs are compared without its device, wherever another backend runs.
+    `checkpoints`: it runs checkpoints, not bundles.
     `suffixes`: the endings of bare files that it opens. `abilities`: rows of `artoolkit doctor`,
     each with the modules that it needs.
     """
@@ -50,6 +52,7 @@ class Backend(ABC):
     title: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     default_device: ClassVar[str] = "cpu"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "tf32", "fp16", "int8")
     ahead_of_time: ClassVar[bool] = False
     checkpoints: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -71,6 +74,19 @@ class Backend(ABC):
     def opens(self, file: Path) -> bool:
         """Whether this backend runs a bare file with this name."""
         return file.suffix in self.suffixes
+
+    def check_precision(self, bundle: Bundle) -> None:
+        """Raises `BackendError` where the bundle's precision is none that this backend has."""
+        target = bundle.manifest.target
+        wanted = {target.precision}
+        if target.precision == "int8":
+            wanted.add(target.float_precision)
+        if missing := wanted - {*self.precisions}:
+            raise BackendError(
+                f"{self.title} does not compute in {', '.join(missing)}",
+                got=f"a bundle of target {target.name}",
+                expected=", ".join(self.precisions),
+            )
 
     def device_for(self, model: Model, device: str | None = None) -> str:
         """The device that was asked for, or else the target's where this backend runs on it."""

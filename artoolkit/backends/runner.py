@@ -7,6 +7,7 @@ all of them share: the check of the input, the context manager, and closing once
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from artoolkit.errors import BackendError
 from artoolkit.spec import RunnerSpec, TensorSpec
 
 Outputs = dict[str, NDArray[Any]]
+Feeds = Mapping[str, NDArray[Any]]
 
 
 class Runner(Protocol):
@@ -81,6 +83,22 @@ class OpenRunner(ABC):
 
     @abstractmethod
     def _release(self) -> None: ...
+
+
+class FeedRunner:
+    """An open graph of anybody: `infer` takes a mapping from input names to arrays."""
+
+    def __init__(self, spec: RunnerSpec, run: Callable[[Feeds], Outputs]) -> None:
+        self.spec = spec
+        self._run: Callable[[Feeds], Outputs] | None = run
+
+    def infer(self, batch: Feeds, /) -> Outputs:
+        if self._run is None:
+            raise BackendError(f"this {self.spec.backend} runner was closed", hint="Open another.")
+        return self._run(batch)
+
+    def close(self) -> None:
+        self._run = None
 
 
 def described(tensor: TensorSpec) -> str:

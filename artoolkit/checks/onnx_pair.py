@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends import backend_named
-from artoolkit.backends.onnxruntime.feeds import Feeds
+from artoolkit.backends.runner import Feeds
 from artoolkit.checks.compare import PROCESS_RUNS, Settings, attempt, program_check
 from artoolkit.checks.graph_check import check_graph
 from artoolkit.checks.latency_check import check_latency

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from artoolkit.errors import UsageError
-from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS
+from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS, DEVICES
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -54,15 +54,16 @@ class CommaList(ParamType, Generic[Item]):
 def device_name(value: str) -> str:
     """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and `dla:0` as they are (Ultralytics' words).
 
-    `tensorrt:0` is ONNX Runtime's TensorRT provider on that GPU.
+    `tensorrt:0` is ONNX Runtime's TensorRT provider on that GPU; `gpu`, `npu` and `auto` are
+    OpenVINO's. What a backend does not have, it refuses by itself.
     """
     name = f"cuda:{value}" if value.isdecimal() else value.lower()
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "dla", "tensorrt") or (":" in name and not index.isdecimal()):
+    if kind not in DEVICES or (":" in name and not index.isdecimal()):
         raise UsageError(
             "--device is unknown",
             got=repr(value),
-            expected="cpu, 0, cuda, cuda:0, dla:0 or tensorrt:0",
+            expected=f"0, or {', '.join(DEVICES)}, as in cuda:0",
         )
     return name
 

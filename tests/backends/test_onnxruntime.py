@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from tiny import tiny_bundle
 from tiny_networks import write_tiny
 
+from artoolkit.backends import open_runner
 from artoolkit.backends.onnxruntime import BACKEND as OnnxRuntime
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
 from artoolkit.errors import BackendError
@@ -170,3 +172,10 @@ def test_two_models_are_the_same_program_where_only_their_weights_differ(tmp_pat
     onnx.save(longer, str(other))
     found = OnnxRuntime().compare_programs(one, other, device="cpu")
     assert found.result == "FAIL" and found.numbers["differences"]
+
+
+def test_a_precision_that_a_backend_lacks_is_refused_by_name(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "b", precision="bf16")
+    for name in ("onnxruntime", "tensorrt"):
+        with pytest.raises(BackendError, match=r"does not compute in bf16.*expected fp32, tf32"):
+            open_runner(bundle, backend=name)

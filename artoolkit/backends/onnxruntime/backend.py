@@ -40,6 +40,7 @@ class OnnxRuntime(Backend):
     ) -> Any:
         if not isinstance(model, Bundle):
             return open_feeds(model, device=device, threads=threads)
+        self.check_precision(model)
         target = model.manifest.target
         return open_onnxruntime(
             model.model,

@@ -5,35 +5,11 @@ For comparing networks that artoolkit never made; bundles go through `open_onnxr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from artoolkit.backends.onnxruntime.session import one_line, open_session, tensor_spec
-from artoolkit.errors import BackendError
+from artoolkit.backends.runner import FeedRunner, Feeds, Outputs
 from artoolkit.spec import RunnerSpec
-
-Feeds = Mapping[str, NDArray[Any]]
-
-
-class FeedRunner:
-    """An open session; `infer` takes a mapping from input names to arrays."""
-
-    def __init__(self, session: Any, spec: RunnerSpec) -> None:
-        self._session, self.spec = session, spec
-        self._names = [tensor.name for tensor in spec.outputs]
-
-    def infer(self, batch: Feeds, /) -> dict[str, NDArray[Any]]:
-        if self._session is None:
-            raise BackendError("this onnxruntime runner was closed", hint="Open another.")
-        with one_line("ONNX Runtime could not run the graph"):
-            values = self._session.run(self._names, dict(batch))
-        return dict(zip(self._names, values, strict=True))
-
-    def close(self) -> None:
-        self._session = None
 
 
 def open_feeds(model: Path, *, device: str = "cpu", threads: int | None = None) -> FeedRunner:
@@ -49,4 +25,11 @@ def open_feeds(model: Path, *, device: str = "cpu", threads: int | None = None) 
         outputs=tuple(map(tensor_spec, opened.session.get_outputs())),
         settings=opened.settings,
     )
-    return FeedRunner(opened.session, spec)
+    names = [tensor.name for tensor in spec.outputs]
+
+    def run(feeds: Feeds) -> Outputs:
+        with one_line("ONNX Runtime could not run the graph"):
+            values = opened.session.run(names, dict(feeds))
+        return dict(zip(names, values, strict=True))
+
+    return FeedRunner(spec, run)

@@ -60,6 +60,7 @@ class _Engines(Backend):
             raise UsageError(
                 f"{self.name} runs engines of bundles", got=model, hint="Use onnxruntime for it."
             )
+        self.check_precision(model)
         return open_tensorrt(
             model,
             library=self.library,
