@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from artoolkit.checks.outputs import OutputsMeasurement
     from artoolkit.cli.progress import Report
     from artoolkit.data import DataSet
     from artoolkit.deploy.trained import Picture
-    from artoolkit.evaluation.quality import QualityMeasurement
     from artoolkit.evidence.bundle import Bundle
-    from artoolkit.evidence.verdict import Verdict
+    from artoolkit.evidence.verdict import Check, Verdict
     from artoolkit.networks.checkpoint import Checkpoint
     from artoolkit.spec import RequestedNetwork, SessionOptions, Target
 
@@ -106,28 +104,35 @@ def write(job: Job, out: Path, *, overwrite: bool, report: Report) -> Bundle:
     )
 
 
-def measured_outputs(job: Job, bundle: Bundle) -> OutputsMeasurement:
+def outputs_check(job: Job, bundle: Bundle) -> Check:
     """Is the exported network the trained one? Scores and labels on pictures of the split."""
-    from artoolkit.checks.contest import Contestant, Pair
-    from artoolkit.checks.outputs import OutputsMeasurement
     from artoolkit.deploy.trained import parity_of_export
+    from artoolkit.evidence.verdict import Check
 
     target, margins = job.target, job.target.margins
     pictures = pictures_of(job.dataset, job.split, PARITY_IMAGES, target)
     parity = parity_of_export(job.checkpoint, bundle.model, target, pictures)
     atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
     holds = parity.holds(atol=atol, agreement=least)
-    pair = Pair(Contestant(bundle.baseline or bundle), Contestant(bundle))
-    return OutputsMeasurement(
-        **pair.header(OutputsMeasurement),
-        against="trained network",
-        **asdict(parity),
-        layers=None if holds else worst_layers(job, bundle),
+    return Check(
+        name="outputs",
+        result="PASS" if holds else "FAIL",
+        summary=f"{100 * parity.agreement:.4f} % of the labelled pixels of {parity.images} images "
+        f"agree with the trained network (at least {100 * least:g} % needed), scores differ by at "
+        f"most {parity.scores_max_abs:.2g} ({atol:g} allowed)"
+        + ("" if holds else worst_layers(job, bundle)),
+        numbers={
+            "agreement": parity.agreement,
+            "scores_max_abs": parity.scores_max_abs,
+            "scores_max_rel": parity.scores_max_rel,
+            "images": parity.images,
+            "pixels": parity.pixels,
+        },
     )
 
 
-def worst_layers(job: Job, bundle: Bundle) -> tuple[str, ...]:
-    """The layers that differ the most from the same graph in float32, each with its error."""
+def worst_layers(job: Job, bundle: Bundle) -> str:
+    """The layers that differ the most from the same graph in float32, as the end of a sentence."""
     from artoolkit.deploy.onnx import onnx_from_checkpoint
     from artoolkit.deploy.parity import largest_errors, layer_errors
 
@@ -136,48 +141,50 @@ def worst_layers(job: Job, bundle: Bundle) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory(prefix="artoolkit-layers-") as folder:
         reference = onnx_from_checkpoint(job.checkpoint, exact, Path(folder) / "fp32.onnx")
         errors = largest_errors(layer_errors(reference.path, bundle.model, images))
-    return tuple(
-        f"{one.layer or one.operator} {one.relative:.2g}" for one in errors if one.relative
-    )
+    found = [f"{one.layer or one.operator} {one.relative:.2g}" for one in errors if one.relative]
+    if not found:
+        return "; every layer computes what it does in float32"
+    return f"; largest relative errors against float32: {', '.join(found)}"
 
 
-def measured_quality(job: Job, bundle: Bundle, report: Report) -> QualityMeasurement | None:
-    """The quality of the candidate before export; None without a data set."""
+def trained_miou(job: Job, report: Report) -> float | None:
+    """mIoU in percent of the candidate before export; None without a data set."""
     if job.dataset is None:
         return None
     from artoolkit.deploy.trained import open_trained
     from artoolkit.evaluation.quality import measure_quality, runner_predictor
     from artoolkit.evidence.verdict import Subject
 
-    checkpoint = bundle.manifest.provenance["checkpoint"] or ""
     with open_trained(job.checkpoint, job.target) as runner:
-        return measure_quality(
+        measured = measure_quality(
             runner_predictor(runner),
             job.dataset,
             job.split,
-            subject=Subject(name="trained", sha256=checkpoint),
+            subject=Subject(name="trained", sha256=""),
             labels=job.checkpoint.meta.labels,
             predictor=runner.spec,
             batch=job.target.batch,
             progress=lambda done, total: report("mIoU before export", done / total),
         )
+    return measured.metrics["mIoU"]
 
 
 def judge(job: Job, bundle: Bundle, report: Report, **plan: Any) -> Verdict:
     """The verdict of the bundle against the baseline inside it, written into its evidence."""
-    from artoolkit.checks.compare import compare
+    from artoolkit.checks.compare import Settings, compare_bundles
     from artoolkit.cost.latency_record import LatencyPlan
 
+    assert bundle.baseline is not None, "only called with a baseline"
     report("outputs", 0.0)
-    return compare(
-        bundle,
+    settings = Settings(
         dataset=job.dataset,
         split=job.split,
         plan=LatencyPlan(**plan),
-        outputs=measured_outputs(job, bundle),
-        trained=measured_quality(job, bundle, report),
+        outputs=outputs_check(job, bundle),
+        trained_miou=trained_miou(job, report),
         progress=report,
     )
+    return compare_bundles(bundle, bundle.baseline, settings)
 
 
 @click.command()
@@ -298,7 +305,6 @@ def asked_job(
     float_layers: str, tune_session: bool, changes: dict[str, Any],
 ) -> Job:  # fmt: skip
     """What the options amount to; `changes` are those of the network and of the target."""
-    from artoolkit.checks.registry import check_names
     from artoolkit.optional import require
     from artoolkit.targets import find_target
 
@@ -313,7 +319,6 @@ def asked_job(
         candidate, reference = _trained(checkpoint, baseline, num_classes, asked, dataset)
     changes["imgsz"] = changes["imgsz"] or candidate.meta.imgsz
     target = find_target(target_name, **changes)
-    check_names(target)
     if float_layers not in ("auto", "none") and target.precision != "int8":
         raise UsageError(
             "--float-layers NAME,... is for int8",

@@ -35,6 +35,11 @@ PATHS = {
 def recipe_options(command: Command) -> Command:
     """Options that replace values of a recipe, and where and how the run goes."""
     options: tuple[Callable[[Command], Command], ...] = (
+        click.option(
+            "--changed-data",
+            is_flag=True,
+            help="With --resume: go on although images or labels were changed, and record it.",
+        ),
         click.option("--resume", is_flag=True, help="Go on with the run in --out."),
         click.option("--workers", type=click.IntRange(min=0), help="Processes that load images."),
         device_option(),
@@ -81,9 +86,11 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     try:
         with ProgressBar(console, machine.device) as bar:
             outcome = work(**options, watcher=bar)
-    except (TrainingError, DataError, StorageError, KeyboardInterrupt):
+    except (TrainingError, DataError, StorageError, KeyboardInterrupt) as error:
         if (out / STATE).exists():
-            console.print(f"The run is kept. Go on with: {resume_command(out)}")
+            # A label that is repaired is another label than the run began with.
+            repaired = " --changed-data" if isinstance(error, DataError) else ""
+            console.print(f"The run is kept. Go on with: {resume_command(out)}{repaired}")
         raise
     if not outcome.finished:
         where = f"epoch {outcome.progress.epoch + 1}, step {outcome.progress.step}"

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from artoolkit.cost.machine import BlockState
-from artoolkit.evidence.verdict import PairRecord
+from artoolkit.evidence.records import Record
 from artoolkit.spec import Frozen, RunnerSpec
 from artoolkit.statistics import percentile
 
@@ -61,17 +61,18 @@ class Block(Frozen):
         return percentile(self.samples_ms, 95)
 
 
-class LatencyMeasurement(PairRecord):
-    """All blocks of one comparison; `runners` say how baseline and candidate were open."""
+class LatencyMeasurement(Record):
+    """All blocks of one comparison, with the settings that were in effect."""
 
     KIND: ClassVar[str] = "latency"
-    VERSION: ClassVar[str] = "3"
+    VERSION: ClassVar[str] = "2"
 
     kind: Literal["latency"]
-    schema_version: Literal["3"]
+    schema_version: Literal["2"]
     plan: LatencyPlan
     includes: str
-    runners: tuple[RunnerSpec, RunnerSpec]
+    baseline: RunnerSpec
+    candidate: RunnerSpec
     images: int
     inferences_a_block: int
     inferences_a_turn: int

@@ -164,7 +164,8 @@ def _report(table: LabelTable, split: str, files: Listing, seen: Sequence[_Seen]
         warnings=(),
         notes=tuple(_notes(seen)),
     )
-    found = (*files.remarks, *_unlike_names(files), *_odd_labels(table, report, labels))
+    paired = len(files.labels) - len(files.without_image)
+    found = (*files.remarks, *_unlike_names(files), *_odd_labels(table, report, labels, paired))
     return replace(report, warnings=found)
 
 
@@ -191,7 +192,7 @@ def _unlike_names(files: Listing) -> Iterator[str]:
 
 
 def _odd_labels(
-    table: LabelTable, report: SplitReport, labels: Sequence[LabelFacts]
+    table: LabelTable, report: SplitReport, labels: Sequence[LabelFacts], paired: int
 ) -> Iterator[str]:
     """What is odd about the labels of a split, which all of them may be read with."""
     ids = frozenset[int]().union(*(label.ids for label in labels))
@@ -212,8 +213,7 @@ def _odd_labels(
     if report.is_labelled and not report.split.startswith("test"):
         counts = report.class_pixels[:-1]
         missing = [name for name, count in zip(table.names, counts, strict=True) if not count]
-        some = f" in {report.looked_at} of {report.labels} labels"
-        some = some if report.looked_at < report.labels else ""
+        some = f" in {len(labels)} of {paired} labels" if len(labels) < paired else ""
         if missing:
             what = "class" if len(missing) == 1 else f"{len(missing)} classes"
             yield f"{what} without a pixel{some}: {', '.join(missing)}"

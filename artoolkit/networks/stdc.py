@@ -163,5 +163,3 @@ MMSEG = Layout(
     ),
     prepare=_without_kernels,
 )
-
-TRUNK = MMSEG.trunk(r"^stages\.2\.0\.layers\.0\.", inside="backbone.backbone.")

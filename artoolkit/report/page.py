@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artoolkit.evidence.records import header
-from artoolkit.evidence.verdict import Check
 from artoolkit.optional import require
 from artoolkit.report.content import BundlePart, ReportContent
 from artoolkit.report.curves import is_run, run_part
@@ -106,10 +105,6 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _found(check: Check) -> str:
-    return "; ".join((check.headline, *check.details))
-
-
 def as_markdown(content: ReportContent) -> str:
     """Verdicts, checks and last mIoU as GitHub tables; no picture."""
     parts = []
@@ -122,7 +117,7 @@ def as_markdown(content: ReportContent) -> str:
         lines = [f"### {part.name}: {verdict.result}", "", verdict.meaning, ""]
         lines += ["| check | answer | what was found |", "|---|---|---|"]
         lines += [
-            f"| {c.name}{note[c.required]} | {c.result} | {_cell(_found(c))} |"
+            f"| {c.name}{note[c.required]} | {c.result} | {_cell(c.summary)} |"
             for c in verdict.checks
         ]
         parts.append("\n".join(lines))

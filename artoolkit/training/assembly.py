@@ -201,13 +201,16 @@ def provenance_of(
         "device": gpu or f"cpu, {torch.get_num_threads()} threads",
         "seed": recipe.seed,
         "dataset": dataset.name,
-        "data": {
-            role: fingerprint(selected(dataset, selection))
-            for role, selection in (("train", recipe.data.train), ("val", recipe.data.val))
-        },
+        "data": data_fingerprints(recipe, dataset),
         **{role: _identity(source) for role, source in sources.items()},
         **_published_size(sources.get("baseline")),
     }
+
+
+def data_fingerprints(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
+    """What `recipe` trains and is judged on, by role; see `fingerprint`."""
+    roles = (("train", recipe.data.train), ("val", recipe.data.val))
+    return {role: fingerprint(selected(dataset, selection)) for role, selection in roles}
 
 
 def _identity(source: Checkpoint) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def finetune(
     device: str = "cpu",
     workers: int | None = None,
     resume: bool = False,
+    changed_data: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Fine-tune `baseline` with the affinity-regression loss, and save `out`/model.safetensors.
@@ -71,9 +72,12 @@ def finetune(
     changes = {**(changes or {}), **given}
     if resume:
         return go_on(
-            recipe, out, machine, watcher, dataset=dataset, data_root=data_root, classes=classes,
-            network=network, changes=changes, assignments=assignments,
+            recipe, out, machine, watcher, changed_data,
+            dataset=dataset, data_root=data_root, classes=classes, network=network,
+            changes=changes, assignments=assignments,
         )  # fmt: skip
+    if changed_data:
+        raise UsageError("--changed-data goes with --resume")
     if baseline is None:
         raise UsageError("no baseline to start from", expected="--baseline CKPT")
     named = None if recipe is None else load_recipe(recipe)

@@ -53,6 +53,7 @@ from artoolkit.training.loader import (
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
+from artoolkit.training.survey import survey
 from artoolkit.training.terms import build_objective
 from artoolkit.training.transforms import Transform, fill_color
 
@@ -141,6 +142,7 @@ def start(
         raise UsageError(f"{out} holds a run already", hint="Use --resume, or another --out.")
     device = usable_device(machine.device)
     recipe = settled(recipe, device)
+    survey(recipe, dataset, say=machine.processes.first)
     network = build_network(recipe, dataset.labels, seed=step_seed(recipe.seed, 0))
     sources = {}
     if baseline is not None:
@@ -168,20 +170,25 @@ def resume(
     out: Path,
     dataset: DataSet,
     *,
+    changed_data: bool = False,
     machine: Machine = Machine(),
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Goes on with the run in `out` from its last state; a finished run is left as it is.
 
-    Raises `TrainingError` where there is nothing to resume, or the data set is another one.
+    `changed_data` goes on with other images or labels than the run began with: its checkpoints then
+    state both, and since when. Raises `TrainingError` where there is nothing to resume, where the
+    data set or its classes are others, and without `changed_data` where images or labels are.
     """
     saved = read_state(out)
-    if saved.provenance["dataset"] != dataset.name:
-        raise TrainingError(
-            f"the run in {out} is on another data set",
-            got=dataset.name,
-            expected=saved.provenance["dataset"],
-        )
+    if changes := saved.data_changes(dataset):
+        if not changed_data:
+            raise TrainingError(
+                f"the data of the run in {out} were changed since: {'; '.join(changes)}",
+                hint="Put them back, start another run, or go on and have it recorded in the "
+                "checkpoint: --changed-data.",
+            )
+        saved = saved.on_changed_data(dataset)
     device = usable_device(machine.device)
     network = build_network(saved.recipe, dataset.labels, seed=0)
     network.preprocess = saved.preprocess
@@ -245,7 +252,7 @@ class _Run:
     def save(self, history: History, *, epoch: int, step: int) -> Progress:
         progress = Progress(epoch, step, history.saved_bytes())
         if self.processes.first:
-            save_state(self.out, self.learner, progress, self.provenance)
+            save_state(self.out, self.learner, progress, self.dataset.labels, self.provenance)
         return progress
 
     def go_on(self, progress: Progress, watcher: Watcher) -> Outcome:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from artoolkit.data import DataSet
 from artoolkit.errors import RecipeError, TrainingError
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
+from artoolkit.training.assembly import data_fingerprints
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import Recipe, recipe_from_values
 
@@ -43,6 +46,57 @@ class SavedRun:
     preprocess: Preprocess
     provenance: dict[str, Any]
     tensors: dict[str, Any]
+    labels: LabelTable | None = None  # None: saved before this was kept
+
+    def data_changes(self, dataset: DataSet) -> tuple[str, ...]:
+        """What of images, labels and ids is another than the run began with, a phrase each.
+
+        Raises `TrainingError` where the classes are others: what was learned has no meaning there.
+        """
+        if self.provenance["dataset"] != dataset.name:
+            raise TrainingError(
+                "the run is on another data set",
+                got=dataset.name,
+                expected=self.provenance["dataset"],
+            )
+        phrases = []
+        for role, now in data_fingerprints(self.recipe, dataset).items():
+            before = self.provenance["data"][role]
+            # A run of an older version recorded less.
+            now = {key: value for key, value in now.items() if key in before}
+            if now["images"] != before["images"]:
+                phrases.append(f"{role} has {now['images']} images, had {before['images']}")
+            elif now["sha256"] != before["sha256"]:
+                phrases.append(f"{role} has other label files, or names")
+            elif now != before:
+                phrases.append(f"{role} has other image files")
+        if self.labels is None:
+            return tuple(phrases)
+        if self.labels.names != dataset.labels.names:
+            raise TrainingError(
+                "the run has other classes",
+                got=f"{dataset.labels.num_classes}: {', '.join(dataset.labels.names[:6])}",
+                expected=f"{self.labels.num_classes}: {', '.join(self.labels.names[:6])}",
+                hint="Classes are compared by name and order: start another run.",
+            )
+        for what, before_ids, ids in (
+            ("ids of the classes", self.labels.file_ids, dataset.labels.file_ids),
+            ("ids of void", self.labels.void_ids, dataset.labels.void_ids),
+        ):
+            if before_ids != ids:
+                phrases.append(f"the {what} are {_some(ids)}, were {_some(before_ids)}")
+        return tuple(phrases)
+
+    def on_changed_data(self, dataset: DataSet) -> SavedRun:
+        """The same run on what `dataset` is now; its provenance keeps what was, and until when."""
+        before = {
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "data": self.provenance["data"],
+        }
+        changes = [*self.provenance.get("data_before", ()), before]
+        data = data_fingerprints(self.recipe, dataset)
+        return replace(self, provenance=self.provenance | {"data": data, "data_before": changes})
 
     def restore(self, learner: Learner) -> None:
         """Puts weights, momentum, scale and average back."""
@@ -55,7 +109,17 @@ class SavedRun:
             learner.average.updates = self.tensors["average_updates"]
 
 
-def save_state(out: Path, learner: Learner, progress: Progress, provenance: dict[str, Any]) -> None:
+def _some(ids: tuple[int, ...], most: int = 8) -> str:
+    return ", ".join(map(str, ids[:most])) + (" ..." if len(ids) > most else "")
+
+
+def save_state(
+    out: Path,
+    learner: Learner,
+    progress: Progress,
+    labels: LabelTable,
+    provenance: dict[str, Any],
+) -> None:
     """Replaces `out`/state/last.pt; `StorageError` where the disk is full, the old file kept."""
     average = learner.average
     content = io.BytesIO()
@@ -68,6 +132,7 @@ def save_state(out: Path, learner: Learner, progress: Progress, provenance: dict
             "recipe": learner.recipe.model_dump_json(),
             "preprocess": learner.network.preprocess.model_dump_json(),
             "provenance": json.dumps(provenance),
+            "labels": labels.model_dump_json(),
             "network": learner.network.state_dict(),
             "optimiser": learner.optimiser.state_dict(),
             "scaler": learner.scaler.state_dict(),
@@ -107,6 +172,7 @@ def read_state(out: Path) -> SavedRun:
             preprocess=Preprocess.model_validate_json(saved["preprocess"]),
             provenance=json.loads(saved["provenance"]),
             tensors=saved,
+            labels=LabelTable.model_validate_json(saved["labels"]) if "labels" in saved else None,
         )
     except (TrainingError, RecipeError):
         raise

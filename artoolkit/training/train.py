@@ -41,6 +41,7 @@ def train(
     device: str = "cpu",
     workers: int | None = None,
     resume: bool = False,
+    changed_data: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Train a network from a recipe and save it in `out`/model.safetensors.
@@ -51,7 +52,8 @@ def train(
     network: another network than the recipe's, or other options of it.
     changes: recipe paths and values, as {"schedule.epochs": 2}; assignments: the same as text.
     device: as `torch.device` takes it; workers: processes that load images (None: by the cores).
-    resume: go on with the run in `out`, which nothing here may contradict.
+    resume: go on with the run in `out`, which nothing here may contradict; with changed_data also
+    where images or labels are others than those that it began with, which is recorded.
 
     Ctrl-C finishes the step and saves. Raises `UsageError` where `out` holds a run already, and
     otherwise whatever is wrong with recipe, weights, data, device, disk or loss.
@@ -66,7 +68,9 @@ def train(
     places: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "classes": classes}
     wanted: dict[str, Any] = {"network": network, "changes": changes, "assignments": assignments}
     if resume:
-        return go_on(recipe, out, machine, watcher, **places, **wanted)
+        return go_on(recipe, out, machine, watcher, changed_data, **places, **wanted)
+    if changed_data:
+        raise UsageError("--changed-data goes with --resume")
     if recipe is None:
         raise UsageError("no recipe", expected=f"--recipe {'|'.join(recipe_names())} or a path")
     chosen = requested_recipe(recipe, dataset, **wanted)
@@ -111,6 +115,7 @@ def go_on(
     out: Path,
     machine: Machine,
     watcher: Watcher | None,
+    changed_data: bool = False,
     *,
     dataset: DataSet | str | None,
     data_root: Path | str | None,
@@ -128,7 +133,7 @@ def go_on(
             hint="Leave these options out, or start a new run in another --out.",
         )
     data = dataset_of(dataset, data_root, classes=classes)
-    return run.resume(out, data, machine=machine, watcher=watcher)
+    return run.resume(out, data, changed_data=changed_data, machine=machine, watcher=watcher)
 
 
 def _encoder(path: Path, recipe: Recipe, data: DataSet) -> Checkpoint:

@@ -24,9 +24,7 @@ def test_every_data_set_opens_under_its_name(tmp_path, name):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(
-        UsageError, match="'kitti'; expected cityscapes or camvid or nyuv2 or folder"
-    ):
+    with pytest.raises(UsageError, match="'kitti'; expected one of cityscapes, camvid, nyuv2"):
         open_dataset("kitti", tmp_path)
 
 

@@ -24,7 +24,15 @@ def test_by_hand(tmp_path: Path) -> None:
         f"s{index}\t{hashlib.sha256(content).hexdigest()}\n"
         for index, content in enumerate((b"road", b"sky"))
     )
-    assert found == {"images": 2, "sha256": hashlib.sha256(lines.encode()).hexdigest()}
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    assert found == {"images": 2, "sha256": digest, "image_bytes": 0}
+
+
+def test_another_image_file_shows_in_the_bytes(tmp_path: Path) -> None:
+    made = samples(tmp_path, b"road", b"sky")
+    for sample, size in zip(made, (3, 5), strict=True):
+        sample.image.write_bytes(b"x" * size)
+    assert fingerprint(made)["image_bytes"] == 8
 
 
 def test_another_label_name_or_order_is_another_set(tmp_path: Path) -> None:
