@@ -1,8 +1,8 @@
 """artoolkit: more accurate segmentation networks at exactly the same cost, with the evidence.
 
-From Python: `train`, `finetune` and `load` give a checkpoint; `AffinityRegression` is the loss, for
-a training loop of one's own. Each is imported when it is first used, so that `import artoolkit`
-needs no torch.
+From Python: `train`, `finetune` and `load` give a checkpoint, `export` a bundle with its verdict;
+`AffinityRegression` is the loss, for a training loop of one's own. Each is imported when it is
+first used, so that `import artoolkit` needs no torch.
 
 Read first: `artoolkit.spec` (targets), `artoolkit.evidence.bundle` (what is handed to a device) and
 `artoolkit.losses` (the affinity-regression loss).
@@ -11,16 +11,18 @@ Read first: `artoolkit.spec` (targets), `artoolkit.evidence.bundle` (what is han
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from artoolkit.exporting import export
     from artoolkit.losses import AffinityRegression
     from artoolkit.networks.loading import load
     from artoolkit.training.finetune import finetune
     from artoolkit.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["AffinityRegression", "__version__", "finetune", "load", "train"]
+__all__ = ["AffinityRegression", "__version__", "export", "finetune", "load", "train"]
 
 _HOMES = {
     "AffinityRegression": "artoolkit.losses",
+    "export": "artoolkit.exporting",
     "finetune": "artoolkit.training.finetune",
     "load": "artoolkit.networks.loading",
     "train": "artoolkit.training.train",

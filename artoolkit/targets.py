@@ -25,12 +25,15 @@ def list_targets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(export_folder("targets").glob("*.toml"))}
 
 
-def find_target(name_or_path: str | Path, **changes: Any) -> Target:
-    """The target called `name_or_path`, or read from it where it ends in .toml.
+def find_target(name_or_path: Target | str | Path, **changes: Any) -> Target:
+    """The target called `name_or_path`, or read from it where it ends in .toml, or open already.
 
     `changes` (None: unchanged) are put over the file's values, as `precision="fp16"`. Raises
     `UsageError` for an unknown name, `RecipeError` for a file that is missing or not valid.
     """
+    if isinstance(name_or_path, Target):
+        given = {key: value for key, value in changes.items() if value is not None}
+        return Target.model_validate(name_or_path.model_dump() | given)
     if Path(name_or_path).suffix == ".toml":
         return target_from_toml(Path(name_or_path), **changes)
     known = list_targets()

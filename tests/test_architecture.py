@@ -35,6 +35,7 @@ LAYERS = (
     {"cost"},
     {"evaluation"},
     {"checks"},
+    {"exporting"},
     {"training"},
     {"report"},
     {"cli", "__main__"},

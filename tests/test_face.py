@@ -67,6 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.toml").write_text(tiny_recipe(1))
     artoolkit.train(folder / "tiny.toml", dataset="cityscapes", data_root=folder / "streets",
                     out=folder / "runs" / "base", workers=0)  # fmt: skip
+    artoolkit.finetune(folder / "runs" / "base" / "model.safetensors", out=folder / "runs" / "ar",
+                       data_root=folder / "streets", workers=0)  # fmt: skip
     return folder
 
 

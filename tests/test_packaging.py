@@ -24,7 +24,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import artoolkit
 skipped = {"artoolkit.networks", "artoolkit.losses", "artoolkit.training", "artoolkit.deploy"}
-skipped |= {"artoolkit.backends.torch.runner"}
+skipped |= {"artoolkit.backends.torch.runner", "artoolkit.exporting"}
 def walk(package):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         if module.name in skipped:

@@ -50,6 +50,6 @@ def command(**options: Any) -> None:
     Network, crop and augmentation are the baseline's; epochs and learning rate a fifth of its own.
     Control and candidate see the same images in the same order.
     """
-    import artoolkit
+    from artoolkit import finetune
 
-    carry_out(artoolkit.finetune, options)
+    carry_out(finetune, options)

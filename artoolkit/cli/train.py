@@ -133,6 +133,6 @@ def command(**options: Any) -> None:
 
     Ctrl-C finishes the step and saves; the same command with --resume goes on from there.
     """
-    import artoolkit
+    from artoolkit import train
 
-    carry_out(artoolkit.train, options)
+    carry_out(train, options)

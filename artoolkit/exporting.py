@@ -1,0 +1,257 @@
+"""`export`: a checkpoint to the bundle of one device and, with a baseline, to the verdict.
+
+`deploy.export` writes the bundle and `checks` judges it; which images they are shown, and what the
+trained network says beside the exported one, is decided here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artoolkit.backends.backend import Progress
+from artoolkit.checks.compare import Settings, compare_bundles
+from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.session_tuning import tuned_session
+from artoolkit.data import DataSet, dataset_of, spread
+from artoolkit.data.street.scene import street_scene
+from artoolkit.deploy.export import export_bundle
+from artoolkit.deploy.onnx import onnx_from_checkpoint
+from artoolkit.deploy.parity import largest_errors, layer_errors
+from artoolkit.deploy.quantize import FloatLayers
+from artoolkit.deploy.trained import Picture, open_trained, parity_of_export
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.evaluation.quality import measure_quality, runner_predictor
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.records import command_line
+from artoolkit.evidence.verdict import Check, Subject, Verdict
+from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
+from artoolkit.networks.loading import load
+from artoolkit.spec import RequestedNetwork, SessionOptions, Target
+from artoolkit.targets import find_target
+from artoolkit.words import AUTO, Head, Precision
+
+PARITY_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The bundle that was written and, where it was given a baseline, the verdict over it."""
+
+    bundle: Bundle
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is exported, for which device, and which images it is shown."""
+
+    checkpoint: Checkpoint
+    target: Target
+    dataset: DataSet | None
+    split: str = "val"
+    progress: Progress = lambda what, share: None
+
+    def images(self, count: int, split: str | None = None) -> list[Picture]:
+        """`count` images spread over a split; without a data set, generated street scenes."""
+        data = self.dataset
+        if data is None:
+            size = self.target.imgsz
+            return [Picture(street_scene(seed, size)[0]) for seed in range(count)]
+        return [
+            Picture(data.read_image(s), None if s.label is None else data.read_label(s))
+            for s in spread(data.samples(split or self.split), count)
+        ]
+
+
+def export(
+    checkpoint: Checkpoint | Path | str,
+    *,
+    out: Path | str,
+    baseline: Checkpoint | Path | str | None = None,
+    network: RequestedNetwork | str | None = None,
+    dataset: DataSet | str | None = None,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
+    split: str = "val",
+    target: Target | Path | str = "cpu",
+    imgsz: tuple[int, int] | None = None,
+    precision: Precision | None = None,
+    head: Head | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    tune_session: bool = False,
+    golden: int = 4,
+    calibration: int = 64,
+    float_layers: FloatLayers = AUTO,
+    plan: LatencyPlan | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda what, share: None,
+) -> Exported:
+    """Write the bundle of `checkpoint` to the folder `out`; with `baseline`, judge it too.
+
+    checkpoint, baseline: artoolkit's own, or weights of others: of `network`, and of the same
+    network as the checkpoint. dataset, data_root, classes, split: the images that it is shown and
+    judged on; without them generated streets, and no accuracy.
+    target: a name (`targets.list_targets`), a TOML file or a `Target`; imgsz (height, width),
+    precision, head, batch and threads replace its values. tune_session: measure ONNX Runtime's
+    options on this CPU. golden: images kept in the bundle; calibration: training images for int8,
+    float_layers: convolutions that it leaves in float. plan: how latency is measured. progress is
+    told what is done and which share of it.
+
+    Raises `CheckpointError` where the two are not the same network, `UsageError` for options that
+    the target does not take, `ExportError`, `BundleError` where `out` is taken, `StorageError`.
+
+    >>> import artoolkit
+    >>> made = artoolkit.export("runs/ar/model.safetensors", out="new-bundle", imgsz=(64, 128))
+    >>> made.bundle.model.as_posix(), made.verdict
+    ('new-bundle/model.onnx', None)
+    """
+    data = None if dataset is None else dataset_of(dataset, data_root, classes=classes)
+    candidate = load(checkpoint, network=network, labels=data.labels if data else None)
+    reference = None if baseline is None else _baseline_of(candidate, baseline)
+    device = find_target(
+        target, imgsz=imgsz or candidate.meta.imgsz, precision=precision, head=head, batch=batch,
+        threads=threads,
+    )  # fmt: skip
+    _check_options(device, float_layers=float_layers, tune_session=tune_session)
+    if float_layers == AUTO and candidate.meta.provenance.get("untrained") is True:
+        float_layers = ()  # in random weights there is nothing to find
+    task = Task(
+        checkpoint=candidate, target=device, dataset=data, split=split, progress=progress
+    )  # fmt: skip
+
+    def tune(model: Path, images: NDArray[np.uint8]) -> tuple[SessionOptions, dict[str, Any]]:
+        found = tuned_session(model, images, threads=device.threads, progress=progress)
+        return found.chosen, found.model_dump(mode="json")
+
+    calibrates = device.precision == "int8" and data is not None
+    progress("exporting", 0.0)
+    bundle = export_bundle(
+        candidate,
+        device,
+        Path(out),
+        images=[shown.image for shown in task.images(golden)],
+        baseline=reference,
+        calibration_images=[s.image for s in task.images(calibration, "train")]
+        if calibrates
+        else (),
+        float_layers=float_layers,
+        tune=tune if tune_session else None,
+        progress=progress,
+        overwrite=overwrite,
+        provenance={"command": list(command_line())},
+    )
+    if reference is None:
+        return Exported(bundle)
+    return Exported(bundle, judge(task, bundle, plan or LatencyPlan()))
+
+
+def _baseline_of(candidate: Checkpoint, source: Checkpoint | Path | str) -> Checkpoint:
+    """The baseline; weights of others are brought into the candidate's network.
+
+    Raises `CheckpointError` where it is not the same network for the same classes.
+    """
+    ours, whose = candidate.meta, None
+    if not isinstance(source, Checkpoint) and not is_checkpoint(source):
+        whose = RequestedNetwork(name=ours.network, layout=ours.layout, options=ours.options)
+    baseline = load(source, network=whose, labels=ours.labels)
+    for what in ("network", "layout", "num_classes", "options", "preprocess"):
+        if getattr(ours, what) != getattr(baseline.meta, what):
+            raise CheckpointError(
+                f"checkpoint and baseline differ in {what.replace('_', ' ')}",
+                got=getattr(ours, what),
+                expected=getattr(baseline.meta, what),
+                hint="Fine-tune from the baseline that you compare with.",
+            )
+    return baseline
+
+
+def _check_options(target: Target, *, float_layers: FloatLayers, tune_session: bool) -> None:
+    if float_layers not in (AUTO, ()) and target.precision != "int8":
+        raise UsageError(
+            "--float-layers NAME,... is for int8",
+            got=target.precision,
+            hint="Add --precision int8, or leave it out.",
+        )
+    if tune_session and (target.backend, target.device) != ("onnxruntime", "cpu"):
+        raise UsageError(
+            "--tune-session is for ONNX Runtime on a CPU",
+            got=f"{target.backend} on {target.device}",
+            hint="Leave it out, or choose --target cpu.",
+        )
+
+
+def judge(task: Task, bundle: Bundle, plan: LatencyPlan) -> Verdict:
+    """The verdict of the bundle against the baseline inside it, written into its evidence."""
+    assert bundle.baseline is not None, "only called with a baseline"
+    task.progress("outputs", 0.0)
+    settings = Settings(
+        dataset=task.dataset,
+        split=task.split,
+        plan=plan,
+        outputs=outputs_check(task, bundle),
+        trained_miou=trained_miou(task),
+        progress=task.progress,
+    )
+    return compare_bundles(bundle, bundle.baseline, settings)
+
+
+def outputs_check(task: Task, bundle: Bundle) -> Check:
+    """Is the exported network the trained one? Scores and labels on images of the split."""
+    target, margins = task.target, task.target.margins
+    parity = parity_of_export(task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES))
+    atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
+    holds = parity.holds(atol=atol, agreement=least)
+    return Check(
+        name="outputs",
+        result="PASS" if holds else "FAIL",
+        summary=f"{100 * parity.agreement:.4f} % of the labelled pixels of {parity.images} images "
+        f"agree with the trained network (at least {100 * least:g} % needed), scores differ by at "
+        f"most {parity.scores_max_abs:.2g} ({atol:g} allowed)"
+        + ("" if holds else worst_layers(task, bundle)),
+        numbers={
+            "agreement": parity.agreement,
+            "scores_max_abs": parity.scores_max_abs,
+            "scores_max_rel": parity.scores_max_rel,
+            "images": parity.images,
+            "pixels": parity.pixels,
+        },
+    )
+
+
+def worst_layers(task: Task, bundle: Bundle) -> str:
+    """The layers that differ the most from the same graph in float32, as the end of a sentence."""
+    exact = task.target.model_copy(update={"precision": "fp32"})
+    images = bundle.golden()["images"][: task.target.batch]
+    with tempfile.TemporaryDirectory(prefix="artoolkit-layers-") as folder:
+        reference = onnx_from_checkpoint(task.checkpoint, exact, Path(folder) / "fp32.onnx")
+        errors = largest_errors(layer_errors(reference.path, bundle.model, images))
+    found = [f"{one.layer or one.operator} {one.relative:.2g}" for one in errors if one.relative]
+    if not found:
+        return "; every layer computes what it does in float32"
+    return f"; largest relative errors against float32: {', '.join(found)}"
+
+
+def trained_miou(task: Task) -> float | None:
+    """mIoU in percent of the candidate before export; None without a data set."""
+    if task.dataset is None:
+        return None
+
+    with open_trained(task.checkpoint, task.target) as runner:
+        measured = measure_quality(
+            runner_predictor(runner),
+            task.dataset,
+            task.split,
+            subject=Subject(name="trained", sha256=""),
+            labels=task.checkpoint.meta.labels,
+            predictor=runner.spec,
+            batch=task.target.batch,
+            progress=lambda done, total: task.progress("mIoU before export", done / total),
+        )
+    return measured.metrics["mIoU"]

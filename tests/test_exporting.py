@@ -1,0 +1,61 @@
+"""`export` from Python: which pairs it takes, what it leaves in float, whom it blames."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from deploy.tiny_network import CLASSES, Tiny, pictures, target, tiny_checkpoint
+
+from artoolkit.deploy.export import export_bundle
+from artoolkit.deploy.untrained import untrained_checkpoint
+from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.exporting import Task, export, outputs_check
+from artoolkit.networks import builder
+from artoolkit.spec import Margins
+
+# More than every pixel: no export can hold it.
+IMPOSSIBLE = Margins(label_agreement={"fp32": 2.0, "fp16": 2.0})
+
+
+@pytest.fixture(autouse=True)
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    monkeypatch.setitem(builder.NETWORKS, "tiny", entry)
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        ("fp16", r"; largest relative errors against float32: \w[\w.]* \d\S*, \w[\w.]* \d"),
+        ("fp32", r"; every layer computes what it does in float32"),
+    ],
+)
+def test_a_gate_that_is_missed_names_the_layers(tmp_path: Path, precision: str, words: str) -> None:
+    device = target(precision=precision, margins=IMPOSSIBLE)
+    task = Task(checkpoint=tiny_checkpoint(), target=device, dataset=None)
+    bundle = export_bundle(task.checkpoint, device, tmp_path / "bundle", images=list(pictures(1)))
+    check = outputs_check(task, bundle)
+    assert check.result == "FAIL"
+    assert re.search(words, check.summary), check.summary
+
+
+def test_random_weights_have_no_layers_to_find(tmp_path: Path) -> None:
+    random = untrained_checkpoint("tiny", CLASSES)
+    made = export(random, out=tmp_path / "bundle", target=target(), precision="int8", golden=1)
+    assert made.verdict is None
+    manifest = made.bundle.manifest
+    assert (manifest.target.name, manifest.target.precision) == ("test", "int8")
+    assert manifest.provenance["calibration"]["sensitivity"] is None
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    candidate, out = tiny_checkpoint(), tmp_path / "bundle"
+    with pytest.raises(CheckpointError, match="checkpoint and baseline differ in options"):
+        export(candidate, out=out, baseline=tiny_checkpoint(options={"width": 0.5}))
+    with pytest.raises(UsageError, match="is for int8; got fp32"):
+        export(candidate, out=out, target=target(), float_layers=["stem"])
+    with pytest.raises(UsageError, match="tensorrt-rtx on cuda:0"):
+        export(candidate, out=out, target="rtx-40", tune_session=True)
+    assert not out.exists()
