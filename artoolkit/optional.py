@@ -24,6 +24,7 @@ INSTALL = {
     "onnxscript": 'pip install "artoolkit[train]"',
     "h5py": 'pip install "artoolkit[train]"',
     "onnxruntime": 'pip install "artoolkit[cpu]" (or "artoolkit[gpu]" with an NVIDIA GPU)',
+    "openvino": 'pip install "artoolkit[openvino]"',
     "cuda.bindings": 'pip install "artoolkit[gpu]"',
     "pycuda": 'pip install "artoolkit[gpu]"',
     "tensorrt": 'pip install "artoolkit[tensorrt]" (on a Jetson it comes with JetPack)',

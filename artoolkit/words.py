@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 BACKENDS: dict[str, str] = {
     "torch": "artoolkit.backends.torch",
     "onnxruntime": "artoolkit.backends.onnxruntime",
+    "openvino": "artoolkit.backends.openvino",
     "tensorrt": "artoolkit.backends.tensorrt",
     "tensorrt-rtx": "artoolkit.backends.tensorrt:RTX",
 }

@@ -48,6 +48,7 @@ VENDORS = {
     "pycuda": "backends",
     "cuda": "backends",
     "onnxruntime": "backends",
+    "openvino": "backends",
 }
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "cv2", "scipy", "matplotlib"}
 # These run on a robot, where only the base dependencies are installed.

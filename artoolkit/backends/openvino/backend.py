@@ -1,0 +1,107 @@
+"""OpenVINO as artoolkit asks it: bundles and bare ONNX files, compiled when they are opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress
+from artoolkit.backends.openvino.loader import Compiled, compiled
+from artoolkit.backends.openvino.program import (
+    RUNTIME_SOURCE,
+    differences,
+    layers_of,
+    runtime_memory,
+    work,
+)
+from artoolkit.backends.openvino.runner import OpenVinoRunner, feed_runner
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.graph.memory import MemoryComponents
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class OpenVino(Backend):
+    """Programs and memory are read from the runtime graph of what was compiled."""
+
+    name = "openvino"
+    title = "OpenVINO"
+    devices = ("cpu", "gpu", "npu", "auto")
+    precisions = ("fp32", "bf16", "fp16", "int8")
+    suffixes = (".onnx",)
+    abilities = {"run bundles on OpenVINO": ("openvino",)}  # noqa: RUF012
+
+    def open(
+        self,
+        model: Model,
+        *,
+        device: str,
+        threads: int | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> Any:
+        found = self._compiled(model, device=device, threads=threads, outputs=outputs)
+        if isinstance(model, Bundle):
+            return OpenVinoRunner(found, device)
+        return feed_runner(found, device)
+
+    def _compiled(
+        self,
+        model: Model,
+        *,
+        device: str,
+        threads: int | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> Compiled:
+        if not isinstance(model, Bundle):
+            return compiled(model, device=device, threads=threads, outputs=outputs)
+        self.check_precision(model)
+        target = model.manifest.target
+        return compiled(
+            model.model,
+            device=device,
+            precision=target.precision,
+            float_precision=target.float_precision,
+            threads=threads or target.threads,
+            outputs=outputs,
+        )
+
+    def memory(
+        self, model: Model, *, device: str, threads: int | None = None
+    ) -> tuple[str, MemoryComponents]:
+        found = self._compiled(model, device=device, threads=threads)
+        io_bytes = sum(
+            math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+            for tensor in (*found.inputs, *found.outputs)
+        )
+        blob = len(found.model.export_model().getvalue())
+        return RUNTIME_SOURCE, runtime_memory(layers_of(found), blob, io_bytes)
+
+    def compare_programs(
+        self,
+        baseline: Model,
+        candidate: Model,
+        *,
+        device: str,
+        trained: Collection[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ProgramComparison:
+        """Layers, primitives, precisions, layouts and shapes of both runtime graphs, in order."""
+        one, other = (
+            layers_of(self._compiled(model, device=device)) for model in (baseline, candidate)
+        )
+        found, count = differences(one, other), work(one)
+        if not found:
+            same = f"OpenVINO runs the same {count} layers, precisions and layouts for both"
+            return ProgramComparison(result="PASS", headline=same, numbers={"layers": count})
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        return ProgramComparison(
+            result="FAIL",
+            headline=f"{len(found)} differences between the compiled programs",
+            details=(*found[:SHOWN], *more),
+            numbers={"layers": count, "differences": found[:100]},
+        )
