@@ -45,7 +45,7 @@ def list_(*, as_json: bool, network: str | None) -> None:
     from rich.table import Table
 
     table = Table(title="Published weights", box=box.SIMPLE_HEAD)
-    for column in ("name", "mIoU", "hash", "fetch"):
+    for column in ("name", "mIoU", "hash", "license", "fetch"):
         table.add_column(column, no_wrap=column in ("name", "hash"))
     how = {"direct": "yes", "browser": "by hand", "dead": "dead"}
     for source in chosen:
@@ -53,11 +53,15 @@ def list_(*, as_json: bool, network: str | None) -> None:
             source.name,
             f"{source.miou:.2f}" if source.miou is not None else "",
             f"{source.hash_kind} {source.hash[:8]}" if source.hash else "not stated",
+            source.license or "",
             how[source.access],
         )
     Console().print(table)
     for note in dict.fromkeys(s.note for s in chosen if s.access == "dead"):
         click.echo(f"dead: {note}")
+    for warning in dict.fromkeys(s.warning for s in chosen if s.warning):
+        names = ", ".join(s.name for s in chosen if s.warning == warning)
+        click.echo(f"warning: {names}: {warning}")
     click.echo("Networks, addresses, and where each hash is stated: artoolkit weights list --json")
 
 
@@ -115,7 +119,9 @@ def fetch(name: str, out: Path) -> None:
             download(source.address, path, progress=progress)
     source.verify(path)
     stated = f"{source.hash_kind} {source.hash}" if source.hash else "no hash is stated"
-    click.echo(f"{path} ({stated})")
+    click.echo(f"{path} ({stated}, license: {source.license or 'not stated'})")
+    if source.warning:
+        click.echo(f"warning: {source.warning}")
     click.echo(
         f"next: artoolkit weights import {path} --layout {source.layout} "
         f"--network {source.network.split(',')[0]} --num-classes {source.classes or 'K'} "
@@ -163,6 +169,7 @@ def import_(
     from artoolkit.networks.checkpoint import write_checkpoint
     from artoolkit.networks.importing import checkpoint_from_published
     from artoolkit.networks.loading import described
+    from artoolkit.networks.sources import warnings_for
 
     asked = requested_network(options)
     assert asked.name is not None, "required"
@@ -176,5 +183,7 @@ def import_(
     )
     write_checkpoint(out, checkpoint)
     click.echo(f"{out}: {described(checkpoint)}")
+    for warning in warnings_for(asked.name):
+        click.echo(f"warning: {warning}")
     if untrained := checkpoint.meta.provenance.get("untrained"):
         click.echo(f"untrained: {untrained}")

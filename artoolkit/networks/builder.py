@@ -339,12 +339,16 @@ def segformer(
 
 @dataclass(frozen=True)
 class Entry:
-    """How a network is made, and the public layouts whose weights it loads, by name."""
+    """How a network is made, and the public layouts whose weights it loads, by name.
+
+    `trunk` is that of ImageNet weights which are neither torchvision's nor mmcls's.
+    """
 
     make: Callable[..., Network]
     layouts: Mapping[str, Layout]
     summary: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    trunk: Layout | None = None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -387,33 +391,40 @@ NETWORKS: Mapping[str, Entry] = {
         f"pspnet{depth}": Entry(pspnet, _PSP, f"PSPNet, ResNet-{depth}", {"depth": depth})
         for depth in (50, 101)
     },
-    "pidnet_s": Entry(pidnet, _PID, "PIDNet-S: details, context, borders", {"size": "s"}),
-    "pidnet_m": Entry(pidnet, _PID, "PIDNet-M", {"size": "m"}),
-    "pidnet_l": Entry(pidnet, _PID, "PIDNet-L", {"size": "l"}),
-    "ddrnet_23_slim": Entry(ddrnet, _DDR, "DDRNet-23-slim: dual resolution", {"channels": 32}),
-    "ddrnet_23": Entry(ddrnet, _DDR, "DDRNet-23", {"channels": 64}),
+    "pidnet_s": Entry(
+        pidnet, _PID, "PIDNet-S: details, context, borders", {"size": "s"}, pid.TRUNK
+    ),
+    "pidnet_m": Entry(pidnet, _PID, "PIDNet-M", {"size": "m"}, pid.TRUNK),
+    "pidnet_l": Entry(pidnet, _PID, "PIDNet-L", {"size": "l"}, pid.TRUNK),
+    "ddrnet_23_slim": Entry(
+        ddrnet, _DDR, "DDRNet-23-slim: dual resolution", {"channels": 32}, ddr.TRUNK
+    ),
+    "ddrnet_23": Entry(ddrnet, _DDR, "DDRNet-23", {"channels": 64}, ddr.TRUNK),
     "bisenetv1_r18": Entry(
         bisenetv1, {"mmseg": v1.MMSEG, "coincheung": v1.COINCHEUNG}, "BiSeNetV1, ResNet-18"
     ),
     "bisenetv2": Entry(
         bisenetv2, {"mmseg": v2.MMSEG, "coincheung": v2.COINCHEUNG}, "BiSeNetV2, from scratch"
     ),
-    "stdc1": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC1-Seg", {"depths": (2, 2, 2)}),
-    "stdc2": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC2-Seg", {"depths": (4, 5, 3)}),
+    "stdc1": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC1-Seg", {"depths": (2, 2, 2)}, stdc.TRUNK),
+    "stdc2": Entry(stdc_seg, {"mmseg": stdc.MMSEG}, "STDC2-Seg", {"depths": (4, 5, 3)}, stdc.TRUNK),
     "fast_scnn": Entry(fast_scnn, {"mmseg": fast.MMSEG}, "Fast-SCNN: the smallest"),
-    "segformer_b0": Entry(segformer, _SEG, "SegFormer-B0: a transformer", {"head_dim": 32}),
-    "segformer_b1": Entry(segformer, _SEG, "SegFormer-B1", {"head_dim": 64}),
+    "segformer_b0": Entry(
+        segformer, _SEG, "SegFormer-B0: a transformer", {"head_dim": 32}, seg.TRUNK
+    ),
+    "segformer_b1": Entry(segformer, _SEG, "SegFormer-B1", {"head_dim": 64}, seg.TRUNK),
 }
 
 
 def _layouts() -> Mapping[str, tuple[Layout, ...]]:
     """Every public layout by name, and the ImageNet classifiers that trunks start from."""
     found: dict[str, dict[str, Layout]] = {}
+    trunks = {entry.trunk.source: entry.trunk for entry in NETWORKS.values() if entry.trunk}
     for entry in NETWORKS.values():
         for name, layout in entry.layouts.items():
             found.setdefault(name, {})[layout.source] = layout
     return {name: tuple(each.values()) for name, each in found.items()} | {
-        "torchvision": (layouts.TORCHVISION, layouts.TORCHVISION_MBV2)
+        "torchvision": (layouts.TORCHVISION, layouts.TORCHVISION_MBV2, *trunks.values())
     }
 
 

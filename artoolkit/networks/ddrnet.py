@@ -90,6 +90,7 @@ class DDRNet(Network):
 
     aux_weights = MappingProxyType({"aux_8": 0.4})
     training_only = ("aux_8.",)
+    encoder = ("trunk.stem.", "trunk.context_branch_layers.", "trunk.spatial_branch_layers.")
     align_corners = False
     output_stride = 8
 
@@ -121,6 +122,8 @@ MMSEG = Layout(
         (r"^decode_head\.aux_cls_seg\.", "aux_8.classifier."),
     ),
 )
+
+TRUNK = MMSEG.trunk(r"^context_branch_layers\.")
 
 AUTHORS = Layout(
     "ydhongHIT/DDRNet",

@@ -47,6 +47,7 @@ KNOWN_TABLES: Mapping[tuple[str, int], LabelTable] = {
     ("semseg", 19): cityscapes.LABELS,
     ("caffe", 19): cityscapes.LABELS,
     ("drsleep", 40): nyuv2.LABELS,
+    **{(name, 19): cityscapes.LABELS for name in ("xujiacong", "ydhonghit", "coincheung")},
 }
 CAFFE_HW = (1025, 2049)
 
@@ -110,7 +111,10 @@ def _verified(path: Path) -> Source | None:
 
 def _origin(path: Path, source: Source | None) -> dict[str, Any]:
     origin = {"file": path.name, "sha256": file_sha256(path)}
-    return origin if source is None else origin | {"source": source.name, "address": source.address}
+    if source is None:
+        return origin
+    known = {"source": source.name, "address": source.address, "license": source.license}
+    return origin | {key: value for key, value in known.items() if value is not None}
 
 
 def _built(

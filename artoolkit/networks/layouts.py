@@ -34,6 +34,11 @@ class Layout:
         text = "\n".join(keys)
         return all(re.search(marker, text, re.MULTILINE) for marker in self.markers)
 
+    def trunk(self, marker: str, *, inside: str = "backbone.") -> Layout:
+        """The layout of files that hold the trunk alone, whose keys lack the prefix `inside`."""
+        rules = (("^", inside), *self.rules)
+        return Layout(f"{self.source}, trunk", (marker,), rules, self.prepare)
+
     def rename(self, key: str) -> str:
         """The key in artoolkit's network; what no rule knows stays, and is reported later."""
         for pattern, replacement in self.rules:

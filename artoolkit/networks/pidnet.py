@@ -171,6 +171,8 @@ class PIDNet(Network):
         }
     )
     training_only = ("aux_p.", "boundary.")
+    # Published ImageNet weights are without the D branch.
+    encoder = ("trunk.stem.", "trunk.i_branch_layers.", "trunk.p_branch_layers.")
     align_corners = True
     output_stride = 8
 
@@ -204,6 +206,8 @@ MMSEG = Layout(
         (r"^decode_head\.d_cls_seg\.", "boundary.classifier."),
     ),
 )
+
+TRUNK = MMSEG.trunk(r"^i_branch_layers\.")
 
 AUTHORS = Layout(
     "XuJiacong/PIDNet",

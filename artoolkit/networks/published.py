@@ -32,6 +32,21 @@ PREFIXES = ("module.", "_orig_mod.")
 NORM_EPS = 1e-5
 # The parts of an ImageNet classifier that no segmentation network has.
 CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
+# Code bases whose weights belong to another function than any network here: a key, and the reason.
+FOREIGN = (
+    (
+        r"^(backbone\.)?patch_embed1\.proj\.weight$",
+        "NVlabs/SegFormer",
+        "its head is not mmsegmentation's, and two LayerNorms have not transformers' epsilon",
+        "Convert them to transformers' form, or fetch mmsegmentation's.",
+    ),
+    (
+        r"^cp\.backbone\.features\.0\.",
+        "MichaelFan01/STDC-Seg",
+        "its in-place normalisation takes the absolute value of its weights",
+        "Fetch mmsegmentation's: artoolkit weights list --network stdc1.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,11 @@ def detect(state: Mapping[str, object]) -> str:
     for name, layouts in LAYOUTS.items():
         if any(layout.matches(state) for layout in layouts):
             return name
+    for marker, source, reason, hint in FOREIGN:
+        if any(re.search(marker, key) for key in state):
+            raise CheckpointError(
+                f"the weights are those of {source}, which is another function: {reason}", hint=hint
+            )
     raise CheckpointError(
         "the weights are in no layout that artoolkit knows",
         got=f"keys such as {', '.join(list(state)[:3])}",
@@ -228,7 +248,7 @@ def trunk_state(state_dict: Mapping[str, Any]) -> State:
     state = {key: value for key, value in unwrap(state_dict).items() if not CLASSIFIER.match(key)}
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
     chosen = _layout(state, "torchvision")
-    renamed = {chosen.rename(key): value for key, value in state.items()}
+    renamed = {chosen.rename(key): value for key, value in chosen.prepare(state).items()}
     if "trunk.layers.0.0.depthwise.conv.weight" in renamed:
         renamed |= _identity_expansion(renamed["trunk.layers.0.0.depthwise.conv.weight"].shape[0])
     return renamed
@@ -250,10 +270,15 @@ def _identity_expansion(channels: int) -> State:
 def load_trunk(network: Network, state_dict: Mapping[str, Any]) -> None:
     """Starts the network's trunk from ImageNet weights; its other parts stay as they are.
 
-    `state_dict` is a torchvision ResNet or MobileNet-v2, or a v1c ResNet. `CheckpointError` naming
-    every key where the trunk is another one.
+    `state_dict` is a torchvision ResNet or MobileNet-v2, a v1c ResNet, or what mmsegmentation
+    starts the network from; what it holds of the trunk beside the encoder is left out.
+    `CheckpointError` naming every key where the trunk is another one.
     """
-    state = trunk_state(state_dict)
+    state = {
+        key: value
+        for key, value in trunk_state(state_dict).items()
+        if key.startswith(network.encoder) or not key.startswith("trunk.")
+    }
     expected = {
         key: value for key, value in network.state_dict().items() if key.startswith(network.encoder)
     }

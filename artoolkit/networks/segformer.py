@@ -262,6 +262,8 @@ MMSEG = Layout(
     prepare=_split_projections,
 )
 
+TRUNK = MMSEG.trunk(r"^layers\.0\.1\.0\.attn\.attn\.in_proj_weight$")
+
 _LINEAR = re.compile(r"(\.mlp\.dense\d|linear_c\.\d\.proj)\.weight$")
 
 

@@ -24,7 +24,8 @@ class Source(Frozen):
     """Published weights: `artoolkit weights import` turns the file into a checkpoint.
 
     `access`: "direct" (can be fetched), "browser" (only by hand) or "dead". `file` is the published
-    file name; `hash` a whole digest or its first digits, of the algorithm `hash_kind`.
+    file name; `hash` a whole digest or its first digits, of the algorithm `hash_kind`. `license` is
+    what the publisher says of the file, and `warning` what its user has to know beside.
     """
 
     name: str
@@ -39,7 +40,9 @@ class Source(Frozen):
     hash_kind: Literal["sha256", "md5"] = "sha256"
     stated: str
     miou: float | None = None
+    license: str | None = None
     note: str = ""
+    warning: str = ""
 
     @model_validator(mode="after")
     def _hash_is_hexadecimal(self) -> Source:
@@ -86,3 +89,9 @@ def source_named(name: str) -> Source:
 def source_of_file(file_name: str) -> Source | None:
     """The source whose published file has this name."""
     return next((source for source in sources() if source.file == file_name), None)
+
+
+def warnings_for(network: str) -> tuple[str, ...]:
+    """What who ships published weights of `network` has to know."""
+    found = (source.warning for source in sources() if network in source.network.split(", "))
+    return tuple(dict.fromkeys(filter(None, found)))

@@ -163,3 +163,5 @@ MMSEG = Layout(
     ),
     prepare=_without_kernels,
 )
+
+TRUNK = MMSEG.trunk(r"^stages\.2\.0\.layers\.0\.", inside="backbone.backbone.")

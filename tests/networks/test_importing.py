@@ -1,5 +1,6 @@
 """Published files to checkpoints: labels, normalisation and origin are recorded."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from public_reference import NARROW, TRUNKS, imagenet_trunk, narrow_published, r
 from safetensors.torch import save_file
 
 from artoolkit.data import cityscapes, nyuv2
+from artoolkit.deploy.untrained import numbered_classes
 from artoolkit.errors import CheckpointError, DownloadError, UsageError
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
@@ -18,7 +20,7 @@ from artoolkit.networks.importing import (
     labels_of,
     trunk_from_published,
 )
-from artoolkit.networks.published import Published, trunk_state
+from artoolkit.networks.published import Published, convert, load_trunk, trunk_state
 from artoolkit.networks.sources import source_named
 
 THREE = LabelTable(name="three", names=tuple("abc"), colors=((1, 2, 3),) * 3, file_ids=(0, 1, 2))
@@ -199,3 +201,34 @@ def test_a_trunk_of_another_network_is_named_key_by_key(tmp_path: Path) -> None:
     wider = build("own_network:Plain", num_classes=3, arguments={"channels": 4})
     with pytest.raises(CheckpointError, match=r"module\.trunk\.weight .*--option 'encoder="):
         trunk_from_published(path, wider, THREE)
+
+
+# network -> its reference, the prefix that ImageNet files lack, and what they lack beside
+OWN_TRUNKS = {
+    "pidnet_s": ("mmseg_pidnet_s", "backbone.", r"d_branch|diff|dfm|spp"),
+    "ddrnet_23_slim": ("mmseg_ddrnet_23_slim", "backbone.", "spp"),
+    "stdc1": ("mmseg_stdc1", "backbone.backbone.", "$^"),
+    "segformer_b0": ("mmseg_segformer_b0", "backbone.", "$^"),
+}
+
+
+@pytest.mark.parametrize("name", OWN_TRUNKS)
+def test_trunks_that_mmsegmentation_starts_from(name: str, tmp_path: Path) -> None:
+    stored, prefix, lacking = OWN_TRUNKS[name]
+    whole = reference(stored).state()
+    state = {
+        key.removeprefix(prefix): value
+        for key, value in whole.items()
+        if key.startswith(prefix) and not re.search(lacking, key)
+    }
+    path = tmp_path / "trunk.pth"
+    torch.save({"state_dict": state | {"head.fc.weight": torch.zeros(10, 4)}}, path)
+    network = build(name, num_classes=5)
+    trunk = trunk_from_published(path, network, numbered_classes(5))
+    expected = convert(whole, "mmseg")
+    own = [key for key in network.state_dict() if key.startswith(network.encoder)]
+    assert set(trunk.checkpoint.state) == set(own)
+    assert all(torch.equal(trunk.checkpoint.state[key], expected[key]) for key in own)
+    assert "head.fc.weight" in trunk.left_out
+    load_trunk(network, state)
+    assert all(torch.equal(network.state_dict()[key], expected[key]) for key in own)

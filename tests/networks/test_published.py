@@ -7,9 +7,10 @@ import pytest
 import safetensors.torch
 import torch
 from public_reference import reference
+from torch import nn
 
 from artoolkit.errors import CheckpointError, UsageError
-from artoolkit.networks import build
+from artoolkit.networks import bisenetv1, build, pidnet
 from artoolkit.networks.checkpoint import load_strictly, state_differences
 from artoolkit.networks.published import (
     convert,
@@ -63,7 +64,7 @@ def test_another_layout_than_stated_and_an_unknown_one() -> None:
     state = reference("drsleep_rf_lwmbv2").hollow_state()
     with pytest.raises(CheckpointError, match="another layout than stated; got drsleep; expected"):
         convert(state, "mmseg")
-    with pytest.raises(UsageError, match="unknown layout; got 'keras'; expected caffe"):
+    with pytest.raises(UsageError, match="unknown layout; got 'keras'"):
         convert(state, "keras")
     with pytest.raises(CheckpointError, match="no layout that artoolkit knows; got keys such as x"):
         convert({"x": torch.zeros(1)})
@@ -219,3 +220,69 @@ def test_mobilenet_trunk_gets_the_missing_expansion_as_identity() -> None:
     last = network.trunk.layers[6][0]
     assert torch.equal(last.project.conv.weight, state["features.17.conv.2.weight"])
     assert torch.equal(last.depthwise.norm.bias, state["features.17.conv.1.1.bias"])
+
+
+@pytest.mark.parametrize(
+    ("key", "source"),
+    [
+        ("backbone.patch_embed1.proj.weight", "NVlabs/SegFormer"),
+        ("cp.backbone.features.0.conv.weight", "MichaelFan01/STDC-Seg"),
+    ],
+)
+def test_weights_of_another_function_are_refused_by_name(key: str, source: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{source}, which is another function: "):
+        convert({key: torch.zeros(1)})
+
+
+def test_keys_of_the_larger_networks_in_their_authors_code() -> None:
+    """Their files differ from PIDNet-S and DDRNet-23-slim, whose values are tested, in these."""
+    for key, expected in (
+        ("layer4_d.conv1.weight", "d_branch_layers.1.conv1.conv.weight"),
+        ("layer4_d.bn2.bias", "d_branch_layers.1.conv2.norm.bias"),
+        ("layer5_d.0.downsample.1.weight", "d_branch_layers.2.0.shortcut.norm.weight"),
+        ("spp.process1.0.weight", "spp.processes.0.norm.weight"),
+        ("spp.process4.2.weight", "spp.processes.3.conv.weight"),
+        ("dfm.conv.0.running_mean", "dfm.conv.norm.running_mean"),
+        ("dfm.conv.2.weight", "dfm.conv.conv.weight"),
+    ):
+        assert pidnet.AUTHORS.rename(key) == f"trunk.{expected}"
+    with torch.device("meta"):
+        own = set(build("pidnet_l", num_classes=19).state_dict())
+    assert {"trunk.dfm.conv.conv.weight", "trunk.spp.processes.3.conv.weight"} <= own
+
+
+def test_the_authors_pidnet_files_hold_the_loss_beside_the_network() -> None:
+    stored = reference("xujiacong_pidnet_s")
+    state = {f"model.{key}": value for key, value in stored.state().items()}
+    state["sem_loss.criterion.weight"] = torch.ones(19)
+    plain = convert(stored.state(), "xujiacong")
+    wrapped = convert(state)
+    assert wrapped.keys() == plain.keys()
+    assert all(torch.equal(wrapped[key], plain[key]) for key in plain)
+
+
+def test_coincheungs_bisenetv1_is_an_option_and_no_renaming() -> None:
+    """Its fusion has no ReLU before the sigmoid; the keys of both are all that differs else."""
+    mmseg = reference("mmseg_bisenetv1_r18")
+    ours = {bisenetv1.MMSEG.rename(key) for key in mmseg.shapes}
+    parts = {"arm32": "arms.0", "arm16": "arms.1"}
+    theirs = {
+        **{f"cp.{arm}.bn_atten.weight": f"context.{own}.gate.norm.weight"
+           for arm, own in parts.items()},
+        "cp.conv_head16.conv.weight": "context.convs.1.conv.weight",
+        "cp.conv_avg.bn.bias": "context.conv_avg.norm.bias",
+        "cp.resnet.layer2.0.downsample.1.weight": "trunk.layer2.0.shortcut.norm.weight",
+        "cp.resnet.bn1.running_var": "trunk.stem.0.norm.running_var",
+        "sp.conv_out.conv.weight": "spatial.3.conv.weight",
+        "ffm.bn.weight": "fusion.gate.norm.weight",
+        "conv_out.conv_out.bias": "head.classifier.bias",
+        "conv_out32.conv.conv.weight": "aux_16.conv.conv.weight",
+    }  # fmt: skip
+    for key, expected in theirs.items():
+        assert bisenetv1.COINCHEUNG.rename(key) == expected
+        assert expected in ours
+    acts = [
+        type(build("bisenetv1_r18", num_classes=3, layout=layout, width=0.125).fusion.gate.act)
+        for layout in (None, "mmseg", "coincheung")
+    ]
+    assert acts == [nn.ReLU, nn.ReLU, nn.Identity]

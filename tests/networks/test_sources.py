@@ -9,7 +9,13 @@ from pydantic import ValidationError
 from artoolkit.errors import DownloadError, UsageError
 from artoolkit.networks import NETWORKS
 from artoolkit.networks.builder import LAYOUTS
-from artoolkit.networks.sources import Source, source_named, source_of_file, sources
+from artoolkit.networks.sources import (
+    Source,
+    source_named,
+    source_of_file,
+    sources,
+    warnings_for,
+)
 
 
 def test_table_is_consistent() -> None:
@@ -38,6 +44,28 @@ def test_dead_sources_are_listed_as_dead_without_a_hash() -> None:
     dead = [source for source in sources() if source.access == "dead"]
     assert {source.layout for source in dead} == {"drsleep"}
     assert all(source.hash is None and "shut down" in source.note for source in dead)
+
+
+def test_licenses_are_the_publishers_and_segformer_comes_with_a_warning() -> None:
+    for source in sources():
+        stated = "metafile.yaml" in source.stated or source.layout == "mmseg"
+        assert (source.license == "Apache-2.0") == stated, source.name
+    for network in NETWORKS:
+        warnings = warnings_for(network)
+        assert any("research" in text for text in warnings) == network.startswith("segformer")
+
+
+def test_every_network_of_the_frontier_has_published_weights() -> None:
+    """The hashes end the file names: the first digits of the sha256."""
+    known = {source.hash: source for source in sources() if source.dataset == "cityscapes"}
+    for network, digits in (
+        ("pidnet_s", "bb8e3bcc"), ("pidnet_m", "f9bcdbf3"), ("pidnet_l", "0783ca6b"),
+        ("ddrnet_23_slim", "6a5e5174"), ("ddrnet_23", "81601db0"), ("bisenetv2", "bcf10f09"),
+        ("bisenetv2", "e1a2eed6"), ("bisenetv1_r18", "8ba80eff"), ("bisenetv1_r18", "bb8db75f"),
+        ("stdc1", "3d4c2981"), ("stdc2", "1f8f0f6c"), ("fast_scnn", "0cec9937"),
+        ("segformer_b0", "e7f88502"), ("segformer_b1", "655c7b3f"),
+    ):  # fmt: skip
+        assert known[digits].network == network
 
 
 def test_lookups() -> None:
