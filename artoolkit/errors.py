@@ -58,6 +58,10 @@ class UsageError(ArtoolkitError):
     exit_code = 2
 
 
+class UnavailableError(UsageError):
+    """A check of the verdict has no answer: something that it needs was not given."""
+
+
 class DataError(ArtoolkitError):
     """A data set, an image or a label cannot be used."""
 

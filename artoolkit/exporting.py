@@ -7,7 +7,7 @@ trained network says beside the exported one, is decided here.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends.backend import Progress
-from artoolkit.checks.compare import Settings, compare_bundles
+from artoolkit.checks.compare import compare
+from artoolkit.checks.contest import Contestant, Pair
+from artoolkit.checks.outputs import OutputsMeasurement
+from artoolkit.checks.registry import check_names
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.session_tuning import tuned_session
 from artoolkit.data import DataSet, dataset_of, spread
@@ -26,10 +29,10 @@ from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import FloatLayers
 from artoolkit.deploy.trained import Picture, open_trained, parity_of_export
 from artoolkit.errors import CheckpointError, UsageError
-from artoolkit.evaluation.quality import measure_quality, runner_predictor
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality, runner_predictor
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import command_line
-from artoolkit.evidence.verdict import Check, Subject, Verdict
+from artoolkit.evidence.verdict import Subject, Verdict
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork, SessionOptions, Target
@@ -173,6 +176,7 @@ def _baseline_of(candidate: Checkpoint, source: Checkpoint | Path | str) -> Chec
 
 
 def _check_options(target: Target, *, float_layers: FloatLayers, tune_session: bool) -> None:
+    check_names(target)
     if float_layers not in (AUTO, ()) and target.precision != "int8":
         raise UsageError(
             "--float-layers NAME,... is for int8",
@@ -189,69 +193,57 @@ def _check_options(target: Target, *, float_layers: FloatLayers, tune_session: b
 
 def judge(task: Task, bundle: Bundle, plan: LatencyPlan) -> Verdict:
     """The verdict of the bundle against the baseline inside it, written into its evidence."""
-    assert bundle.baseline is not None, "only called with a baseline"
     task.progress("outputs", 0.0)
-    settings = Settings(
+    return compare(
+        bundle,
         dataset=task.dataset,
         split=task.split,
         plan=plan,
-        outputs=outputs_check(task, bundle),
-        trained_miou=trained_miou(task),
+        outputs=measured_outputs(task, bundle),
+        trained=trained_quality(task, bundle),
         progress=task.progress,
     )
-    return compare_bundles(bundle, bundle.baseline, settings)
 
 
-def outputs_check(task: Task, bundle: Bundle) -> Check:
-    """Is the exported network the trained one? Scores and labels on images of the split."""
+def measured_outputs(task: Task, bundle: Bundle) -> OutputsMeasurement:
+    """Scores and labels of the exported network against the trained one, on images of the split."""
     target, margins = task.target, task.target.margins
     parity = parity_of_export(task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES))
     atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
     holds = parity.holds(atol=atol, agreement=least)
-    return Check(
-        name="outputs",
-        result="PASS" if holds else "FAIL",
-        summary=f"{100 * parity.agreement:.4f} % of the labelled pixels of {parity.images} images "
-        f"agree with the trained network (at least {100 * least:g} % needed), scores differ by at "
-        f"most {parity.scores_max_abs:.2g} ({atol:g} allowed)"
-        + ("" if holds else worst_layers(task, bundle)),
-        numbers={
-            "agreement": parity.agreement,
-            "scores_max_abs": parity.scores_max_abs,
-            "scores_max_rel": parity.scores_max_rel,
-            "images": parity.images,
-            "pixels": parity.pixels,
-        },
+    pair = Pair(Contestant(bundle.baseline or bundle), Contestant(bundle))
+    return OutputsMeasurement(
+        **pair.header(OutputsMeasurement),
+        against="trained network",
+        **asdict(parity),
+        layers=None if holds else worst_layers(task, bundle),
     )
 
 
-def worst_layers(task: Task, bundle: Bundle) -> str:
-    """The layers that differ the most from the same graph in float32, as the end of a sentence."""
+def worst_layers(task: Task, bundle: Bundle) -> tuple[str, ...]:
+    """The layers that differ the most from the same graph in float32, each with its error."""
     exact = task.target.model_copy(update={"precision": "fp32"})
     images = bundle.golden()["images"][: task.target.batch]
     with tempfile.TemporaryDirectory(prefix="artoolkit-layers-") as folder:
         reference = onnx_from_checkpoint(task.checkpoint, exact, Path(folder) / "fp32.onnx")
         errors = largest_errors(layer_errors(reference.path, bundle.model, images))
-    found = [f"{one.layer or one.operator} {one.relative:.2g}" for one in errors if one.relative]
-    if not found:
-        return "; every layer computes what it does in float32"
-    return f"; largest relative errors against float32: {', '.join(found)}"
+    differing = (one for one in errors if one.relative)
+    return tuple(f"{one.layer or one.operator} {one.relative:.2g}" for one in differing)
 
 
-def trained_miou(task: Task) -> float | None:
-    """mIoU in percent of the candidate before export; None without a data set."""
+def trained_quality(task: Task, bundle: Bundle) -> QualityMeasurement | None:
+    """The quality of the candidate before export; None without a data set."""
     if task.dataset is None:
         return None
-
+    checkpoint = bundle.manifest.provenance["checkpoint"] or ""
     with open_trained(task.checkpoint, task.target) as runner:
-        measured = measure_quality(
+        return measure_quality(
             runner_predictor(runner),
             task.dataset,
             task.split,
-            subject=Subject(name="trained", sha256=""),
+            subject=Subject(name="trained", sha256=checkpoint),
             labels=task.checkpoint.meta.labels,
             predictor=runner.spec,
             batch=task.target.batch,
             progress=lambda done, total: task.progress("mIoU before export", done / total),
         )
-    return measured.metrics["mIoU"]

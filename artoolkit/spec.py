@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -45,9 +45,10 @@ def _registered(backend: str) -> str:
 BackendName = Annotated[
     str, AfterValidator(_registered), WithJsonSchema({"type": "string", "enum": list(BACKENDS)})
 ]
-CheckName = Literal[
+# The checks of a target that was written by the first version: it listed those that it required.
+_FIRST_CHECKS = (
     "graph", "training-only parts", "plan", "memory", "latency", "outputs", "accuracy"
-]
+)  # fmt: skip
 
 
 class Frozen(BaseModel):
@@ -86,19 +87,24 @@ class RequestedNetwork(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Points = Annotated[float, Field(ge=0, le=100)]
+
+
 class Margins(Frozen):
     """What counts as equal, declared before measuring."""
 
-    latency_percent: float = Field(default=2.0, gt=0)
-    accuracy_points: float = Field(default=0.5, gt=0)
+    latency_percent: float = Field(default=2.0, gt=0, le=100)
+    accuracy_points: float = Field(default=0.5, gt=0, le=100)
     # bf16 keeps 8 bits of a number, fp16 11: 2^3 times its tolerance.
-    scores_atol: dict[str, float] = {
+    scores_atol: dict[Precision, NotNegative] = {
         "fp32": 1e-3, "tf32": 5e-2, "bf16": 0.4, "fp16": 5e-2, "int8": 5.0
     }  # fmt: skip
-    label_agreement: dict[str, float] = {
+    label_agreement: dict[Precision, Share] = {
         "fp32": 0.9999, "tf32": 0.999, "bf16": 0.995, "fp16": 0.999, "int8": 0.97
     }  # fmt: skip
-    exported_points: dict[str, float] = {
+    exported_points: dict[Precision, Points] = {
         "fp32": 0.05, "tf32": 0.1, "bf16": 0.1, "fp16": 0.1, "int8": 0.5
     }  # fmt: skip
 
@@ -126,10 +132,10 @@ class Target(Frozen):
 
     `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
     input's by default). `head` is "argmax", "chain" (the same unrolled, one kernel in TensorRT) or
-    "sparse" (CPU only; its time depends on the picture). `required` lists the checks whose absence
-    leaves a verdict undecided. `session` is how ONNX Runtime computes there, written by hand or
-    measured by `artoolkit export --tune-session`; `threads` goes before its own. `cuda_memory` is
-    what gives TensorRT's engines their memory and streams.
+    "sparse" (CPU only; its time depends on the picture). `optional` names the checks that are
+    shown and decide nothing; all others are required. `session` is how ONNX Runtime computes there,
+    written by hand or measured by `artoolkit export --tune-session`; `threads` goes before its own.
+    `cuda_memory` is what gives TensorRT's engines their memory and streams.
     `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
     (">=10.3,<12"); `precisions` are those the device can run, `float_precision` is what computes
     between the layers that int8 quantises, `memory_gib` what the device has.
@@ -155,9 +161,21 @@ class Target(Frozen):
     tensorrt_rtx: str | None = None
     memory_gib: float | None = Field(default=None, gt=0)
     margins: Margins = Margins()
-    required: tuple[CheckName, ...] = (
-        "graph", "training-only parts", "memory", "latency", "outputs", "accuracy"
-    )  # fmt: skip
+    optional: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_version(cls, values: Any) -> Any:
+        """`required` of a target or bundle of the first version, as `optional`."""
+        required = values.get("required") if isinstance(values, dict) else None
+        if not isinstance(required, (list, tuple)) or any(
+            name not in _FIRST_CHECKS for name in required
+        ):
+            return values
+        # The plan of the first version is the program.
+        left = ("program" if n == "plan" else n for n in _FIRST_CHECKS if n not in required)
+        kept = {key: value for key, value in values.items() if key != "required"}
+        return {"optional": tuple(left)} | kept
 
     @model_validator(mode="after")
     def _precision_runs(self) -> Target:

@@ -36,7 +36,8 @@ from simulation import (
 
 from artoolkit.backends.onnxruntime.feeds import open_feeds
 from artoolkit.backends.runner import Feeds
-from artoolkit.checks.latency_check import check_latency, read_latency
+from artoolkit.checks.kind import Terms
+from artoolkit.checks.latency import LATENCY, read_latency
 from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.opening import seeded_feeds
@@ -68,7 +69,8 @@ def latency_run(noise: Noise, delay_percent: float, seed: int) -> dict[str, Any]
 
 
 def _latency_row(record: Any, **known: Any) -> dict[str, Any]:
-    reading, check = read_latency(record), check_latency(record)
+    check = LATENCY.judge({"latency.json": record}, Terms())
+    reading = read_latency(record, margin_percent=record.plan.margin_percent)
     d = reading.median.difference_percent
     return known | {
         "result": check.result,
@@ -142,7 +144,7 @@ def timing_run(
     )
     wall_s = time.perf_counter() - start
     row = _latency_row(record, delay_percent=delay_percent, seed=seed)
-    reading = read_latency(record)
+    reading = read_latency(record, margin_percent=record.plan.margin_percent)
     return row | {"wall_s": round(wall_s, 2), "median_ms": round(reading.baseline_ms, 4)}
 
 

@@ -15,7 +15,9 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {arm} | {last['epoch']} | {shown} | {last['mIoU']:.2f} |")
     lines += ["", "| check | answer | what was found |", "|---|---|---|"]
     for check in raw["evidence"]["verdict"]["checks"]:
-        lines.append(f"| {check['name']} | {check['result']} | {check['summary']} |")
+        # A verdict of version 1 had one text; a later one has a headline and details.
+        found = check.get("summary") or "; ".join([check["headline"], *check["details"]])
+        lines.append(f"| {check['name']} | {check['result']} | {found} |")
     return lines
 
 

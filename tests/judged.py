@@ -13,7 +13,7 @@ from tiny import HEIGHT, LABELS, WIDTH, tiny_bundle
 
 from artoolkit.backends.backend import ProgramComparison
 from artoolkit.backends.tensorrt import RTX
-from artoolkit.checks.compare import Settings, compare_bundles
+from artoolkit.checks.compare import compare
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import Sample
 from artoolkit.evidence.bundle import Bundle, open_bundle, write_bundle
@@ -47,9 +47,17 @@ class Scenes:
         return f"{sample.name}.png"
 
 
-def judged_bundle(folder: Path, *, network: str = "tiny") -> Bundle:
+def without_rtx(patch: pytest.MonkeyPatch) -> None:
+    """Programs compiled ahead of time are compared elsewhere, and take seconds."""
+    answer = ProgramComparison(result="UNAVAILABLE", headline="compared elsewhere")
+    patch.setattr(RTX, "compare_programs", lambda *models, **how: answer)
+
+
+def judged_bundle(folder: Path, *, network: str = "tiny", extra_node: bool = False) -> Bundle:
     """As `artoolkit export CKPT --baseline BASE` and `build` leave it, of the tiny network."""
-    baseline, other = tiny_bundle(folder / "base"), tiny_bundle(folder / "other", seed=1)
+    folder.mkdir(exist_ok=True)
+    baseline = tiny_bundle(folder / "base")
+    other = tiny_bundle(folder / "other", seed=1, extra_node=extra_node)
     golden, manifest = other.golden(), other.manifest
     bundle = write_bundle(
         folder / "bundle",
@@ -71,14 +79,9 @@ def judged_bundle(folder: Path, *, network: str = "tiny") -> Bundle:
         },
         baseline=baseline.path,
     )
-    inner = bundle.baseline
-    assert inner is not None, "just written"
-    settings = Settings(plan=QUICK, process_memory=False, dataset=Scenes())
     with pytest.MonkeyPatch.context() as patch:
-        # Compiled programs are compared elsewhere, and take seconds.
-        answer = ProgramComparison(result="UNAVAILABLE", headline="compared elsewhere")
-        patch.setattr(RTX, "compare_programs", lambda *models, **how: answer)
-        compare_bundles(bundle, inner, settings)
+        without_rtx(patch)
+        compare(bundle, plan=QUICK, process_memory=False, dataset=Scenes())
     write_plan(bundle)
     return open_bundle(bundle.path)
 

@@ -3,9 +3,12 @@
 import shutil
 
 import pytest
+from pydantic import ValidationError
 
 from artoolkit import targets
+from artoolkit.checks.registry import check_names
 from artoolkit.errors import RecipeError, UsageError
+from artoolkit.spec import Margins, Target
 from artoolkit.targets import find_target, list_targets
 
 NAMES = {
@@ -24,7 +27,8 @@ def test_a_target_carries_its_own_name_size_and_margins(name):
     assert target.name == name
     assert target.imgsz == (1024, 2048)
     assert target.margins.latency_percent == 2.0
-    assert ("plan" in target.required) == (target.backend != "onnxruntime")
+    assert target.optional == (("program",) if target.backend == "onnxruntime" else ())
+    check_names(target)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES - {"cpu"}))
@@ -36,6 +40,32 @@ def test_a_gpu_target_says_what_an_engine_needs_to_know(name):
     assert target.memory_gib is not None
     assert target.backend != "tensorrt-rtx" or target.tensorrt_rtx is not None
     assert "tf32" in target.precisions or target.compute_capabilities == ("75",)
+
+
+def test_a_target_of_the_first_version_listed_what_it_required():
+    values = {"name": "old", "imgsz": (16, 24), "required": ["graph", "memory", "latency"]}
+    target = Target.model_validate(values)
+    assert target.optional == ("training-only parts", "program", "outputs", "accuracy")
+    for wrong in ("all", ["grph"], [["graph"]], 3):
+        with pytest.raises(ValidationError, match="required"):
+            Target.model_validate(values | {"required": wrong})
+
+
+@pytest.mark.parametrize(
+    "margins",
+    [
+        {"label_agreement": {"fp32": -1}},
+        {"label_agreement": {"fp32": 1.5}},
+        {"label_agreement": {"fp7": 0.5}},
+        {"scores_atol": {"fp32": -0.1}},
+        {"exported_points": {"fp32": 101}},
+        {"accuracy_points": 1000},
+        {"latency_percent": 0},
+    ],
+)
+def test_margins_have_ranges(margins):
+    with pytest.raises(ValidationError):
+        Margins.model_validate(margins)
 
 
 def test_options_go_over_the_file_and_none_leaves_it():

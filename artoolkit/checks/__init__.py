@@ -1,4 +1,4 @@
-"""The verdict's checks: each measures a pair and judges the records.
+"""The verdict's checks: one file each, with one object that measures a pair and judges the records.
 
-Read `compare.py` first.
+Read `kind.py` first (what a check is), then `registry.py` (the list), `compare.py` and `verify.py`.
 """

@@ -1,89 +1,129 @@
 """The accuracy check: mIoU is at least as good, within the margin declared before.
 
-A pure function of two quality measurements, whose confusion matrices are paired image by image.
+Confusion matrices are paired image by image.
 """
 
 from __future__ import annotations
 
-from artoolkit.errors import DataError
+from contextlib import closing
+
+from artoolkit.checks.contest import ROLES, Contestant, Pair
+from artoolkit.checks.kind import CheckKind, Records, Terms
+from artoolkit.errors import DataError, UnavailableError
 from artoolkit.evaluation.bootstrap import NonInferiority, read_non_inferiority
-from artoolkit.evaluation.quality import QualityMeasurement
-from artoolkit.evidence.verdict import Check, Result
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality, runner_predictor
+from artoolkit.evidence.bundle import Manifest
+from artoolkit.evidence.verdict import Check, Result, in_brief
 
-
-def compare_quality(
-    baseline: QualityMeasurement,
-    candidate: QualityMeasurement,
-    *,
-    margin_points: float,
-    seed: int = 0,
-) -> NonInferiority:
-    """The mIoU difference with its interval; `DataError` if the two did not see the same labels."""
-    if (baseline.fingerprint, baseline.classes) != (candidate.fingerprint, candidate.classes):
-        raise DataError(
-            "the two measurements are of other images, labels or classes",
-            got=f"{candidate.dataset} {candidate.split} {candidate.fingerprint[:12]}",
-            expected=f"{baseline.dataset} {baseline.split} {baseline.fingerprint[:12]}",
-            hint="Evaluate both on the same data.",
-        )
-    return read_non_inferiority(
-        baseline.matrices(),
-        candidate.matrices(),
-        names=baseline.classes,
-        margin_points=margin_points,
-        seed=seed,
-    )
-
-
+TRAINED = "quality-trained.json"
+# Fixed in advance like the margin: nobody chooses the resamples after the fact.
+SEED = 0
 _RESULTS: dict[str, Result] = {
     "better": "PASS", "not worse": "PASS", "worse": "FAIL", "undecided": "UNDECIDED"
 }  # fmt: skip
 
 
-def check_accuracy(
-    baseline: QualityMeasurement,
-    candidate: QualityMeasurement,
-    *,
-    margin_points: float,
-    trained_miou: float | None = None,
-    exported_margin_points: float | None = None,
-    required: bool = True,
-    seed: int = 0,
-) -> Check:
+def measure(pair: Pair) -> Records | None:
+    """The quality of both, and that of the candidate before export where it was evaluated."""
+    manifest = pair.candidate.manifest
+    if manifest is None:
+        return None
+    if pair.settings.dataset is None:
+        raise UnavailableError("no data set was given", hint="Add --dataset NAME --data-root DIR.")
+    records = {
+        f"quality-{role}.json": _quality(pair, role, side, manifest) for role, side in pair.both()
+    }
+    trained = pair.settings.trained
+    return records if trained is None else records | {TRAINED: trained}
+
+
+def _quality(pair: Pair, role: str, side: Contestant, manifest: Manifest) -> QualityMeasurement:
+    assert pair.settings.dataset is not None, "checked by measure"
+    with closing(pair.open(side)) as runner:
+        return measure_quality(
+            runner_predictor(runner),
+            pair.settings.dataset,
+            pair.settings.split,
+            subject=side.subject,
+            labels=manifest.labels,
+            predictor=runner.spec,
+            batch=manifest.target.batch,
+            progress=lambda done, total: pair.report(f"mIoU of the {role}", done / total),
+        )
+
+
+def judge(records: Records, terms: Terms) -> Check:
     """PASS if the candidate's mIoU is not worse by more than the margin; FAIL if it is.
 
-    `trained_miou` (percent) is that of the candidate before export, where it was evaluated: the
-    exported one must lie within `exported_margin_points` of it. UNDECIDED on a single image, which
-    has no spread to judge by.
+    The exported network's mIoU must also lie within a margin of the trained one's, where that was
+    evaluated. UNDECIDED on a single image, which has no spread to judge by.
     """
-    if len(baseline.images) < 2:
-        few = f"{len(baseline.images)} image; an interval needs 2 at the least, and better hundreds"
-        return Check(name="accuracy", result="UNDECIDED", summary=few, required=required)
-    reading = compare_quality(baseline, candidate, margin_points=margin_points, seed=seed)
+    baseline, candidate = (records[f"quality-{role}.json"] for role in ROLES)
+    count = len(baseline.images)
+    if count < 2:
+        few = f"{count} image; an interval needs 2 at the least, and better hundreds"
+        return Check(name="accuracy", result="UNDECIDED", headline=few, numbers={"images": count})
+    reading = compare_quality(baseline, candidate, margin_points=terms.margins.accuracy_points)
     d, result = reading.difference_points, _RESULTS[reading.reading]
-    summary_line = (
-        f"{reading.reading}: mIoU {reading.baseline_miou:.2f} -> {reading.candidate_miou:.2f} %, "
-        f"{d.estimate:+.2f} points ({d.low:+.2f} to {d.high:+.2f}, 95 % interval) on "
-        f"{reading.images} images, margin {margin_points:g}"
+    mious = f"mIoU {reading.baseline_miou:.2f} -> {reading.candidate_miou:.2f} %"
+    headline = (
+        f"{reading.reading}: {mious}, {d.estimate:+.2f} points ({d.low:+.2f} to {d.high:+.2f}), "
+        f"margin {reading.margin_points:g}"
     )
+    details = [f"{count} images, 95 % interval"]
     falling = [change.name for change in reading.classes if change.falls]
     if falling:
-        summary_line += f"; warning: falls in {', '.join(falling)}"
+        details.append(f"warning: IoU drops for {', '.join(falling)}")
     if reading.left_out:
-        summary_line += (
-            f"; left out (neither labelled nor predicted): {', '.join(reading.left_out)}"
-        )
+        details.append(f"left out, neither labelled nor predicted: {', '.join(reading.left_out)}")
     numbers = reading.model_dump(mode="json")
-    if trained_miou is not None and exported_margin_points is not None:
-        loss = abs(reading.candidate_miou - trained_miou)
-        numbers |= {"trained_miou": trained_miou, "exported_margin_points": exported_margin_points}
-        summary_line += f"; {loss:.3f} points from the trained network"
-        if loss > exported_margin_points:
-            result = "FAIL"
-            summary_line += (
-                f", more than {exported_margin_points:g}: the export changed it; artoolkit compare "
-                "--layers, with a bundle in fp32, names the layers"
-            )
-    return Check(
-        name="accuracy", result=result, summary=summary_line, numbers=numbers, required=required
+    if TRAINED in records:
+        _check_same_images(candidate, records[TRAINED])
+        miou = records[TRAINED].metrics["mIoU"]
+        allowed = terms.margins.exported_points[terms.precision]
+        numbers |= {"trained_miou": miou, "exported_margin_points": allowed}
+        loss = abs(reading.candidate_miou - miou)
+        details.append(f"{loss:.3f} points from the trained network, {allowed:g} allowed")
+        if loss > allowed:
+            details = [
+                headline,
+                *details,
+                "artoolkit compare --layers, with a bundle in fp32, names the layers",
+            ]
+            result, headline = "FAIL", f"the export changed mIoU by {loss:.3f} points"
+    return Check(name="accuracy", result=result, **in_brief(headline, *details), numbers=numbers)
+
+
+def compare_quality(
+    baseline: QualityMeasurement, candidate: QualityMeasurement, *, margin_points: float
+) -> NonInferiority:
+    """The mIoU difference with its interval; `DataError` if the two did not see the same labels."""
+    _check_same_images(baseline, candidate)
+    return read_non_inferiority(
+        baseline.matrices(),
+        candidate.matrices(),
+        names=baseline.classes,
+        margin_points=margin_points,
+        seed=SEED,
     )
+
+
+def _check_same_images(one: QualityMeasurement, other: QualityMeasurement) -> None:
+    if (one.fingerprint, one.classes) != (other.fingerprint, other.classes):
+        raise DataError(
+            "the two measurements are of other images, labels or classes",
+            got=f"{other.dataset} {other.split} {other.fingerprint[:12]}",
+            expected=f"{one.dataset} {one.split} {one.fingerprint[:12]}",
+            hint="Evaluate both on the same data.",
+        )
+
+
+ACCURACY = CheckKind(
+    name="accuracy",
+    question="Is mIoU at least as good, within a margin fixed in advance? Paired bootstrap",
+    records={f"quality-{role}.json": QualityMeasurement for role in ROLES}
+    | {TRAINED: QualityMeasurement},
+    may_lack=(TRAINED,),
+    measure=measure,
+    judge=judge,
+)

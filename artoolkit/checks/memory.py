@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory
-from artoolkit.evidence.verdict import Check
+from artoolkit.checks.contest import ROLES, Pair
+from artoolkit.checks.kind import CheckKind, Records, Terms
+from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory, process_memory
+from artoolkit.evidence.records import header
+from artoolkit.evidence.verdict import Check, in_brief
+
+# Peaks of one program differ by some pages: three show it.
+PROCESS_RUNS = 3
 
 
-def mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+def measure(pair: Pair) -> Records:
+    records = {}
+    for role, side in pair.both():
+        pair.report(f"memory of the {role}", 0.0)
+        source, components = pair.backend.memory(
+            side.model, device=pair.device, threads=pair.threads
+        )
+        process = None
+        if pair.settings.process_memory:
+            process = process_memory(
+                side.path,
+                backend=pair.backend.name,
+                device=pair.device,
+                threads=pair.threads,
+                options=pair.settings.options,
+                runs=PROCESS_RUNS,
+            )
+        records[f"memory-{role}.json"] = MemoryMeasurement(
+            **header(MemoryMeasurement),
+            subject=side.subject,
+            source=source,
+            components=components,
+            process=process,
+        )
+    return records
 
 
-def _process_words(process: ProcessMemory | None) -> str:
-    if process is None:
-        return "not measured"
-    return f"{mib(min(process.peak_bytes))} to {mib(max(process.peak_bytes))}"
-
-
-def check_memory(
-    baseline: MemoryMeasurement, candidate: MemoryMeasurement, *, required: bool = True
-) -> Check:
-    """PASS if every component needs exactly the same number of bytes."""
-    before, after = (m.components.model_dump() for m in (baseline, candidate))
+def judge(records: Records, terms: Terms) -> Check:
+    pair: list[MemoryMeasurement] = [records[f"memory-{role}.json"] for role in ROLES]
+    before, after = (record.components.model_dump() for record in pair)
     different = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
     if different:
         words = "; ".join(
@@ -31,17 +52,41 @@ def check_memory(
         words = "equal: " + ", ".join(
             f"{key.removesuffix('_bytes')} {mib(value)}" for key, value in after.items()
         )
-    if baseline.process or candidate.process:
-        peaks = [_process_words(m.process) for m in (baseline, candidate)]
-        words += f"; peak of a process {peaks[0]} against {peaks[1]} (reported, not compared)"
+    peaks = [_peak(record.process) for record in pair]
+    details = (
+        [f"peak of a process: {peaks[0]} against {peaks[1]} (reported only, not compared)"]
+        if any(record.process for record in pair)
+        else []
+    )
     return Check(
         name="memory",
         result="FAIL" if different else "PASS",
-        summary=words,
+        **in_brief(words, *details),
         numbers={
-            "source": candidate.source,
-            "baseline": baseline.model_dump(mode="json", include={"components", "process"}),
-            "candidate": candidate.model_dump(mode="json", include={"components", "process"}),
+            "source": pair[1].source,
+            "different": {key: list(values) for key, values in different.items()},
+        }
+        | {
+            role: record.model_dump(mode="json", include={"components", "process"})
+            for role, record in zip(ROLES, pair, strict=True)
         },
-        required=required,
     )
+
+
+def mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _peak(process: ProcessMemory | None) -> str:
+    if process is None:
+        return "not measured"
+    return f"{mib(min(process.peak_bytes))} to {mib(max(process.peak_bytes))}"
+
+
+MEMORY = CheckKind(
+    name="memory",
+    question="Are weights, activations, inputs and outputs the same bytes?",
+    records={f"memory-{role}.json": MemoryMeasurement for role in ROLES},
+    measure=measure,
+    judge=judge,
+)

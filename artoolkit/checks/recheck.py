@@ -1,92 +1,195 @@
-"""Does the verdict in a bundle follow from the measurements beside it?
+"""Does the verdict in a bundle follow from the manifests and the measurements beside it?
 
-The hashes of a verdict lead to its measurements, and the answers to latency, memory and accuracy
-are made again from those raw numbers. So a verdict that was written anew, with every hash around it
-put right, is still found unless its measurements were forged to fit; `signature.py` is for that.
+Every check is answered again, as far as this machine can: from the two model files, or from its raw
+measurements. Required checks, margins, target and subjects are the manifests'. So a verdict that
+was written anew, with every hash around it put right, is still found unless its measurements were
+forged to fit; `artoolkit.evidence.signature` is for that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from artoolkit.checks.accuracy import check_accuracy
-from artoolkit.checks.latency_check import check_latency
-from artoolkit.checks.memory import check_memory
-from artoolkit.cost.latency_record import LatencyMeasurement
-from artoolkit.cost.memory import MemoryMeasurement
-from artoolkit.errors import BundleError
-from artoolkit.evaluation.quality import QualityMeasurement
+from pydantic import ValidationError
+
+from artoolkit.checks.compare import VERDICT
+from artoolkit.checks.contest import Contestant, Pair, check_same_kind, terms_of
+from artoolkit.checks.kind import CheckKind, Terms
+from artoolkit.checks.registry import CHECKS
+from artoolkit.errors import ArtoolkitError, BundleError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import current_environment, read_record
 from artoolkit.evidence.seal import read_sealed
-from artoolkit.evidence.verdict import Check, Verdict, meaning
+from artoolkit.evidence.verdict import Check, Verdict, in_brief, meaning
+from artoolkit.spec import Target, problems
 
-VERDICT = "verdict.json"
 # The same numbers on another processor: far more than rounding, far less than what decides.
 TOLERANCE = 1e-6
+TRUST = "taken on trust"
 
 
 def check_evidence(bundle: Bundle) -> Check | None:
-    """PASS if the verdict in `evidence/` is this bundle's and follows; None where there is none."""
+    """PASS if the verdict in `evidence/` is this bundle's and follows; None where there is none.
+
+    The details say of every check how far it was answered again.
+    """
     path = bundle.evidence / VERDICT
     if not path.is_file():
         return None
     try:
+        if (version := read_sealed(path).get("schema_version")) != Verdict.VERSION:
+            return _another_version(version)
         verdict = read_record(path, Verdict)
-        found = [*_chain_problems(bundle, verdict), *_answer_problems(bundle, verdict)]
+        wrong = [*_chain(bundle, verdict), *_declared(bundle, verdict)]
     except BundleError as error:
-        found = [str(error)]
-    if found:
-        return Check(
-            name="evidence", result="FAIL", summary="; ".join(found), numbers={"problems": found}
-        )
+        return _failed(str(error))
+    answers = []
+    for kind in CHECKS:
+        try:
+            answers += _answered(kind, bundle, verdict)
+        except ArtoolkitError as error:  # noqa: PERF203 -- every check, whatever another one says
+            wrong.append(f"{kind.name}: {error}")
+    known = [kind.name for kind in CHECKS]
+    answers += [f"{c.name} {c.result}: {TRUST}" for c in verdict.checks if c.name not in known]
+    if wrong:
+        return _failed(*wrong)
     return Check(
         name="evidence",
         result="PASS",
-        summary=f"the verdict {verdict.result} is of this bundle and follows from its "
-        f"{len(verdict.measurements)} measurements",
+        **in_brief(f"the verdict {verdict.result} is of this bundle and follows", *answers),
+        numbers={"verdict": verdict.result, "measurements": len(verdict.measurements)},
     )
 
 
-def _chain_problems(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
+def _failed(*wrong: str) -> Check:
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return Check(
+        name="evidence",
+        result="FAIL",
+        **in_brief(f"{wrong[0]}{more}", *(wrong if more else ())),
+        numbers={"problems": list(wrong)},
+    )
+
+
+def _another_version(version: object) -> Check:
+    """A verdict of another version is refused by name, which is no answer."""
+    return Check(
+        name="evidence",
+        result="UNAVAILABLE",
+        **in_brief(
+            f"a verdict of schema version {version}; this artoolkit reads {Verdict.VERSION}",
+            "artoolkit compare BUNDLE gives another.",
+        ),
+    )
+
+
+def _chain(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
     """Links of the chain manifest <- verdict -> measurements that do not hold."""
-    path = bundle.evidence / VERDICT
-    if verdict.candidate.sha256 != bundle.manifest.sha256:
-        yield f"{path} is the verdict of another bundle: it names another manifest"
+    manifest = bundle.manifest
+    if verdict.candidate.sha256 != manifest.sha256:
+        yield "the verdict is of another bundle: it names another manifest"
+    if manifest.baseline not in (None, verdict.baseline.sha256):
+        yield "the verdict is against another baseline than the bundle carries"
+    if len({check.name for check in verdict.checks}) != len(verdict.checks):
+        yield "the verdict answers a check twice"
+    if verdict.meaning != meaning(verdict.checks):
+        yield "the verdict's sentence is not what its checks amount to"
     for name, sha256 in verdict.measurements.items():
         record = bundle.evidence / name
         if not record.is_file():
-            yield f"{record} is missing, and {path} rests on it"
+            yield f"{record} is missing, and the verdict rests on it"
         elif read_sealed(record)["sha256"] != sha256:
-            yield f"{record} is not the measurement that {path} was made from"
-    if verdict.meaning != meaning(verdict.checks):
-        yield f"{path}: its sentence is not what its checks amount to"
+            yield f"{record} is not the measurement that the verdict was made from"
 
 
-def _answer_problems(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
-    """Checks whose answer is not what their measurements give."""
-    path = bundle.evidence / VERDICT
-    for check in verdict.checks:
-        remade = _REMADE.get(check.name)
-        if remade is None or check.result == "UNAVAILABLE":
-            continue
-        try:
-            again = remade(bundle.evidence, verdict, check)
-        except FileNotFoundError:
-            yield f"{path}: {check.name} {check.result} has no measurement"
-            continue
-        keys = None if _same_software(verdict) else _PLAIN[check.name]
-        if again.result != check.result:
-            yield f"{path}: {check.name} is {again.result} by its measurements, not {check.result}"
-        elif place := difference(_chosen(check.numbers, keys), _chosen(again.numbers, keys)):
-            yield f"{path}: {check.name}, {place} is not what its measurements give"
+def _declared(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
+    """What the verdict, or the baseline's manifest, declares otherwise than the manifest."""
+    try:
+        target = Target.model_validate(verdict.target)
+    except ValidationError as error:
+        yield f"the verdict's target is not valid: {problems(error)}"
+        return
+    for name in Target.model_fields:
+        ours, theirs = getattr(target, name), getattr(bundle.manifest.target, name)
+        if ours != theirs:
+            yield f"{name} is {ours} in the verdict's target and {theirs} in the manifest's"
+    if bundle.baseline is not None:
+        check_same_kind(bundle.manifest, bundle.baseline.manifest)
+
+
+def _answered(kind: CheckKind, bundle: Bundle, verdict: Verdict) -> list[str]:
+    """How a check was answered again; `BundleError` where the verdict says otherwise."""
+    terms = terms_of(bundle.manifest, verdict.baseline, verdict.candidate)
+    row = next((check for check in verdict.checks if check.name == kind.name), None)
+    if row is None:
+        if kind.requires(terms):
+            raise BundleError("the verdict has no answer, and one is required")
+        return []
+    if row.required != kind.requires(terms):
+        expected = "required" if kind.requires(terms) else "optional"
+        raise BundleError(f"the manifest calls it {expected}, and the verdict does not")
+    measured, why_not = _measured(kind, bundle)
+    if measured is not None and not (row.result == "UNAVAILABLE" and measured.result != "FAIL"):
+        how = "measured again from both files"
+        _compare(row, measured, how, verdict)
+        return [f"{kind.name} {row.result}: {how}"]
+    records = dict(_records(kind, bundle, verdict, terms))
+    if not records:
+        if row.result != "UNAVAILABLE":
+            raise BundleError(f"{row.result} has no measurement")
+        return []
+    _compare(row, kind.answer(records, terms), "by its measurements", verdict)
+    return [f"{kind.name} {row.result}: {why_not or 'judged again from its measurements'}"]
+
+
+def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:
+    """The answer from the two model files, or why it is taken on trust; neither: it is judged."""
+    if kind.again == "records":
+        return None, ""
+    if kind.again == "trust":
+        return None, f"{TRUST}: made where its library or device is"
+    if bundle.baseline is None:
+        return None, f"{TRUST}: the bundle carries no baseline"
+    check, _ = kind.ask(Pair(Contestant(bundle.baseline), Contestant(bundle)))
+    if check is None or check.result == "UNAVAILABLE":
+        return None, f"{TRUST}: {check.headline if check else 'it does not apply'}"
+    return check, ""
+
+
+def _records(
+    kind: CheckKind, bundle: Bundle, verdict: Verdict, terms: Terms
+) -> Iterator[tuple[str, Any]]:
+    """The records that the answer rests on, each of those who are compared; all or none."""
+    listed = [name for name in kind.records if name in verdict.measurements]
+    for name in listed:
+        record = read_record(bundle.evidence / name, kind.records[name])
+        if tuple(subject.sha256 for subject in record.subjects) != terms.hashes(name):
+            raise BundleError(f"{name} is the measurement of another bundle")
+        yield name, record
+    missing = set(kind.records) - {*listed, *kind.may_lack}
+    if listed and missing:
+        raise BundleError(f"it has no measurement {', '.join(sorted(missing))}")
+
+
+def _compare(row: Check, again: Check, how: str, verdict: Verdict) -> None:
+    """Raises `BundleError` where the verdict's answer is not the one that was found again.
+
+    numpy may change its random streams, and artoolkit its words: where they are other versions,
+    only the answer and single numbers are compared, which no resampling went into.
+    """
+    if row.result != again.result:
+        raise BundleError(f"{again.result} {how}, and not {row.result}")
+    same = _same_software(verdict)
+    ours, theirs = (check.numbers if same else _single(check.numbers) for check in (row, again))
+    if place := difference(ours, theirs):
+        raise BundleError(f"{place} is not the number {how}")
+    if same and (row.headline, row.details) != (again.headline, again.details):
+        raise BundleError(f"its words are not those {how}")
 
 
 def _same_software(verdict: Verdict) -> bool:
-    """Whether this machine draws the same resamples: numpy may change its streams."""
     there, here = verdict.environment, current_environment()
     return (there.artoolkit, there.libraries.get("numpy")) == (
         here.artoolkit,
@@ -94,50 +197,8 @@ def _same_software(verdict: Verdict) -> bool:
     )
 
 
-def _chosen(numbers: dict[str, Any], keys: tuple[str, ...] | None) -> dict[str, Any]:
-    return numbers if keys is None else {key: numbers.get(key) for key in keys}
-
-
-def _record(folder: Path, name: str, record: type[Any]) -> Any:
-    if not (folder / name).is_file():
-        raise FileNotFoundError(name)
-    return read_record(folder / name, record)
-
-
-def _latency(folder: Path, _verdict: Verdict, check: Check) -> Check:
-    measured = _record(folder, "latency.json", LatencyMeasurement)
-    return check_latency(measured, required=check.required)
-
-
-def _memory(folder: Path, _verdict: Verdict, check: Check) -> Check:
-    pair = (_record(folder, f"memory-{role}.json", MemoryMeasurement) for role in _ROLES)
-    return check_memory(*pair, required=check.required)
-
-
-def _accuracy(folder: Path, verdict: Verdict, check: Check) -> Check:
-    pair = (_record(folder, f"quality-{role}.json", QualityMeasurement) for role in _ROLES)
-    return check_accuracy(
-        *pair,
-        margin_points=verdict.target["margins"]["accuracy_points"],
-        trained_miou=check.numbers.get("trained_miou"),
-        exported_margin_points=check.numbers.get("exported_margin_points"),
-        required=check.required,
-        seed=verdict.seed,
-    )
-
-
-_ROLES = ("baseline", "candidate")
-# What every version of artoolkit and numpy makes alike of the same measurements.
-_PLAIN = {
-    "latency": ("baseline_ms", "candidate_ms", "blocks"),
-    "memory": ("baseline", "candidate"),
-    "accuracy": ("baseline_miou", "candidate_miou", "images"),
-}
-_REMADE: dict[str, Callable[[Path, Verdict, Check], Check]] = {
-    "latency": _latency,
-    "memory": _memory,
-    "accuracy": _accuracy,
-}
+def _single(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in numbers.items() if not isinstance(value, (dict, list))}
 
 
 def difference(ours: Any, theirs: Any, place: str = "") -> str | None:

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from artoolkit.backends.tensorrt.sidecar import Sidecar
+from artoolkit.checks.registry import CHECKS
 from artoolkit.cost.benchmark import BenchmarkMeasurement
-from artoolkit.cost.latency_record import LatencyMeasurement
-from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.cost.roofline import FloorMeasurement
-from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Manifest
 from artoolkit.evidence.seal import canonical
 from artoolkit.evidence.verdict import Verdict
@@ -25,10 +23,12 @@ from artoolkit.spec import Frozen
 
 SCHEMAS: dict[str, type[Frozen]] = {
     "manifest-1": Manifest,
-    "verdict-1": Verdict,
-    "latency-2": LatencyMeasurement,
-    "memory-1": MemoryMeasurement,
-    "quality-1": QualityMeasurement,
+    "verdict-2": Verdict,
+    **{
+        f"{record.KIND}-{record.VERSION}": record
+        for kind in CHECKS
+        for record in kind.records.values()
+    },
     "performance-1": BenchmarkMeasurement,
     "floor-1": FloorMeasurement,
     "engine-1": Sidecar,

@@ -9,18 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from artoolkit.backends import open_runner
+from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.kind import unavailable
+from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.checks.recheck import check_evidence
 from artoolkit.errors import BackendError, MissingLibraryError
 from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems, open_bundle
 from artoolkit.evidence.engines import engine_problems
 from artoolkit.evidence.keys import read_public_key
 from artoolkit.evidence.signature import check_signature, note_signature
-from artoolkit.evidence.verdict import Check
-from artoolkit.labels import VOID
+from artoolkit.evidence.verdict import EXIT_CODES, Answer, Check, in_brief, overall
+from artoolkit.spec import Frozen
+
+GOLDEN = "golden replay"
+
+
+class Verification(Frozen):
+    """What `verify` found: a check each for files, evidence, signature and golden images."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def result(self) -> Answer:
+        return overall(self.checks)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all hold, 1 one does not, 3 something could not be run or read."""
+        return EXIT_CODES[self.result]
 
 
 def check_files(path: Path) -> Check:
@@ -28,20 +44,16 @@ def check_files(path: Path) -> Check:
     problems = file_problems(path)
     if not problems:
         problems = engine_problems(open_bundle(path, check_hashes=False))
-    if problems:
-        return Check(
-            name="files",
-            result="FAIL",
-            summary="; ".join(problems),
-            numbers={"problems": problems},
-        )
-    return Check(name="files", result="PASS", summary="every file has the hash it was sealed with")
-
-
-def agreement(predicted: NDArray[np.uint8], expected: NDArray[np.uint8]) -> float:
-    """Share of pixels with the same label in [0, 1], pixels that are expected void left out."""
-    known = expected != VOID
-    return float((predicted[known] == expected[known]).mean())
+    if not problems:
+        words = "every file has the hash it was sealed with"
+        return Check(name="files", result="PASS", headline=words)
+    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return Check(
+        name="files",
+        result="FAIL",
+        **in_brief(f"{problems[0]}{more}", *(problems if more else ())),
+        numbers={"problems": problems},
+    )
 
 
 def check_golden(
@@ -52,42 +64,35 @@ def check_golden(
     threads: int | None = None,
 ) -> Check:
     """The golden images give the golden labels, but for the pixels that the margin allows."""
-    target = bundle.manifest.target
-    least = target.margins.label_agreement[target.precision]
-    golden = bundle.golden()
+    one = Contestant(bundle)
+    pair = Pair(one, one, Settings(backend=backend, device=device, threads=threads))
     try:
-        runner = open_runner(bundle, backend=backend, device=device, threads=threads)
+        found = OUTPUTS.answer(OUTPUTS.measure(pair) or {}, pair.terms)
     except MissingLibraryError as error:
-        return Check(name="golden replay", result="UNAVAILABLE", summary=str(error))
+        return unavailable(GOLDEN, error)
     except BackendError as error:
-        return Check(name="golden replay", result="FAIL", summary=str(error))
-    with runner:
-        batches = np.split(golden["images"], len(golden["images"]) // target.batch)
-        predicted = np.concatenate([runner.infer(batch)["labels"] for batch in batches])
-    share = agreement(predicted, golden["labels"])
-    return Check(
-        name="golden replay",
-        result="PASS" if share >= least else "FAIL",
-        summary=f"{100 * share:.4f} % of the pixels of {len(predicted)} golden images have the "
-        f"expected label (at least {100 * least:g} % needed)",
-        numbers={"agreement": share, "least": least, "images": len(predicted)},
-    )
+        return Check(name=GOLDEN, result="FAIL", **in_brief(str(error)))
+    return found.model_copy(update={"name": GOLDEN, "required": True})
 
 
-def verify_bundle(
-    path: Path,
+def verify(
+    bundle: Path | Bundle,
     *,
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     public_key: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> tuple[Check, ...]:
-    """The checks of `artoolkit verify`; a bundle that is not whole is not run.
+) -> Verification:
+    """Whether a bundle is whole and computes here what it should; a broken one is not run.
 
-    With `public_key` a signature made with its private key is required. Raises `UsageError` for a
-    file that is no such key, `MissingLibraryError` where `cryptography` is missing.
+    Every file is hashed, the verdict in its evidence is answered again as far as this machine can
+    (`artoolkit.checks.recheck`), and the golden images are replayed on `backend` and `device`
+    (None: the target's). With `public_key` a signature made with its private key is required.
+    Raises `UsageError` for a file that is no such key, `MissingLibraryError` where `cryptography`
+    is missing.
     """
+    path = bundle.path if isinstance(bundle, Bundle) else bundle
     key = None if public_key is None else read_public_key(public_key)
     progress("hashes")
     checks = [check_files(path)]
@@ -99,9 +104,9 @@ def verify_bundle(
     elif (path / SIGNATURE).is_file():
         checks.append(note_signature(path))
     if any(check.result == "FAIL" for check in checks if check.required):
-        return tuple(checks)
+        return Verification(checks=tuple(checks))
     progress("golden images")
     # The hashes were checked above.
-    bundle = open_bundle(path, check_hashes=False)
-    golden = check_golden(bundle, backend=backend, device=device, threads=threads)
-    return *checks, golden
+    whole = open_bundle(path, check_hashes=False)
+    golden = check_golden(whole, backend=backend, device=device, threads=threads)
+    return Verification(checks=(*checks, golden))

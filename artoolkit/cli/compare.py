@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from artoolkit.cli.options import dataset_options, device_option, open_data
-from artoolkit.errors import UsageError
 from artoolkit.words import BACKENDS
-
-if TYPE_CHECKING:
-    from artoolkit.checks.compare import Settings
-    from artoolkit.evidence.verdict import Verdict
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -29,7 +24,8 @@ LAYER_ERROR = 1e-3
 @device_option(default=None)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True),
-              help="Latency margin in percent (default: the target's, 2).")  # fmt: skip
+              help="Latency margin in percent (default: the target's, 2); with bundles it "
+              "needs --out, since theirs are fixed in advance.")  # fmt: skip
 @click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
               help="Pairs of blocks, at least.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
@@ -53,9 +49,13 @@ def command(
     dataset: str | None,
     data_root: Path | None,
     classes: Path | None,
-    split: str,
-    out: Path | None,
+    margin: float | None,
+    blocks: int,
+    budget_s: float,
+    warmup_ms: float,
+    soak_s: float,
     inputs: Path | None,
+    refit: bool,
     layers: bool,
     as_json: bool,
     **measuring: Any,
@@ -65,16 +65,26 @@ def command(
     Both are bundles, or both are .onnx files. One bundle alone is compared with the baseline that
     it carries. Exit code: 0 every required check passed, 1 one failed, 3 undecided.
     """
+    from artoolkit.checks.compare import compare
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.cost.latency_record import LatencyPlan
 
     data = None if dataset is None else open_data(dataset, data_root, classes)
+    if refit:
+        measuring["refit"] = True
+    plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     with progress_bar() as progress:
-        settings = _settings(progress=progress, dataset=data, split=split, **measuring)
-        if baseline.suffix == ".onnx":
-            verdict = _compare_files(baseline, candidate, settings, inputs=inputs, out=out)
-        else:
-            verdict = _compare_bundles(baseline, candidate, settings, inputs=inputs, out=out)
+        verdict = compare(
+            baseline,
+            candidate,
+            dataset=data,
+            plan=plan,
+            margin_percent=margin,
+            inputs=inputs,
+            progress=progress,
+            **measuring,
+        )
     if as_json:
         click.echo(verdict.to_bytes().decode(), nl=False)
     else:
@@ -83,58 +93,6 @@ def command(
     if layers:
         _show_layers(baseline, candidate, inputs)
     sys.exit(verdict.exit_code)
-
-
-def _settings(
-    *, margin: float | None, blocks: int, budget_s: float, warmup_ms: float, soak_s: float,
-    **rest: Any,
-) -> Settings:  # fmt: skip
-    from artoolkit.checks.compare import Settings
-    from artoolkit.cost.latency_record import LatencyPlan
-
-    plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
-    return Settings(plan=plan, margin_percent=margin, **rest)
-
-
-def _compare_files(
-    baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
-    out: Path | None,
-) -> Verdict:  # fmt: skip
-    from artoolkit.checks.onnx_pair import compare_onnx
-
-    if candidate is None or candidate.suffix != ".onnx":
-        raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
-    verdict, records = compare_onnx(baseline, candidate, settings, inputs=inputs)
-    if out is not None:
-        _write(out, verdict, records)
-    return verdict
-
-
-def _compare_bundles(
-    baseline: Path, candidate: Path | None, settings: Settings, *, inputs: Path | None,
-    out: Path | None,
-) -> Verdict:  # fmt: skip
-    from artoolkit.checks.compare import compare_bundles, verdict_of
-    from artoolkit.evidence.bundle import open_bundle
-
-    if inputs is not None:
-        raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
-    newer = open_bundle(candidate or baseline)
-    older = newer.baseline if candidate is None else open_bundle(baseline)
-    if older is None:
-        raise UsageError(f"{baseline} carries no baseline", expected="two bundles to compare")
-    if out is None:
-        return compare_bundles(newer, older, settings)
-    verdict, records = verdict_of(newer, older, settings)
-    _write(out, verdict, records)
-    return verdict
-
-
-def _write(out: Path, verdict: Verdict, records: dict[str, Any]) -> None:
-    from artoolkit.evidence.seal import write_atomically
-
-    for name, record in (*records.items(), ("verdict.json", verdict)):
-        write_atomically(out / name, record.to_bytes())
 
 
 def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) -> None:

@@ -132,7 +132,7 @@ def _bundle(
     model: Path, data: DataSet, split: str, *, backend: str | None, device: str | None,
     threads: int | None, imgsz: tuple[int, int] | None, progress: Report,
 ) -> QualityMeasurement:  # fmt: skip
-    from artoolkit.checks.compare import bundle_subject
+    from artoolkit.checks.contest import Contestant
     from artoolkit.cli.source import open_source
     from artoolkit.evaluation.quality import measure_quality, runner_predictor
     from artoolkit.evidence.bundle import open_bundle
@@ -142,7 +142,7 @@ def _bundle(
             runner_predictor(source.runner),
             data,
             split,
-            subject=bundle_subject(open_bundle(model, check_hashes=False)),
+            subject=Contestant(open_bundle(model, check_hashes=False)).subject,
             labels=source.labels,
             predictor=source.runner.spec,
             batch=source.runner.spec.inputs[0].shape[0],

@@ -20,7 +20,10 @@ def show_checks(checks: Iterable[Check], *, title: str, sentence: str | None = N
     table = Table("check", "answer", "what was found", title=title, title_justify="left")
     for check in checks:
         name = check.name if check.required else f"{check.name} (not required)"
-        table.add_row(name, Text(check.result, STYLES[check.result]), Text(check.summary))
+        found = Text(check.headline)
+        for line in check.details:
+            found.append(f"\n{line}", "dim")
+        table.add_row(Text(name), Text(check.result, STYLES[check.result]), found)
     console = Console()
     console.print(table)
     if sentence:

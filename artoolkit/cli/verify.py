@@ -31,19 +31,16 @@ def command(
 ) -> None:
     """Is BUNDLE whole, and does it compute here what it should?
 
-    Checks the sha256 of every file (baseline, evidence and engines too), makes the answers of the
-    verdict again from its raw measurements, and replays the golden images. Exit code: 0 all hold,
-    1 one does not, 3 the golden images could not be run.
+    Checks the sha256 of every file (baseline, evidence and engines too), answers the verdict's
+    checks again from both model files and the raw measurements, and replays the golden images.
+    Exit code: 0 all hold, 1 one does not, 3 something could not be read or run here.
     """
-    from artoolkit.checks.verify import verify_bundle
+    from artoolkit.checks.verify import verify
     from artoolkit.cli.verdict_table import show_checks
-    from artoolkit.evidence.verdict import EXIT_CODES, overall
 
-    checks = verify_bundle(
-        bundle, backend=backend, device=device, threads=threads, public_key=public_key
-    )
+    found = verify(bundle, backend=backend, device=device, threads=threads, public_key=public_key)
     if as_json:
-        click.echo(json.dumps([check.model_dump() for check in checks], indent=2))
+        click.echo(json.dumps(found.model_dump(mode="json")["checks"], indent=2))
     else:
-        show_checks(checks, title=f"verify {bundle}")
-    sys.exit(EXIT_CODES[overall(checks)])
+        show_checks(found.checks, title=f"verify {bundle}")
+    sys.exit(found.exit_code)

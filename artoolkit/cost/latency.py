@@ -37,6 +37,7 @@ from artoolkit.cost.latency_record import (
 )
 from artoolkit.cost.machine import Machine, heaviest, process_times
 from artoolkit.evidence.records import header
+from artoolkit.evidence.verdict import NAMELESS, Subject
 from artoolkit.spec import RunnerSpec
 from artoolkit.statistics import pairs_to_show, read_equivalence
 
@@ -239,18 +240,19 @@ def measure_latency(
     open_candidate: Callable[[], Timed[Batch]],
     *,
     images: Sequence[Batch],
+    subjects: tuple[Subject, Subject] = (NAMELESS, NAMELESS),
     plan: LatencyPlan | None = None,
     machine: Machine | None = None,
     progress: Progress | None = None,
     notes: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> LatencyMeasurement:
-    """Times two runners against each other in this process; `latency_check` reads it.
+    """Times two runners against each other in this process; `artoolkit.checks.latency` judges it.
 
     `images`: at least one batch as the runners take it (uint8 N x H x W x 3 for a `Runner`); every
     block runs the same batches in the same order. The openers are called here, so that the control
-    can open the baseline twice. `notes` are kept with the answer. Raises what opening and running
-    raise.
+    can open the baseline twice. `subjects` name baseline and candidate in the record; `notes` are
+    kept with the answer. Raises what opening and running raise.
     """
     if not images:
         raise ValueError("latency needs at least one batch of images")
@@ -278,10 +280,12 @@ def measure_latency(
             seconds *= max(1.0, (1 + slower_ms / latency_ms) / 2)
             pairs = _planned_pairs(ratios, plan=plan, seconds_a_pair=seconds)
             _test(session, first, other, pairs=pairs, until=start + OVERTIME * plan.budget_s)
-            specs: dict[str, Any] = {"baseline": first.spec, "candidate": other.spec}
+            runners = (first.spec, other.spec)
     return LatencyMeasurement(
-        **header(LatencyMeasurement, **device_identity(specs["baseline"].device)),
-        **specs,
+        **header(LatencyMeasurement, **device_identity(runners[0].device)),
+        baseline=subjects[0],
+        candidate=subjects[1],
+        runners=runners,
         plan=plan,
         includes=INCLUDES,
         images=len(images),

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from artoolkit.cost.machine import BlockState
-from artoolkit.evidence.records import Record
+from artoolkit.evidence.verdict import PairRecord
 from artoolkit.spec import Frozen, RunnerSpec
 from artoolkit.statistics import percentile
 
@@ -61,18 +61,17 @@ class Block(Frozen):
         return percentile(self.samples_ms, 95)
 
 
-class LatencyMeasurement(Record):
-    """All blocks of one comparison, with the settings that were in effect."""
+class LatencyMeasurement(PairRecord):
+    """All blocks of one comparison; `runners` say how baseline and candidate were open."""
 
     KIND: ClassVar[str] = "latency"
-    VERSION: ClassVar[str] = "2"
+    VERSION: ClassVar[str] = "3"
 
     kind: Literal["latency"]
-    schema_version: Literal["2"]
+    schema_version: Literal["3"]
     plan: LatencyPlan
     includes: str
-    baseline: RunnerSpec
-    candidate: RunnerSpec
+    runners: tuple[RunnerSpec, RunnerSpec]
     images: int
     inferences_a_block: int
     inferences_a_turn: int

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,6 +28,11 @@ STOLEN_CORES = 0.05
 CLOCK_CHANGE = 0.05
 # /proc/stat counts in ticks of 10 ms: less than 3 of them is rounding.
 _LEAST_S = 0.03
+
+
+Disturbance = Literal[
+    "other processes", "hypervisor", "CPU clock", "GPU clock", "CPU heat", "GPU throttled"
+]
 
 
 class BlockState(Frozen):
@@ -183,32 +189,38 @@ class Machine:
         return state_between(self._before, after, self._gpu() if self._gpu else None)
 
 
-def disturbances(state: BlockState, usual: BlockState) -> tuple[str, ...]:
-    """What disturbed a block, in words; `usual` is the state of an undisturbed one (the median).
+def disturbances(state: BlockState, usual: BlockState) -> dict[Disturbance, float]:
+    """What disturbed a block, each with its amount; `usual`: an undisturbed block (the median).
 
-    Nothing is dropped because of it: a disturbed block is reported, not clipped.
+    Cores for other processes and the hypervisor, MHz for clocks, how often for the heat, and how
+    many reasons a GPU gave. Nothing is dropped because of it: a disturbed block is reported, not
+    clipped.
     """
-    found = []
+    found: dict[Disturbance, float] = {}
     other = state.other_cores
     if other is not None and other > OTHER_CORES and other * state.wall_s > _LEAST_S:
-        found.append(f"other processes used {other:.1f} cores")
+        found["other processes"] = other
     stolen = state.stolen_cores
     if stolen is not None and stolen > STOLEN_CORES and stolen * state.wall_s > _LEAST_S:
-        found.append(f"the hypervisor took {stolen:.2f} cores")
-    for what, now, before in _clocks(state, usual):
-        if abs(now / before - 1) > CLOCK_CHANGE:
-            found.append(f"{what} clock {now:.0f} MHz instead of {before:.0f}")
+        found["hypervisor"] = stolen
+    found |= {
+        what: now
+        for what, now, before in _clocks(state, usual)
+        if abs(now / before - 1) > CLOCK_CHANGE
+    }
     if state.cpu_throttles:
-        found.append(f"CPU throttled by its heat: {state.cpu_throttles}x")
-    throttled = state.gpu.get("throttle_reasons")
-    if throttled:
-        found.append(f"GPU throttled: {throttled}")
-    return tuple(found)
+        found["CPU heat"] = state.cpu_throttles
+    if reasons := state.gpu.get("throttle_reasons"):
+        found["GPU throttled"] = len(str(reasons).split(", "))
+    return found
 
 
-def _clocks(state: BlockState, usual: BlockState) -> list[tuple[str, float, float]]:
+def _clocks(state: BlockState, usual: BlockState) -> list[tuple[Disturbance, float, float]]:
     now, before = (_number(s.gpu.get("sm_clock_mhz")) for s in (state, usual))
-    pairs = [("CPU", state.cpu_mhz, usual.cpu_mhz), ("GPU", now, before)]
+    pairs: list[tuple[Disturbance, float | None, float | None]] = [
+        ("CPU clock", state.cpu_mhz, usual.cpu_mhz),
+        ("GPU clock", now, before),
+    ]
     return [(what, now, before) for what, now, before in pairs if now and before]
 
 

@@ -49,6 +49,10 @@ class MemoryMeasurement(Record):
     components: MemoryComponents
     process: ProcessMemory | None = None
 
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return (self.subject,)
+
 
 def resident_bytes() -> tuple[int, int]:
     """Resident memory of this process now and at its peak, in bytes."""

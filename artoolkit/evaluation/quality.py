@@ -66,6 +66,10 @@ class QualityMeasurement(Record):
     images: tuple[ImageResult, ...]
     metrics: dict[str, float | None]
 
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return (self.subject,)
+
     def matrices(self) -> NDArray[np.int64]:
         """int64 N x C x (C + 1) counts in the order of `images`."""
         size = len(self.classes)

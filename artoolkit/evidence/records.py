@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -23,6 +23,9 @@ from artoolkit.cores import usable_cores
 from artoolkit.errors import BundleError
 from artoolkit.evidence.seal import canonical, read_sealed, seal
 from artoolkit.spec import Frozen, problems
+
+if TYPE_CHECKING:
+    from artoolkit.evidence.verdict import Subject
 
 _LIBRARIES = (
     "numpy", "pillow", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt",
@@ -60,6 +63,11 @@ class Record(Frozen):
     created: str
     command: tuple[str, ...]
     environment: Environment
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The bundles or files that the record is of, the baseline before the candidate."""
+        return ()
 
     def to_bytes(self) -> bytes:
         """The sealed file: canonical JSON with its own sha256. Raises `ValueError` on NaN."""

@@ -23,7 +23,7 @@ from artoolkit.evidence.engines import engine_problems
 from artoolkit.evidence.keys import key_id
 from artoolkit.evidence.records import current_environment
 from artoolkit.evidence.seal import canonical, file_sha256, read_sealed, write_atomically
-from artoolkit.evidence.verdict import Check
+from artoolkit.evidence.verdict import Check, in_brief
 from artoolkit.files import parse_json, read_bytes, reading
 from artoolkit.spec import problems
 
@@ -268,4 +268,4 @@ def note_signature(path: Path) -> Check:
 def _signature_check(
     result: Literal["PASS", "FAIL", "UNAVAILABLE"], words: str, *, required: bool = True
 ) -> Check:
-    return Check(name="signature", result=result, summary=words, required=required)
+    return Check(name="signature", result=result, **in_brief(words), required=required)

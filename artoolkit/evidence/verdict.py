@@ -7,6 +7,7 @@ undecided; what is not required is shown and decides nothing.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -21,24 +22,54 @@ Answer = Literal["PASS", "FAIL", "UNDECIDED"]
 EXIT_CODES: dict[Answer, int] = {"PASS": 0, "FAIL": 1, "UNDECIDED": 3}
 
 
+# A row of the table in a terminal of 120 columns.
+HEADLINE = 80
+
+
 class Check(Frozen):
-    """One question and its answer; `summary` is one line for a person, `numbers` back it."""
+    """One question and its answer.
+
+    `headline` is the row of a table, `details` are sentences below it, `numbers` back both.
+    """
 
     name: str
     result: Result
-    summary: str
+    headline: str = Field(max_length=HEADLINE)
+    details: tuple[str, ...] = ()
     numbers: dict[str, Any] = Field(default_factory=dict)
     required: bool = True
 
 
+def in_brief(text: str, *details: str) -> dict[str, Any]:
+    """`headline` and `details` of a check; a text too long for a headline is whole below it."""
+    headline = textwrap.shorten(text, HEADLINE, placeholder=" ...")
+    whole = () if headline == text else (text,)
+    return {"headline": headline, "details": (*whole, *details)}
+
+
 class Subject(Frozen):
-    """What was compared: a name to show and the sha256 of its manifest or file."""
+    """One side of a comparison: a name to show and the sha256 of its manifest or file."""
 
     name: str
     sha256: str
 
 
-class Verdict(Record):
+# For a measurement whose two sides need no name, as those of a simulation.
+NAMELESS = Subject(name="", sha256="")
+
+
+class PairRecord(Record):
+    """A record of a candidate and of the baseline that it is compared with."""
+
+    baseline: Subject
+    candidate: Subject
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return self.baseline, self.candidate
+
+
+class Verdict(PairRecord):
     """All checks of a candidate against a baseline; `target` holds the margins declared before.
 
     `result` and `meaning` follow from the checks (`decide` computes them). `measurements` maps the
@@ -46,11 +77,10 @@ class Verdict(Record):
     """
 
     KIND: ClassVar[str] = "verdict"
+    VERSION: ClassVar[str] = "2"
 
     kind: Literal["verdict"]
-    schema_version: Literal["1"]
-    baseline: Subject
-    candidate: Subject
+    schema_version: Literal["2"]
     target: dict[str, Any]
     checks: tuple[Check, ...]
     result: Answer

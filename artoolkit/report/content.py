@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from artoolkit.checks.latency_check import LatencyReading
+from artoolkit.checks.latency import LatencyReading
 from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Verdict
@@ -147,8 +147,9 @@ class ReportContent(Record):
     """Everything on the page."""
 
     KIND: ClassVar[str] = "report"
+    VERSION: ClassVar[str] = "2"
 
     kind: Literal["report"]
-    schema_version: Literal["1"]
+    schema_version: Literal["2"]
     bundles: tuple[BundlePart, ...]
     runs: tuple[RunPart, ...]

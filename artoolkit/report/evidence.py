@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from artoolkit.backends.tensorrt.sidecar import plans
 from artoolkit.checks.accuracy import compare_quality
-from artoolkit.checks.latency_check import read_latency
+from artoolkit.checks.compare import VERDICT
+from artoolkit.checks.contest import ROLES
+from artoolkit.checks.latency import read_latency
+from artoolkit.checks.recheck import check_evidence
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.errors import BackendError, ExportError, MissingLibraryError
@@ -58,7 +61,7 @@ def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Histog
     )
 
 
-def latency_part(record: LatencyMeasurement) -> LatencyPart:
+def latency_part(record: LatencyMeasurement, *, margin_percent: float) -> LatencyPart:
     """Block medians and inferences of the test proper, and their reading."""
     samples = [
         np.concatenate([block.samples_ms for block in record.arm("test", arm)])
@@ -71,17 +74,14 @@ def latency_part(record: LatencyMeasurement) -> LatencyPart:
         baseline_ms=medians["A"],
         candidate_ms=medians["B"],
         inferences=histogram(*samples),
-        reading=read_latency(record),
+        reading=read_latency(record, margin_percent=margin_percent),
         includes=record.includes,
         notes=record.notes,
     )
 
 
 def _memory(bundle: Bundle) -> MemoryPart | None:
-    pair = [
-        _optional(bundle, f"memory-{role}.json", MemoryMeasurement)
-        for role in ("baseline", "candidate")
-    ]
+    pair = [_optional(bundle, f"memory-{role}.json", MemoryMeasurement) for role in ROLES]
     if pair[0] is None or pair[1] is None:
         return None
     before, after = (record.components.model_dump() for record in pair if record is not None)
@@ -94,21 +94,16 @@ def _memory(bundle: Bundle) -> MemoryPart | None:
     )
 
 
-def _accuracy(bundle: Bundle, verdict: Verdict | None) -> dict[str, Any]:
+def _accuracy(bundle: Bundle) -> dict[str, Any]:
     """The reading, and which data it is of; nothing where none was measured."""
-    pair = [
-        _optional(bundle, f"quality-{role}.json", QualityMeasurement)
-        for role in ("baseline", "candidate")
-    ]
+    pair = [_optional(bundle, f"quality-{role}.json", QualityMeasurement) for role in ROLES]
     if pair[0] is None or pair[1] is None:
         return {"accuracy": None, "dataset": None}
     margin = bundle.manifest.target.margins.accuracy_points
-    seed, images = verdict.seed if verdict else 0, len(pair[1].images)
+    images = len(pair[1].images)
     return {
         # One image has no spread to judge by.
-        "accuracy": compare_quality(pair[0], pair[1], margin_points=margin, seed=seed)
-        if images > 1
-        else None,
+        "accuracy": compare_quality(pair[0], pair[1], margin_points=margin) if images > 1 else None,
         "dataset": f"{pair[1].dataset} {pair[1].split}, {images} images",
         "fingerprint": pair[1].fingerprint,
     }
@@ -124,11 +119,14 @@ def bundle_part(
     `BundleError` for a bundle or evidence that was changed.
     """
     bundle = open_bundle(path)
-    verdict = _optional(bundle, "verdict.json", Verdict)
+    verdict = _optional(bundle, VERDICT, Verdict)
+    margin = bundle.manifest.target.margins.latency_percent
     latency = _optional(bundle, "latency.json", LatencyMeasurement)
     notes: list[str] = []
     if verdict is None:
         notes.append("No verdict yet: artoolkit compare BASELINE CANDIDATE gives one.")
+    elif (evidence := check_evidence(bundle)) and evidence.result == "FAIL":
+        notes.append(f"The verdict does not follow: {'; '.join(evidence.numbers['problems'])}")
     samples: tuple[SampleRow, ...] = ()
     affinity: tuple[AffinityRow, ...] = ()
     if bundle.baseline is not None:
@@ -142,11 +140,11 @@ def bundle_part(
         name=path.resolve().name,
         manifest=bundle.manifest.model_dump(mode="json"),
         verdict=verdict,
-        latency=latency_part(latency) if latency else None,
+        latency=latency_part(latency, margin_percent=margin) if latency else None,
         memory=_memory(bundle),
         engines={plan.name: file_sha256(plan) for plan in plans(bundle)},
         samples=samples,
         affinity=affinity,
         notes=tuple(notes),
-        **_accuracy(bundle, verdict),
+        **_accuracy(bundle),
     )

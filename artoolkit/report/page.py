@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artoolkit.evidence.records import header
+from artoolkit.evidence.verdict import Check
 from artoolkit.optional import require
 from artoolkit.report.content import BundlePart, ReportContent
 from artoolkit.report.curves import is_run, run_part
@@ -105,6 +106,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def _found(check: Check) -> str:
+    return "; ".join((check.headline, *check.details))
+
+
 def as_markdown(content: ReportContent) -> str:
     """Verdicts, checks and last mIoU as GitHub tables; no picture."""
     parts = []
@@ -117,7 +122,7 @@ def as_markdown(content: ReportContent) -> str:
         lines = [f"### {part.name}: {verdict.result}", "", verdict.meaning, ""]
         lines += ["| check | answer | what was found |", "|---|---|---|"]
         lines += [
-            f"| {c.name}{note[c.required]} | {c.result} | {_cell(c.summary)} |"
+            f"| {c.name}{note[c.required]} | {c.result} | {_cell(_found(c))} |"
             for c in verdict.checks
         ]
         parts.append("\n".join(lines))

@@ -11,13 +11,13 @@ from artoolkit.checks.schema import packaged_schema, write_schemas
 from artoolkit.report.content import ReportContent
 from artoolkit.spec import Frozen
 
-SCHEMAS: dict[str, type[Frozen]] = {"report-1": ReportContent}
+SCHEMAS: dict[str, type[Frozen]] = {"report-2": ReportContent}
 PACKAGE = "artoolkit.report"
 
 
 def packaged() -> bytes:
     """The schema file that came with artoolkit."""
-    return packaged_schema("report-1", PACKAGE)
+    return packaged_schema("report-2", PACKAGE)
 
 
 if __name__ == "__main__":

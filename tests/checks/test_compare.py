@@ -7,20 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judged import QUICK, Scenes
+from judged import QUICK, Scenes, without_rtx
 from tiny import tiny_bundle
 
-from artoolkit.checks.compare import Settings, compare_bundles, verdict_of
+from artoolkit.checks.compare import compare, judged
+from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.kind import Records
+from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.cost.latency_record import LatencyMeasurement
-from artoolkit.errors import BundleError
+from artoolkit.errors import BundleError, RecipeError, UsageError
 from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Bundle, file_problems, open_bundle
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Check, Verdict
 
 
-def settings(**more: object) -> Settings:
-    return Settings(**{"plan": QUICK, "process_memory": False} | more)  # type: ignore[arg-type]
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_rtx(monkeypatch)
+
+
+def verdict_of(candidate: Bundle, baseline: Bundle, **more: object) -> tuple[Verdict, Records]:
+    settings = Settings(**{"plan": QUICK, "process_memory": False} | more)  # type: ignore[arg-type]
+    return judged(Pair(Contestant(baseline), Contestant(candidate), settings))
 
 
 def by_name(verdict: Verdict) -> dict[str, Check]:
@@ -30,31 +39,33 @@ def by_name(verdict: Verdict) -> dict[str, Check]:
 def test_another_checkpoint_of_the_same_network(baseline: Bundle, candidate: Bundle) -> None:
     heard: list[str] = []
     verdict, records = verdict_of(
-        candidate,
-        baseline,
-        settings(dataset=Scenes(), trained_miou=None, progress=lambda what, _: heard.append(what)),
+        candidate, baseline, dataset=Scenes(), progress=lambda what, _: heard.append(what)
     )
     checks = by_name(verdict)
     order = [
-        "graph", "training-only parts", "plan", "plan (TensorRT-RTX)", "memory", "latency",
+        "graph", "training-only parts", "program", "program (TensorRT-RTX)", "memory", "latency",
         "outputs", "accuracy",
     ]  # fmt: skip
     assert list(checks) == order
-    for name in ("graph", "training-only parts", "plan", "memory", "outputs"):
-        assert checks[name].result == "PASS", checks[name].summary
+    for name in ("graph", "training-only parts", "program", "memory", "outputs"):
+        assert checks[name].result == "PASS", checks[name]
     assert checks["latency"].result != "UNAVAILABLE"
     assert checks["accuracy"].numbers["images"] == 10
-    assert not checks["plan"].required
+    assert [name for name, check in checks.items() if not check.required] == [
+        "program (TensorRT-RTX)"
+    ]
     assert set(records) == {
-        "memory-baseline.json", "memory-candidate.json", "latency.json",
+        "graph.json", "parts.json", "program.json", "program-tensorrt-rtx.json",
+        "memory-baseline.json", "memory-candidate.json", "latency.json", "outputs.json",
         "quality-baseline.json", "quality-candidate.json",
     }  # fmt: skip
+    assert all(record.subjects for record in records.values())
     assert {"graph", "mIoU of the candidate"} <= set(heard)
     assert verdict.candidate.sha256 == candidate.manifest.sha256
 
 
 def test_evidence_is_written_chained_and_reads_back(baseline: Bundle, candidate: Bundle) -> None:
-    verdict = compare_bundles(candidate, baseline, settings(dataset=Scenes()))
+    verdict = compare(baseline.path, candidate, plan=QUICK, process_memory=False, dataset=Scenes())
     assert read_record(candidate.evidence / "verdict.json", Verdict) == verdict
     latency = read_record(candidate.evidence / "latency.json", LatencyMeasurement)
     quality = read_record(candidate.evidence / "quality-candidate.json", QualityMeasurement)
@@ -68,7 +79,7 @@ def test_evidence_is_written_chained_and_reads_back(baseline: Bundle, candidate:
 
 def test_an_extra_operator_fails_graph_parts_and_memory(tmp_path: Path, baseline: Bundle) -> None:
     longer = tiny_bundle(tmp_path / "longer", extra_node=True)
-    verdict, _ = verdict_of(longer, baseline, settings())
+    verdict, _ = verdict_of(longer, baseline)
     checks = by_name(verdict)
     failed = [name for name, check in checks.items() if check.result == "FAIL"]
     assert {"graph", "training-only parts", "memory"} <= set(failed)
@@ -76,10 +87,10 @@ def test_an_extra_operator_fails_graph_parts_and_memory(tmp_path: Path, baseline
 
 
 def test_no_data_set_leaves_accuracy_open(baseline: Bundle, candidate: Bundle) -> None:
-    verdict, _ = verdict_of(candidate, baseline, settings())
+    verdict, _ = verdict_of(candidate, baseline)
     accuracy = by_name(verdict)["accuracy"]
     assert accuracy.result == "UNAVAILABLE"
-    assert "--dataset" in accuracy.summary
+    assert any("--dataset" in text for text in accuracy.details)
     assert verdict.result == "UNDECIDED"
 
 
@@ -88,28 +99,34 @@ def test_wrong_golden_labels_fail_the_outputs(baseline: Bundle, candidate: Bundl
     np.savez_compressed(
         candidate.path / "golden.npz", images=golden["images"], labels=(golden["labels"] + 1) % 3
     )
-    verdict, _ = verdict_of(candidate, baseline, settings())
+    verdict, _ = verdict_of(candidate, baseline)
     assert by_name(verdict)["outputs"].result == "FAIL"
 
 
 def test_the_parity_of_an_export_takes_the_place_of_the_golden_images(
     baseline: Bundle, candidate: Bundle
 ) -> None:
-    parity = Check(name="outputs", result="FAIL", summary="scores differ", required=False)
-    verdict, _ = verdict_of(candidate, baseline, settings(outputs=parity))
+    pair = Pair(Contestant(baseline), Contestant(candidate))
+    parity = OutputsMeasurement(
+        **pair.header(OutputsMeasurement), against="trained network", images=3, pixels=9,
+        agreement=1.0, scores_max_abs=0.5, scores_max_rel=0.1, layers=("conv 0.2",),
+    )  # fmt: skip
+    verdict, records = verdict_of(candidate, baseline, outputs=parity)
     outputs = by_name(verdict)["outputs"]
-    assert (outputs.summary, outputs.required) == ("scores differ", True)
+    assert (outputs.result, outputs.required) == ("FAIL", True)
+    assert outputs.numbers["layers"] == ["conv 0.2"]
+    assert records["outputs.json"] is parity
 
 
 def test_without_onnx_the_checks_say_what_to_install(
     baseline: Bundle, candidate: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    verdict, _ = verdict_of(candidate, baseline, settings())
+    verdict, _ = verdict_of(candidate, baseline)
     checks = by_name(verdict)
-    for name in ("graph", "training-only parts", "plan", "memory"):
+    for name in ("graph", "training-only parts", "program", "memory"):
         assert checks[name].result == "UNAVAILABLE"
-        assert "pip install" in checks[name].summary
+        assert any("pip install" in text for text in checks[name].details)
     assert checks["outputs"].result == "PASS"
     assert checks["latency"].result != "UNAVAILABLE"
     assert verdict.exit_code == 3
@@ -120,18 +137,39 @@ def test_bundles_for_different_targets_or_classes_are_refused(
 ) -> None:
     other = tiny_bundle(tmp_path / "half", precision="fp16")
     with pytest.raises(BundleError, match=r"different targets \(precision\); got fp16"):
-        verdict_of(other, baseline, settings())
+        compare(baseline, other)
     renamed = baseline.manifest.labels.model_copy(update={"names": ("x", "y", "z")})
     foreign = Bundle(baseline.path, baseline.manifest.model_copy(update={"labels": renamed}))
     with pytest.raises(BundleError, match="different classes"):
-        verdict_of(foreign, baseline, settings())
+        compare(baseline, foreign)
 
 
-def test_the_margin_comes_from_the_target_unless_another_is_asked_for() -> None:
-    assert settings().latency_plan(3.0).margin_percent == 3.0
-    assert settings(margin_percent=1.0).latency_plan(3.0).margin_percent == 1.0
+def test_a_target_calls_checks_optional_by_their_names(tmp_path: Path, baseline: Bundle) -> None:
+    free = tiny_bundle(tmp_path / "free", optional=("latency", "accuracy"))
+    checks = by_name(verdict_of(free, baseline)[0])
+    required = {name for name, check in checks.items() if check.required}
+    assert required == {"graph", "training-only parts", "program", "memory", "outputs"}
+    wrong = tiny_bundle(tmp_path / "wrong", optional=("latancy",))
+    with pytest.raises(RecipeError, match=r"unknown check; got 'latancy'.*Did you mean latency"):
+        compare(baseline, wrong)
+
+
+def test_another_margin_and_another_baseline_stay_out_of_a_bundle(
+    tmp_path: Path, baseline: Bundle, candidate: Bundle
+) -> None:
+    quick = {"plan": QUICK, "process_memory": False}
+    with pytest.raises(UsageError, match="stand in its target"):
+        compare(baseline, candidate, margin_percent=50.0, **quick)
+    verdict = compare(baseline, candidate, margin_percent=50.0, out=tmp_path / "out", **quick)
+    assert verdict.target["margins"]["latency_percent"] == 50
+    assert by_name(verdict)["latency"].numbers["median"]["margin_percent"] == 50
+    assert read_record(tmp_path / "out" / "verdict.json", Verdict) == verdict
+    assert not candidate.evidence.exists()
+    manifest = candidate.manifest.model_copy(update={"baseline": "0" * 64})
+    with pytest.raises(UsageError, match="carries another baseline"):
+        compare(baseline, Bundle(candidate.path, manifest), **quick)
 
 
 def test_a_reopened_bundle_compares_the_same(baseline: Bundle) -> None:
-    verdict, _ = verdict_of(open_bundle(baseline.path), baseline, settings())
+    verdict, _ = verdict_of(open_bundle(baseline.path), baseline)
     assert by_name(verdict)["graph"].result == "PASS"

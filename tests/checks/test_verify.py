@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from judged import Copies, judged_bundle
+from judged import QUICK, Copies, judged_bundle, without_rtx
 from onnx import numpy_helper
 
+from artoolkit.checks.compare import compare
 from artoolkit.checks.recheck import check_evidence, difference
-from artoolkit.checks.verify import agreement, check_golden, verify_bundle
+from artoolkit.checks.registry import CHECKS
+from artoolkit.checks.verify import check_golden, verify
 from artoolkit.cli import main
+from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import INDEX, Bundle
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.seal import file_sha256, read_sealed, write_sealed
-from artoolkit.evidence.verdict import Verdict, meaning, overall
+from artoolkit.evidence.verdict import Check, Verdict, meaning, overall
+from artoolkit.labels import VOID
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +40,52 @@ def bundle(copies: Copies, tmp_path: Path) -> Bundle:
 
 
 def failures(bundle: Bundle) -> str:
-    checks = verify_bundle(bundle.path)
-    return "; ".join(check.summary for check in checks if check.result == "FAIL")
+    found = verify(bundle.path).checks
+    texts = [(c.headline, *c.details) for c in found if c.result == "FAIL"]
+    return "; ".join(text for one in texts for text in one)
 
 
 def test_a_bundle_as_it_was_made_holds(bundle: Bundle) -> None:
-    assert {check.name: check.result for check in verify_bundle(bundle.path)} == {
+    found = verify(bundle)
+    assert {check.name: check.result for check in found.checks} == {
         "files": "PASS", "evidence": "PASS", "golden replay": "PASS"
     }  # fmt: skip
+    assert (found.result, found.exit_code) == ("PASS", 0)
+
+
+def ways(bundle: Bundle) -> dict[str, str]:
+    """How each check of the verdict was answered again."""
+    evidence = check_evidence(bundle)
+    assert evidence is not None
+    assert evidence.result == "PASS", evidence
+    return {
+        name.rpartition(" ")[0]: how for name, how in (d.split(": ", 1) for d in evidence.details)
+    }
+
+
+def test_each_check_is_answered_again_as_far_as_it_can(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"graph", "training-only parts"}
+    trust = {"program", "program (TensorRT-RTX)", "outputs"}
+    found = ways(bundle)
+    assert list(found) == [kind.name for kind in CHECKS]
+    assert {name for name, how in found.items() if how == "measured again from both files"} == files
+    assert {name for name, how in found.items() if how.startswith("taken on trust")} == trust
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    without = ways(bundle)
+    assert {name for name, how in without.items() if how.startswith("taken on trust")} == (
+        trust | files
+    )
+    assert "needs onnx" in without["graph"]
+
+
+def test_a_bundle_without_its_baseline_says_so(
+    baseline: Bundle, candidate: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_rtx(monkeypatch)
+    compare(baseline, candidate, plan=QUICK, process_memory=False)
+    assert "carries no baseline" in ways(candidate)["graph"]
 
 
 def one_weight(bundle: Bundle) -> None:
@@ -132,28 +176,20 @@ def test_a_measurement_written_anew_is_not_the_verdicts(bundle: Bundle) -> None:
     rewrite(bundle, "memory-candidate.json", lambda v: v["components"].update(weights_bytes=1))
     found = failures(bundle)
     assert "memory-candidate.json is not the measurement" in found
-    assert "memory is FAIL by its measurements, not PASS" in found
+    assert "memory: FAIL by its measurements, and not PASS" in found
 
 
 def turned(values: dict[str, Any], name: str) -> None:
     """The verdict with another answer to one check, and what follows from it put right."""
-    (check,) = [check for check in values["checks"] if check["name"] == name]
+    check = row(values, name)
     check["result"] = "UNDECIDED" if check["result"] == "PASS" else "PASS"
-    checks = Verdict.model_validate(
-        {k: v for k, v in values.items() if k != "sha256"} | {"result": _overall(values)}
-    ).checks
-    values |= {"result": overall(checks), "meaning": meaning(checks)}
+    settled(values)
 
 
-def _overall(values: Mapping[str, Any]) -> str:
-    results = {check["result"] for check in values["checks"] if check["required"]}
-    return "FAIL" if "FAIL" in results else "PASS" if results == {"PASS"} else "UNDECIDED"
-
-
-@pytest.mark.parametrize("name", ["latency", "memory", "accuracy"])
+@pytest.mark.parametrize("name", [kind.name for kind in CHECKS])
 def test_an_answer_that_the_measurements_do_not_give(bundle: Bundle, name: str) -> None:
     rewrite(bundle, "verdict.json", lambda values: turned(values, name))
-    assert f"verdict.json: {name} is" in failures(bundle)
+    assert re.search(rf"{re.escape(name)}: \w+ (measured again|by its)", failures(bundle))
 
 
 def test_a_number_that_the_measurements_do_not_give(bundle: Bundle) -> None:
@@ -162,7 +198,7 @@ def test_a_number_that_the_measurements_do_not_give(bundle: Bundle) -> None:
         check["numbers"]["candidate_miou"] += 0.5
 
     rewrite(bundle, "verdict.json", faster)
-    assert "accuracy, candidate_miou is not what its measurements give" in failures(bundle)
+    assert "accuracy: candidate_miou is not the number" in failures(bundle)
 
 
 def test_another_numpy_may_draw_other_resamples_and_not_another_miou(bundle: Bundle) -> None:
@@ -179,12 +215,12 @@ def test_another_numpy_may_draw_other_resamples_and_not_another_miou(bundle: Bun
         check["numbers"]["candidate_miou"] += 0.01
 
     rewrite(bundle, "verdict.json", better)
-    assert "accuracy, candidate_miou is not" in failures(bundle)
+    assert "accuracy: candidate_miou is not" in failures(bundle)
 
 
 def test_a_verdict_of_another_bundle(bundle: Bundle) -> None:
     rewrite(bundle, "verdict.json", lambda v: v["candidate"].update(sha256="1" * 64))
-    assert "is the verdict of another bundle" in failures(bundle)
+    assert "the verdict is of another bundle" in failures(bundle)
 
 
 def test_another_sentence_and_a_missing_measurement(bundle: Bundle) -> None:
@@ -196,8 +232,9 @@ def test_another_sentence_and_a_missing_measurement(bundle: Bundle) -> None:
     (bundle.evidence / "latency.json").unlink()
     check = check_evidence(bundle)
     assert check is not None
-    assert "its sentence is not what its checks amount to" in check.summary
-    assert "has no measurement" in check.summary
+    problems = " ".join(check.numbers["problems"])
+    assert "sentence is not what its checks amount to" in problems
+    assert "has no measurement" in problems
 
 
 def test_the_chain_from_verdict_to_manifest_and_provenance(bundle: Bundle) -> None:
@@ -223,9 +260,136 @@ def test_where_two_records_differ() -> None:
     assert difference(one, one | {"c": "y"}) == "c"
 
 
-def test_expected_void_counts_nowhere() -> None:
-    expected = np.array([0, 1, 255, 2], np.uint8)
-    assert agreement(np.array([0, 1, 7, 0], np.uint8), expected) == pytest.approx(2 / 3)
+FORGED = Check(name="accuracy", result="UNAVAILABLE", headline="no data set was given")
+
+
+def row(values: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [check for check in values["checks"] if check["name"] == name]
+    return cast(dict[str, Any], found)
+
+
+def settled(values: dict[str, Any]) -> None:
+    """What follows from the checks, put right."""
+    checks = [Check.model_validate(check) for check in values["checks"]]
+    values |= {"result": overall(checks), "meaning": meaning(checks)}
+
+
+def not_required(values: dict[str, Any]) -> None:
+    row(values, "latency")["required"] = False
+
+
+def deleted(values: dict[str, Any]) -> None:
+    values["checks"].remove(row(values, "latency"))
+
+
+def called_unavailable(values: dict[str, Any]) -> None:
+    row(values, "accuracy").update(FORGED.model_dump(mode="json"))
+
+
+def generous(values: dict[str, Any]) -> None:
+    values["target"]["margins"]["accuracy_points"] = 50.0
+
+
+def another_target(values: dict[str, Any]) -> None:
+    values["target"] |= {"name": "orin", "imgsz": [512, 512]}
+
+
+def another_baseline(values: dict[str, Any]) -> None:
+    values["baseline"]["sha256"] = "1" * 64
+
+
+def another_word(values: dict[str, Any]) -> None:
+    row(values, "graph")["headline"] = "identical, with 1 trained parameter fewer"
+
+
+def twice(values: dict[str, Any]) -> None:
+    values["checks"].append(row(values, "graph"))
+
+
+@pytest.mark.parametrize(
+    ("forge", "named"),
+    [
+        (not_required, "latency: the manifest calls it required"),
+        (deleted, "latency: the verdict has no answer"),
+        (called_unavailable, "accuracy: "),
+        (generous, "margins is "),
+        (another_target, "imgsz is (512, 512) in the verdict's target"),
+        (another_baseline, "against another baseline than the bundle carries"),
+        (another_word, "graph: its words are not those measured again"),
+        (twice, "answers a check twice"),
+    ],
+)
+def test_a_forged_verdict_is_refused(
+    bundle: Bundle, forge: Callable[[dict[str, Any]], None], named: str
+) -> None:
+    def change(values: dict[str, Any]) -> None:
+        forge(values)
+        settled(values)
+
+    rewrite(bundle, "verdict.json", change)
+    assert named in failures(bundle)
+
+
+def replaced(bundle: Bundle, name: str, record: Mapping[str, Any]) -> None:
+    """Another record in the place of one, with the verdict's hash put right."""
+    rewrite(bundle, name, lambda values: (values.clear(), values.update(record)))
+    sha256 = read_sealed(bundle.evidence / name)["sha256"]
+    rewrite(bundle, "verdict.json", lambda values: values["measurements"].update({name: sha256}))
+
+
+def test_measurements_that_were_exchanged_are_refused(bundle: Bundle) -> None:
+    names = ("quality-baseline.json", "quality-candidate.json")
+    records = [read_sealed(bundle.evidence / name) for name in names]
+    for name, record in zip(names, reversed(records), strict=True):
+        replaced(bundle, name, record)
+    assert "accuracy: quality-baseline.json is the measurement of another" in failures(bundle)
+
+
+@pytest.mark.parametrize("name", ["latency.json", "memory-candidate.json", "program.json"])
+def test_the_evidence_of_another_bundle_is_refused(
+    bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    other = judged_bundle(tmp_path / "other", network="other")
+    replaced(bundle, name, read_sealed(other.evidence / name))
+    assert f"{name} is the measurement of another bundle" in failures(bundle)
+
+
+def test_a_graph_answer_invented_for_one_more_node(tmp_path: Path) -> None:
+    bundle = judged_bundle(tmp_path, extra_node=True)
+    assert not failures(bundle)
+
+    def invented(values: dict[str, Any]) -> None:
+        for name in ("graph", "training-only parts"):
+            row(values, name).update(result="PASS", headline="identical", details=[])
+        settled(values)
+
+    rewrite(bundle, "verdict.json", invented)
+    assert "graph: FAIL measured again from both files, and not PASS" in failures(bundle)
+    rewrite(
+        bundle, "verdict.json", lambda values: row(values, "graph").update(result="UNAVAILABLE")
+    )
+    assert "graph: FAIL measured again" in failures(bundle)
+
+
+def test_a_verdict_of_the_first_version_is_refused_by_name(bundle: Bundle) -> None:
+    rewrite(bundle, "verdict.json", lambda values: values.update(schema_version="1"))
+    found = verify(bundle)
+    evidence = next(check for check in found.checks if check.name == "evidence")
+    assert (evidence.result, found.exit_code) == ("UNAVAILABLE", 3)
+    assert "schema version 1" in evidence.headline
+    with pytest.raises(BundleError, match="verdict record of another schema version; got 1"):
+        read_record(bundle.evidence / "verdict.json", Verdict)
+
+
+def test_expected_void_counts_nowhere(candidate: Bundle) -> None:
+    golden = candidate.golden()
+    labels = golden["labels"].copy()
+    labels[:, 0] = VOID
+    labels[:, 1] = (labels[:, 1] + 1) % 3
+    np.savez_compressed(candidate.path / "golden.npz", images=golden["images"], labels=labels)
+    numbers = check_golden(candidate).numbers
+    assert numbers["pixels"] == labels[:, 1:].size
+    assert numbers["agreement"] == pytest.approx(1 - 1 / (labels.shape[1] - 1))
 
 
 def test_wrong_golden_labels_and_a_missing_backend(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from simulation import Noise, SimulatedMachine, SimulatedRunner
 
-from artoolkit.checks.latency_check import check_latency, read_latency
 from artoolkit.cost.latency import (
     inferences_a_block,
     inferences_a_turn,
@@ -18,7 +17,6 @@ from artoolkit.cost.latency import (
     time_block,
 )
 from artoolkit.cost.latency_record import LatencyMeasurement, LatencyPlan
-from artoolkit.cost.machine import BlockState
 
 
 def measured(
@@ -154,121 +152,7 @@ def test_a_slow_network_keeps_the_budget_and_says_what_that_costs() -> None:
     assert record.inferences_a_block == 3
     assert sum(sum(b.samples_ms) for b in record.blocks) < 60e3
     assert "3 inferences a block instead of 20" in record.notes[0]
-    assert read_latency(record).tail is None
-    assert "95th percentile is not judged" in check_latency(record).summary
-
-
-def test_a_machine_that_slows_down_stops_in_time_and_is_undecided() -> None:
-    class Slowing(SimulatedMachine):
-        def spend(self, seconds: float) -> None:
-            super().spend(seconds * (1 if self.now_s < 2 else 10))
-
-    machine = Slowing("normal", 0)
-
-    def opener() -> SimulatedRunner:
-        return SimulatedRunner(machine, 20.0)
-
-    record = measure_latency(opener, opener, images=[0], machine=machine, clock=machine.clock)
-    assert machine.now_s < 70
-    check = check_latency(record)
-    assert check.result == "UNDECIDED"
-    assert "machine too slow" in check.summary
-    assert "20 of each are needed" in check.summary
-
-
-@pytest.mark.parametrize(("delay", "result", "word"), [(0, "PASS", "equal"), (5, "FAIL", "slower")])
-@pytest.mark.parametrize("noise", ["normal", "heavy-tailed"])
-def test_equal_passes_and_five_percent_fails(
-    noise: Noise, delay: float, result: str, word: str
-) -> None:
-    check = check_latency(measured(noise=noise, delay_percent=delay, seed=2))
-    assert (check.result, check.summary.split(":")[0]) == (result, word)
-
-
-@pytest.mark.parametrize(("delay", "wrong"), [(0, "FAIL"), (5, "PASS")])
-def test_bursts_leave_it_undecided_rather_than_wrong(delay: float, wrong: str) -> None:
-    results = [
-        check_latency(measured(noise="bursty", delay_percent=delay, seed=s)).result
-        for s in range(5)
-    ]
-    assert wrong not in results
-    assert set(results) != {"UNDECIDED"}
-
-
-def test_a_faster_candidate_passes_as_faster() -> None:
-    check = check_latency(measured(delay_percent=-20))
-    assert check.result == "PASS"
-    assert check.summary.startswith("faster")
-
-
-def test_the_margin_itself_is_undecided_with_the_number_of_pairs() -> None:
-    check = check_latency(measured(delay_percent=1.5, plan=LatencyPlan(power=0.6), seed=1))
-    assert check.result == "UNDECIDED"
-    assert "pairs would decide it" in check.summary
-
-
-def test_a_machine_that_differs_from_itself_is_too_noisy() -> None:
-    machine = SimulatedMachine("normal", 0)
-    openings = iter([10.0, 10.5])
-    record = measure_latency(
-        lambda: SimulatedRunner(machine, next(openings)),
-        lambda: SimulatedRunner(machine, 10.0),
-        images=[np.zeros((1, 1, 1, 3), np.uint8)],
-        machine=machine,
-        clock=machine.clock,
-    )
-    check = check_latency(record)
-    assert check.result == "UNDECIDED"
-    assert "machine too noisy: the baseline cannot be shown equal to itself" in check.summary
-    assert read_latency(record).control.reading == "slower"
-
-
-def test_a_slower_tail_fails_although_the_median_is_equal() -> None:
-    record = measured()
-    blocks = tuple(
-        b.model_copy(update={"samples_ms": (*b.samples_ms[:18], 15.0, 15.0)})
-        if (b.phase, b.arm) == ("test", "B")
-        else b
-        for b in record.blocks
-    )
-    check = check_latency(record.model_copy(update={"blocks": blocks}))
-    assert check.result == "FAIL"
-    assert check.summary.startswith("the tail is slower")
-
-
-def test_disturbed_blocks_are_counted_and_named_and_stay_in() -> None:
-    record = measured()
-    busy = BlockState(wall_s=1, own_cores=1, other_cores=1.5)
-    blocks = tuple(
-        b.model_copy(update={"state": busy}) if i < 3 else b for i, b in enumerate(record.blocks)
-    )
-    disturbed = record.model_copy(update={"blocks": blocks})
-    check = check_latency(disturbed)
-    assert f"3 of {len(blocks)} blocks disturbed (other processes 3x)" in check.summary
-    undisturbed = check_latency(record).numbers
-    assert check.numbers["median"] == undisturbed["median"]
-
-
-@pytest.mark.parametrize(
-    ("states", "words"),
-    [
-        ({"cpu_mhz": 1500.0}, "CPU clock 3x"),
-        ({"stolen_cores": 0.3}, "the hypervisor 3x"),
-        ({"cpu_throttles": 2}, "CPU throttled by its heat 3x"),
-        ({"gpu": {"throttle_reasons": "power cap", "sm_clock_mhz": 900}}, "GPU clock 3x"),
-        ({"gpu": {"throttle_reasons": "power cap"}}, "GPU throttled 3x"),
-    ],
-)
-def test_each_cause_is_counted_by_its_name(states: dict[str, Any], words: str) -> None:
-    record = measured()
-    usual = BlockState(wall_s=1, own_cores=1, cpu_mhz=3000, gpu={"sm_clock_mhz": 1800.0})
-    changed = usual.model_copy(update=states)
-    blocks = tuple(
-        b.model_copy(update={"state": changed if i < 3 else usual})
-        for i, b in enumerate(record.blocks)
-    )
-    summary = check_latency(record.model_copy(update={"blocks": blocks})).summary
-    assert words in summary
+    assert "95th percentile is not judged" in record.notes[0]
 
 
 def test_a_soak_comes_before_every_block_and_is_recorded() -> None:

@@ -9,12 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.checks.memory import check_memory
-from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory
 from artoolkit.errors import ExportError
-from artoolkit.evidence.records import header
-from artoolkit.evidence.verdict import Subject
-from artoolkit.graph.memory import MemoryComponents, onnx_memory, peak_activation_bytes
+from artoolkit.graph.memory import onnx_memory, peak_activation_bytes
 
 
 def chain(*, second_output: bool = False, batch: int | str = 1) -> onnx.ModelProto:
@@ -83,31 +79,3 @@ def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"not onnx at all")
     with pytest.raises(ExportError, match=r"m\.onnx is not an ONNX file"):
         onnx_memory(tmp_path / "m.onnx")
-
-
-def measurement(*, process: bool = False, **changes: int) -> MemoryMeasurement:
-    components = MemoryComponents(
-        program_bytes=1000, weights_bytes=900, activations_bytes=50, io_bytes=10
-    )
-    alone = ProcessMemory(before_bytes=2**20, peak_bytes=(2**21, 2**22), torch_imported=False)
-    return MemoryMeasurement(
-        **header(MemoryMeasurement),
-        subject=Subject(name="a", sha256="0"),
-        source="by hand",
-        components=components.model_copy(update=changes),
-        process=alone if process else None,
-    )
-
-
-def test_equal_bytes_pass_and_one_byte_more_fails_by_name() -> None:
-    assert check_memory(measurement(), measurement()).result == "PASS"
-    check = check_memory(measurement(), measurement(activations_bytes=51))
-    assert check.result == "FAIL"
-    assert check.summary == "activations 50 -> 51 bytes (+1)"
-
-
-def test_the_peak_of_a_process_is_shown_and_decides_nothing() -> None:
-    other = measurement(process=True)
-    check = check_memory(measurement(), other)
-    assert check.result == "PASS"
-    assert "peak of a process not measured against 2.0 MiB to 4.0 MiB" in check.summary

@@ -57,7 +57,7 @@ def test_mmsegmentations_icnet_r50_to_a_verdict_in_one_go(
     assert code == verdict.exit_code
     answers = {check.name: check.result for check in verdict.checks}
     for name in ("graph", "training-only parts", "memory", "outputs"):
-        assert answers[name] == "PASS", next(c.summary for c in verdict.checks if c.name == name)
+        assert answers[name] == "PASS", verdict.checks
 
 
 def test_the_caffe_icnet_keeps_its_input_size(

@@ -76,7 +76,7 @@ def test_the_commands_of_the_page_lead_to_a_verdict(
     verdict = read_record(place / "bundle" / "evidence" / "verdict.json", Verdict)
     answers = {check.name: check.result for check in verdict.checks}
     for name in ("graph", "training-only parts", "memory", "outputs"):
-        assert answers[name] == "PASS", next(c.summary for c in verdict.checks if c.name == name)
+        assert answers[name] == "PASS", verdict.checks
     monkeypatch.setenv(TRUSTED_VARIABLE, "mynet:Net")
     meta = read_checkpoint("runs/mine/model.safetensors").meta
     assert meta.recipe["loss"]["ar_weight"] == 20

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from artoolkit.checks.accuracy import check_accuracy, compare_quality
 from artoolkit.data import Sample
 from artoolkit.errors import DataError
 from artoolkit.evaluation.quality import (
@@ -109,8 +108,6 @@ def test_the_fingerprint_is_of_names_and_labels_not_of_predictions() -> None:
     changed.truth[3] = changed.truth[3].copy()
     changed.truth[3][1, 1] ^= 1
     assert measure(data=changed).fingerprint != measure().fingerprint
-    with pytest.raises(DataError, match="other images, labels or classes"):
-        compare_quality(measure(), measure(data=changed), margin_points=1)
 
 
 def test_progress_counts_images() -> None:
@@ -152,33 +149,3 @@ def test_a_runner_gets_its_size_and_batch_and_labels_come_back_at_the_images() -
     labels = runner_predictor(HalfSize())(images)  # type: ignore[arg-type]
     assert [label.shape for label in labels] == [(8, 12)] * 3
     assert [int(label[0, 0]) for label in labels] == [3, 4, 5]
-
-
-def test_the_accuracy_check_says_how_much_and_which_classes_fall() -> None:
-    data = InMemory(30)
-    good, bad = measure(data=data), measure(upside_down, data=data)
-    assert check_accuracy(good, good, margin_points=0.5).result == "PASS"
-    check = check_accuracy(good, bad, margin_points=0.5)
-    assert check.result == "FAIL"
-    assert "warning: falls in road, car" in check.summary
-    assert check_accuracy(bad, good, margin_points=0.5).summary.startswith("better")
-
-
-def test_an_export_that_changed_the_network_fails_although_it_is_better() -> None:
-    data = InMemory(30)
-    bad, good = measure(upside_down, data=data), measure(data=data)
-    near = check_accuracy(
-        bad, good, margin_points=0.5, trained_miou=99.98, exported_margin_points=0.05
-    )
-    far = check_accuracy(
-        bad, good, margin_points=0.5, trained_miou=99.0, exported_margin_points=0.05
-    )
-    assert (near.result, far.result) == ("PASS", "FAIL")
-    assert "the export changed it" in far.summary
-
-
-def test_one_image_decides_nothing() -> None:
-    one = measure(data=InMemory(1))
-    check = check_accuracy(one, one, margin_points=0.5)
-    assert check.result == "UNDECIDED"
-    assert check.summary.startswith("1 image;")

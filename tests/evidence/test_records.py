@@ -17,7 +17,7 @@ from artoolkit.evidence.verdict import Check, Subject, Verdict, decide
 @pytest.fixture
 def verdict() -> Verdict:
     subject = Subject(name="a", sha256="0" * 64)
-    checks = [Check(name="graph", result="PASS", summary="equal", numbers={"nodes": 3})]
+    checks = [Check(name="graph", result="PASS", headline="equal", numbers={"nodes": 3})]
     return decide(checks, baseline=subject, candidate=subject, target={})
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization as serial
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from sidecars import write_plan
 
-from artoolkit.checks.verify import verify_bundle
+from artoolkit.checks.verify import verify
 from artoolkit.cli import main, run
 from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems
@@ -57,7 +57,7 @@ def public(key: Path) -> ed25519.Ed25519PublicKey:
 
 def answer(bundle: Bundle, key: Path) -> tuple[str, str]:
     check = check_signature(bundle.path, public(key))
-    return check.result, check.summary
+    return check.result, " ".join(check.details or (check.headline,))
 
 
 def test_a_signed_bundle_is_whole_and_its_signature_holds(signed: Bundle, key: Path) -> None:
@@ -95,7 +95,7 @@ def test_no_signature_and_a_damaged_one(baseline: Bundle, signed: Bundle, key: P
     result, words = answer(signed, key)
     assert result == "FAIL"
     assert "is not signed" in words
-    assert note_signature(signed.path).summary == "not signed"
+    assert note_signature(signed.path).headline == "not signed"
 
 
 def envelope_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -236,7 +236,7 @@ def test_without_a_key_a_signature_is_shown_and_decides_nothing(
     baseline: Bundle, key: Path
 ) -> None:
     sign_bundle(baseline.path, read_private_key(key, passphrase=no_passphrase))
-    checks = {check.name: check for check in verify_bundle(baseline.path)}
+    checks = {check.name: check for check in verify(baseline.path).checks}
     assert checks["signature"].result == "UNAVAILABLE"
     assert not checks["signature"].required
     assert checks["golden replay"].result == "PASS"

@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from artoolkit.evidence.verdict import Check, Result, Subject, Verdict, decide, meaning, overall
+from artoolkit.evidence.verdict import (
+    Check,
+    Result,
+    Subject,
+    Verdict,
+    decide,
+    in_brief,
+    meaning,
+    overall,
+)
 
 
 def check(name: str, result: Result, *, required: bool = True) -> Check:
-    return Check(name=name, result=result, summary="", required=required)
+    return Check(name=name, result=result, headline="", required=required)
 
 
 def verdict(*checks: Check) -> Verdict:
@@ -34,7 +43,7 @@ def test_the_worst_required_check_decides(results: list[Result], answer: str, co
 
 @pytest.mark.parametrize("result", ["FAIL", "UNDECIDED", "UNAVAILABLE"])
 def test_what_is_not_required_decides_nothing(result: Result) -> None:
-    checks = (check("graph", "PASS"), check("plan", result, required=False))
+    checks = (check("graph", "PASS"), check("program", result, required=False))
     assert overall(checks) == "PASS"
     assert overall(checks[1:]) == "UNDECIDED"
 
@@ -48,7 +57,17 @@ def test_the_meaning_names_what_fails_or_is_open() -> None:
     assert "graph, outputs do not hold" in meaning([check("graph", "FAIL"), *failed[1:]])
     left = [*everything[:3], check("accuracy", "UNAVAILABLE")]
     assert "accuracy could not be decided here" in meaning(left)
-    assert "No check was required" in meaning([check("plan", "PASS", required=False)])
+    assert "No check was required" in meaning([check("program", "PASS", required=False)])
+
+
+def test_a_headline_is_one_row_and_what_is_longer_stands_below() -> None:
+    with pytest.raises(ValidationError, match="at most 80 characters"):
+        Check(name="graph", result="PASS", headline="x" * 81)
+    long = " ".join(["word"] * 30)
+    found = Check(name="graph", result="PASS", **in_brief(long, "more"))
+    assert found.headline.endswith("word ...") and len(found.headline) <= 80
+    assert found.details == (long, "more")
+    assert in_brief("short") == {"headline": "short", "details": ()}
 
 
 def test_a_result_that_the_checks_do_not_support_is_refused() -> None:

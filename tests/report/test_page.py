@@ -116,7 +116,7 @@ def test_json_is_the_source(content: ReportContent, html: str, tmp_path: Path) -
 def test_markdown_has_the_checks(content: ReportContent) -> None:
     text = as_markdown(content)
     assert text.startswith("### bundle: ")
-    assert "| plan (not required) | PASS |" in text
+    assert "| program (TensorRT-RTX) (not required) | UNAVAILABLE |" in text
     assert "| control | 50.00 |" in text
 
 
@@ -164,7 +164,7 @@ def test_the_command_writes_all_three_forms(paths: tuple[Path, Path, Path], tmp_
 
 
 def test_the_json_keeps_to_its_packaged_schema(content: ReportContent) -> None:
-    assert packaged() == schema_bytes("report-1", SCHEMAS), "run: python -m artoolkit.report.schema"
+    assert packaged() == schema_bytes("report-2", SCHEMAS), "run: python -m artoolkit.report.schema"
     validator = jsonschema.Draft202012Validator(json.loads(packaged()))
     values = json.loads(content.to_bytes())
     assert [error.message for error in validator.iter_errors(values)] == []
@@ -177,7 +177,7 @@ def test_another_version_of_the_json_is_refused_by_name(
     old = tmp_path / "old.json"
     write_sealed(old, content.model_dump(mode="json") | {"schema_version": "0"})
     assert run(["report", str(old), "--out", str(tmp_path / "x.html")]) == 6
-    assert "report record of another schema version; got 0; expected 1" in capsys.readouterr().err
+    assert "report record of another schema version; got 0; expected 2" in capsys.readouterr().err
 
 
 def test_the_numbers_of_pictures_stand_beside_them(content: ReportContent, html: str) -> None:

@@ -9,26 +9,26 @@ import pytest
 from engine_bundles import SIZE_HW, RedScenes, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from fake_inspector import FakeMachine, report
+from judged import QUICK, without_rtx
 from sidecars import write_plan
 
 from artoolkit.backends.tensorrt import RTX
 from artoolkit.backends.tensorrt import pair as plan_pair_module
 from artoolkit.backends.tensorrt.backend import ENGINE_SOURCE, engine_memory
-from artoolkit.checks.compare import Settings, verdict_of
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.checks.compare import judged
+from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.kind import Records
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
-from artoolkit.evidence.verdict import Check
+from artoolkit.evidence.verdict import Check, Verdict
 from artoolkit.optional import is_installed
 from artoolkit.spec import RunnerSpec, Target
-
-QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
 
 
 @pytest.fixture
 def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Bundle, Bundle]:
     """Baseline and candidate for a Jetson; RTX programs are compared elsewhere."""
-    monkeypatch.setattr(RTX, "ahead_of_time", False)
+    without_rtx(monkeypatch)
     target = tiny_target("jetson-orin-nx")
     return tiny_bundle(tmp_path, target), tiny_bundle(tmp_path, target, seed=1)
 
@@ -42,10 +42,18 @@ def install(monkeypatch: pytest.MonkeyPatch) -> FakeTensorrt:
     return trt
 
 
-def checks(bundles: tuple[Bundle, Bundle], **more: object) -> dict[str, Check]:
+def verdict_of(bundles: tuple[Bundle, Bundle], **more: object) -> tuple[Verdict, Records]:
     values = {"plan": QUICK, "process_memory": False, **more}
-    verdict, _ = verdict_of(bundles[1], bundles[0], Settings(**values))  # type: ignore[arg-type]
-    return {check.name: check for check in verdict.checks}
+    sides = map(Contestant, bundles)
+    return judged(Pair(*sides, Settings(**values)))  # type: ignore[arg-type]
+
+
+def checks(bundles: tuple[Bundle, Bundle], **more: object) -> dict[str, Check]:
+    return {check.name: check for check in verdict_of(bundles, **more)[0].checks}
+
+
+def words(check: Check) -> str:
+    return " ".join((check.headline, *check.details))
 
 
 def test_every_check_is_answered_on_the_engines_of_both(bundles, monkeypatch):
@@ -55,13 +63,13 @@ def test_every_check_is_answered_on_the_engines_of_both(bundles, monkeypatch):
         write_plan(bundle)
     heard: list[str] = []
     found = checks(bundles, dataset=RedScenes(), progress=lambda what, _: heard.append(what))
-    for name in ("graph", "training-only parts", "plan", "memory", "outputs", "accuracy"):
-        assert found[name].result == "PASS", found[name].summary
+    for name in ("graph", "training-only parts", "program", "memory", "outputs", "accuracy"):
+        assert found[name].result == "PASS", found[name]
     assert found["latency"].result != "UNAVAILABLE"
-    assert "2 layers with the same tactics and formats" in found["plan"].summary
-    assert found["plan"].numbers["builds"] == 3
+    assert "2 layers with the same tactics and formats" in words(found["program"])
+    assert found["program"].numbers["builds"] == 3
     assert [options.device for _, options in machine.built] == ["cuda:0"] * 6
-    assert "mIoU 100.00 -> 100.00" in found["accuracy"].summary
+    assert found["accuracy"].numbers["candidate_miou"] == 100
     assert {"mIoU of the baseline", "mIoU of the candidate"} <= set(heard)
     assert trt.loaded >= 6, "memory, latency and accuracy open both engines"
 
@@ -71,11 +79,10 @@ def test_memory_is_the_engines_own(bundles, monkeypatch):
     FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
     write_plan(bundles[0])
     write_plan(bundles[1], weights_bytes=3392)
-    verdict, records = verdict_of(
-        bundles[1], bundles[0], Settings(plan=QUICK, process_memory=False)
-    )
+    verdict, records = verdict_of(bundles)
     memory = next(check for check in verdict.checks if check.name == "memory")
-    assert memory.result == "FAIL" and "weights" in memory.summary
+    assert memory.result == "FAIL"
+    assert memory.numbers["different"] == {"weights_bytes": [3376, 3392]}
     record = records["memory-candidate.json"]
     assert record.source == ENGINE_SOURCE
     assert record.components.model_dump() == {
@@ -84,21 +91,21 @@ def test_memory_is_the_engines_own(bundles, monkeypatch):
     }  # fmt: skip
 
 
-def test_another_tactic_fails_the_plan_and_refit_is_told(bundles, monkeypatch):
+def test_another_tactic_fails_the_program_and_refit_is_told(bundles, monkeypatch):
     install(monkeypatch)
     machine = FakeMachine(monkeypatch, [report()] * 3, [report(tactic="0x2")] * 3)
     monkeypatch.setattr(plan_pair_module, "refit_plan", lambda plan, onnx: None)
-    plan = checks(bundles, refit=True)["plan"]
-    assert plan.result == "FAIL" and "the engines differ: layer 0" in plan.summary
-    assert "refit: every weight" in plan.summary and len(machine.built) == 7
+    program = checks(bundles, options={"refit": True})["program"]
+    assert program.result == "FAIL" and "the engines differ layer 0" in words(program)
+    assert "refit: every weight" in words(program) and len(machine.built) == 7
 
 
 def test_without_the_library_the_command_that_installs_it_is_named(bundles, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     found = checks(bundles, dataset=RedScenes())
-    for name in ("plan", "memory", "latency", "outputs", "accuracy"):
+    for name in ("program", "memory", "latency", "outputs", "accuracy"):
         assert found[name].result == "UNAVAILABLE", name
-        assert "pip install" in found[name].summary
+        assert "pip install" in words(found[name])
     assert found["graph"].result == "PASS"
 
 
@@ -106,13 +113,13 @@ def test_without_a_driver_or_an_engine_the_next_step_is_named(bundles, monkeypat
     install(monkeypatch)
     FakeMachine(monkeypatch, [report()] * 3, [report()] * 3)
     found = checks(bundles)
-    assert found["plan"].result == "PASS"
+    assert found["program"].result == "PASS"
     for name in ("memory", "latency", "outputs"):
         assert found[name].result == "UNAVAILABLE"
-        assert "artoolkit build" in found[name].summary
+        assert "artoolkit build" in words(found[name])
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", FakeCuda(driver=False))
-    plan = checks(bundles)["plan"]
-    assert plan.result == "UNAVAILABLE" and "no NVIDIA driver" in plan.summary
+    program = checks(bundles)["program"]
+    assert program.result == "UNAVAILABLE" and "no NVIDIA driver" in words(program)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +131,12 @@ def test_without_a_driver_or_an_engine_the_next_step_is_named(bundles, monkeypat
 )
 def test_no_pair_is_built_for_another_target(tmp_path, monkeypatch, changes, message):
     install(monkeypatch)
+    without_rtx(monkeypatch)
     machine = FakeMachine(monkeypatch, [], [])
     target = tiny_target("jetson-orin-nx", **changes)
     pair = tiny_bundle(tmp_path, target), tiny_bundle(tmp_path, target, seed=1)
-    plan = checks(pair)["plan"]
-    assert plan.result == "UNAVAILABLE" and message in plan.summary
+    program = checks(pair)["program"]
+    assert program.result == "UNAVAILABLE" and message in words(program)
     assert machine.built == []
 
 

@@ -1,0 +1,182 @@
+"""Who is compared, and how: two bundles, or two ONNX files that artoolkit need not have made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artoolkit.backends import backend_for, backend_named
+from artoolkit.backends.backend import Backend, Model, onnx_of
+from artoolkit.checks.kind import Terms
+from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.opening import read_feeds, seeded_feeds
+from artoolkit.errors import BundleError
+from artoolkit.evidence.bundle import Bundle, Manifest
+from artoolkit.evidence.records import header
+from artoolkit.evidence.seal import file_sha256
+from artoolkit.evidence.verdict import PairRecord, Subject
+from artoolkit.spec import Margins
+
+if TYPE_CHECKING:
+    from artoolkit.checks.outputs import OutputsMeasurement
+    from artoolkit.data import DataSet
+    from artoolkit.evaluation.quality import QualityMeasurement
+
+Progress = Callable[[str, float], None]
+ROLES = ("baseline", "candidate")
+# As many batches as a bundle has golden images.
+BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One side of a comparison: an open bundle, or the path of an ONNX file."""
+
+    model: Model
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder, or the file."""
+        return self.model.path if isinstance(self.model, Bundle) else self.model
+
+    @property
+    def onnx(self) -> Path:
+        return onnx_of(self.model)
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self.model.manifest if isinstance(self.model, Bundle) else None
+
+    @property
+    def trained(self) -> tuple[str, ...] | None:
+        """The initialisers that are trained; None: those that convolutions and products take."""
+        return self.manifest.trained if self.manifest else None
+
+    @cached_property
+    def subject(self) -> Subject:
+        """Its name, and the sha256 of its manifest or file."""
+        sha256 = self.manifest.sha256 if self.manifest else file_sha256(self.path)
+        return Subject(name=self.path.resolve().name, sha256=sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure; None: as the target says. Arguments of `artoolkit.checks.compare.compare`."""
+
+    backend: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dataset: DataSet | None = None
+    split: str = "val"
+    plan: LatencyPlan = field(default_factory=LatencyPlan)
+    margin_percent: float | None = None
+    inputs: Path | None = None
+    outputs: OutputsMeasurement | None = None
+    trained: QualityMeasurement | None = None
+    seed: int = 0
+    process_memory: bool = True
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Baseline and candidate, how they are opened, and what they are fed."""
+
+    baseline: Contestant
+    candidate: Contestant
+    settings: Settings = field(default_factory=Settings)
+
+    def both(self) -> tuple[tuple[str, Contestant], tuple[str, Contestant]]:
+        return ("baseline", self.baseline), ("candidate", self.candidate)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """Those of the candidate's manifest; a file's are the margins that a target has unasked."""
+        terms = terms_of(self.candidate.manifest, self.baseline.subject, self.candidate.subject)
+        if self.settings.margin_percent is None:
+            return terms
+        changed = {"latency_percent": self.settings.margin_percent}
+        return replace(terms, margins=terms.margins.model_copy(update=changed))
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """What the verdict says of the target, with the margins that it is judged by."""
+        margins = {"margins": self.terms.margins.model_dump(mode="json")}
+        manifest = self.candidate.manifest
+        return (manifest.target.model_dump(mode="json") if manifest else {}) | margins
+
+    @cached_property
+    def backend(self) -> Backend:
+        if self.settings.backend is None:
+            return backend_for(self.candidate.model, **self.settings.options)
+        return backend_named(self.settings.backend, **self.settings.options)
+
+    @cached_property
+    def device(self) -> str:
+        return self.backend.device_for(self.candidate.model, self.settings.device)
+
+    @property
+    def threads(self) -> int | None:
+        manifest = self.candidate.manifest
+        return self.settings.threads or (manifest.target.threads if manifest else None)
+
+    def open(self, contestant: Contestant) -> Any:
+        """The contestant on the pair's backend and device."""
+        return self.backend.open(contestant.model, device=self.device, threads=self.threads)
+
+    @cached_property
+    def feeds(self) -> Sequence[Any]:
+        """Batches for both: the candidate's golden images, or seeded or given inputs of a file."""
+        if isinstance(self.candidate.model, Bundle):
+            images = self.candidate.model.golden()["images"]
+            return np.split(images, len(images) // self.candidate.model.manifest.target.batch)
+        with closing(self.open(self.baseline)) as runner:
+            spec = runner.spec
+        if self.settings.inputs is not None:
+            return [read_feeds(self.settings.inputs, spec)]
+        random = np.random.default_rng(self.settings.seed)
+        return [seeded_feeds(spec, random) for _ in range(BATCHES)]
+
+    def header(self, record: type[PairRecord]) -> dict[str, Any]:
+        """The common fields of a record of both."""
+        both = {"baseline": self.baseline.subject, "candidate": self.candidate.subject}
+        return header(record) | both
+
+    def report(self, what: str, fraction: float) -> None:
+        if self.settings.progress:
+            self.settings.progress(what, fraction)
+
+
+def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -> Terms:
+    """What a candidate's manifest declares; without one, what a target has by default."""
+    if manifest is None:
+        return Terms(baseline=baseline, candidate=candidate, margins=Margins())
+    return Terms(
+        baseline=baseline,
+        candidate=candidate,
+        checkpoint=manifest.provenance.get("checkpoint") or "",
+        margins=manifest.target.margins,
+        precision=manifest.target.precision,
+        optional=manifest.target.optional,
+    )
+
+
+def check_same_kind(candidate: Manifest, baseline: Manifest) -> None:
+    """Raises `BundleError` where the two were made for other targets or have other classes."""
+    for what in ("imgsz", "labels_hw", "batch", "precision"):
+        if getattr(candidate.target, what) != getattr(baseline.target, what):
+            raise BundleError(
+                f"the two bundles were made for different targets ({what})",
+                got=getattr(candidate.target, what),
+                expected=getattr(baseline.target, what),
+                hint="Export both for one target.",
+            )
+    if candidate.labels.names != baseline.labels.names:
+        raise BundleError("the two bundles have different classes")

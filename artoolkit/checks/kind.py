@@ -1,0 +1,105 @@
+"""A check of the verdict as one object: its question, how it is measured, judged and asked again.
+
+Read next: `contest.py` (who is compared) and `registry.py` (the list of all checks). To add one,
+write a file with a `CheckKind` and name it in that list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from artoolkit.errors import ArtoolkitError, BackendError, MissingLibraryError, UnavailableError
+from artoolkit.evidence.records import Record
+from artoolkit.evidence.verdict import NAMELESS, Check, Subject, in_brief
+from artoolkit.spec import Margins
+from artoolkit.words import Precision
+
+if TYPE_CHECKING:
+    from artoolkit.checks.contest import Pair
+
+# Raw measurements by the name of their file.
+Records = Mapping[str, Any]
+Again = Literal["files", "records", "trust"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Who is compared and what was declared before measuring: all of it from the manifests.
+
+    `checkpoint` is the sha256 of the file that the candidate was exported from, `optional` the
+    names of checks that decide nothing.
+    """
+
+    baseline: Subject = NAMELESS
+    candidate: Subject = NAMELESS
+    checkpoint: str = ""
+    margins: Margins = field(default_factory=Margins)
+    precision: Precision = "fp32"
+    optional: tuple[str, ...] = ()
+
+    def hashes(self, file: str) -> tuple[str, ...]:
+        """The sha256 of those whom the record in `file` has to be of, by the end of its name."""
+        one = {
+            "baseline": self.baseline.sha256,
+            "candidate": self.candidate.sha256,
+            "trained": self.checkpoint,
+        }
+        role = file.removesuffix(".json").rpartition("-")[2]
+        return (one[role],) if role in one else (one["baseline"], one["candidate"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckKind:
+    """One check of the verdict.
+
+    `question` is one line, for the documentation. `measure` returns raw records by file name, or
+    None where the check does not apply to the pair; it raises `MissingLibraryError`,
+    `BackendError` or `UnavailableError` where this machine has no answer. `judge` is a pure
+    function of them, so that `compare`, `verify`, the report and the calibration judge alike.
+
+    `records` names every file with its type; a name ends in -baseline, -candidate or -trained where
+    the record is of one of them alone. Those of `may_lack` need not be there. `again` says how
+    `verify` answers again: "files", it measures the two model files; "records", it judges the raw
+    measurements; "trust", the record holds what a library or a device said. `required`: unless the
+    target calls it optional.
+    """
+
+    name: str
+    question: str
+    records: Mapping[str, type[Record]]
+    measure: Callable[[Pair], Records | None]
+    judge: Callable[[Records, Terms], Check]
+    again: Again = "records"
+    required: bool = True
+    may_lack: tuple[str, ...] = ()
+
+    def requires(self, terms: Terms) -> bool:
+        """Whether the verdict needs a clear answer."""
+        return self.required and self.name not in terms.optional
+
+    def answer(self, records: Records, terms: Terms) -> Check:
+        """The answer that the records give."""
+        found = self.judge(records, terms)
+        return found.model_copy(update={"name": self.name, "required": self.requires(terms)})
+
+    def ask(self, pair: Pair) -> tuple[Check | None, Records]:
+        """The answer on this machine with its records; None where the check does not apply."""
+        try:
+            records = self.measure(pair)
+        except (MissingLibraryError, BackendError, UnavailableError) as error:
+            return unavailable(self.name, error, required=self.requires(pair.terms)), {}
+        return (None, {}) if records is None else (self.answer(records, pair.terms), records)
+
+
+def unavailable(name: str, error: ArtoolkitError, *, required: bool = True) -> Check:
+    """No answer, and why: the error's first part, and all of it below."""
+    brief = in_brief(error.what)
+    return Check(
+        name=name,
+        result="UNAVAILABLE",
+        headline=brief["headline"],
+        details=() if str(error) == brief["headline"] else (str(error),),
+        required=required,
+    )
