@@ -21,6 +21,7 @@ from artoolkit.statistics import Interval, student_interval
 from artoolkit.words import ARMS, CONTROL
 
 LEVEL = 0.95
+ROWS = "runs.jsonl"
 _NUMBER = (int, float)
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "arm": str,

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from artoolkit.evaluation.experiment import ArmSummary
-from artoolkit.optional import require
+from artoolkit.evaluation.experiment import (
+    COLUMNS,
+    ROWS,
+    ArmSummary,
+    markdown_table,
+    read_rows,
+    summarise,
+)
+from artoolkit.evidence.seal import write_atomically
+from artoolkit.optional import is_installed, require
 from artoolkit.words import CONTROL
 
 # Grey and blue that read on a white page and on a dark one.
 CONTROL_COLOUR, ARM_COLOUR, LINE = "#7a7a7a", "#2f7fc1", "#8a8a8a"
+
+
+def write_summary(out: Path, title: str) -> list[str]:
+    """The lines of the table of an experiment's finished runs, and where it was written.
+
+    Writes `out`/table.md, and `out`/figure.svg where matplotlib is installed; nothing where no run
+    is finished.
+    """
+    summaries = summarise(read_rows(out / ROWS), metrics=tuple(COLUMNS))
+    if not summaries:
+        return []
+    lines = markdown_table(summaries)
+    write_atomically(out / "table.md", "\n".join([*lines, ""]).encode())
+    if is_installed("matplotlib"):
+        write_atomically(out / "figure.svg", experiment_svg(summaries, title).encode())
+    return [*lines, str(out / "table.md")]
 
 
 def experiment_svg(summaries: Sequence[ArmSummary], title: str) -> str:

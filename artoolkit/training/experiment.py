@@ -3,7 +3,7 @@
 An experiment's folder holds recipe.toml (what all arms share), runs.jsonl (one row a finished run)
 and runs/ (a run's own folder each). Runs go seed by seed, the control first, so that whatever
 stops the experiment leaves pairs. The same call goes on: what has a row is left out, and a run
-that was stopped is resumed. Read `run_experiment` first.
+that was stopped is resumed. Read `experiment` first.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from artoolkit import __version__
-from artoolkit.data import DataSet
+from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import DataError, StorageError, UsageError
-from artoolkit.evaluation.experiment import Row, append_row, read_rows
+from artoolkit.evaluation.experiment import ROWS, Row, append_row, read_rows
 from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.files import read_json_lines
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
+from artoolkit.networks.loading import load
 from artoolkit.optional import is_installed
 from artoolkit.training.assembly import check_baseline, usable_device
 from artoolkit.training.examination import examine
+from artoolkit.training.finetune import finetune_recipe
 from artoolkit.training.history import METRICS
 from artoolkit.training.loader import EvaluationImages, evaluation_loader, fetched, selected
 from artoolkit.training.recipe import (
@@ -39,9 +41,10 @@ from artoolkit.training.recipe import (
 )
 from artoolkit.training.run import MODEL, Machine, Watcher, resume, start
 from artoolkit.training.state import STATE
-from artoolkit.words import CONTROL
+from artoolkit.training.train import name_of
+from artoolkit.words import ARMS, CONTROL
 
-ROWS, RECIPE, RUNS = "runs.jsonl", "recipe.toml", "runs"
+RECIPE, RUNS = "recipe.toml", "runs"
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,58 @@ class Experiment:
     def rows(self) -> list[Row]:
         """The rows of the finished runs."""
         return read_rows(self.out / ROWS)
+
+
+def experiment(
+    baseline: Checkpoint | Path | str,
+    *,
+    out: Path | str,
+    watcher: ExperimentWatcher,
+    dataset: DataSet | str | None = None,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
+    train_splits: Sequence[str] | None = None,
+    val_splits: Sequence[str] | None = None,
+    arms: Sequence[str] = ARMS,
+    weights: Sequence[float] = (0.1, 5.0, 20.0),
+    stride: int | None = None,
+    seeds: Sequence[int] = range(1, 6),
+    epochs: int | None = None,
+    recipe: Recipe | Path | str | None = None,
+    assignments: Sequence[str] = (),
+    keep_models: bool = True,
+    device: str = "cpu",
+    workers: int | None = None,
+) -> bool:
+    """Fine-tune `baseline` in every arm, weight and seed that `out` does not hold yet.
+
+    train_splits, val_splits: by default the baseline's; stride: of the grid `all`; epochs and
+    recipe as in `finetune_recipe`; keep_models: whether a judged run keeps its weights. Returns
+    False where a stop was asked for, with everything saved. Raises what `run_experiment` does, and
+    `UsageError` under torchrun.
+    """
+    machine = Machine.of(device, workers)
+    if machine.processes.count > 1:
+        raise UsageError(
+            "an experiment runs in one process",
+            got=f"{machine.processes.count} from torchrun",
+            hint="Start one experiment a GPU instead, each with its own --first-seed and --out.",
+        )
+    runs = planned_runs(arms, weights, seeds)
+    opened = load(baseline)
+    changes = {
+        "schedule.epochs": epochs,
+        "data.dataset": name_of(dataset),
+        "data.train.splits": list(train_splits) if train_splits else None,
+        "data.val.splits": list(val_splits) if val_splits else None,
+    }
+    chosen = finetune_recipe(opened, source=recipe, assignments=assignments, changes=changes)
+    data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
+    shared = Experiment(
+        common=common_recipe(chosen), baseline=opened, dataset=data, out=Path(out), machine=machine,
+        stride=stride, keep_models=keep_models,
+    )  # fmt: skip
+    return run_experiment(shared, runs, watcher)
 
 
 def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: ExperimentWatcher) -> bool:
