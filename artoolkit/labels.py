@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, model_validator
+
+from artoolkit.spec import Frozen
 
 VOID = 255
 MAX_CLASSES = 254  # 255 is void, and 254 marks an unknown id while a label file is read
@@ -27,15 +29,13 @@ def _byte_triple(color: tuple[int, int, int]) -> tuple[int, int, int]:
 Color = Annotated[tuple[int, int, int], AfterValidator(_byte_triple)]
 
 
-class LabelTable(BaseModel):
+class LabelTable(Frozen):
     """The classes of a data set, in the order of their train ids.
 
     `file_ids[c]` is the id that the data set's own label files use for train id c; `void_ids` are
     the file ids that mean void. Negative ids (Cityscapes' licence plate, -1) stand here as a PNG
     holds them, modulo 256.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     names: tuple[str, ...]

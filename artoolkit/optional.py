@@ -23,6 +23,8 @@ INSTALL = {
     "onnx": 'pip install "artoolkit[train]"',
     "onnxscript": 'pip install "artoolkit[train]"',
     "h5py": 'pip install "artoolkit[train]"',
+    "pooch": 'pip install "artoolkit[train]"',
+    "requests": 'pip install "artoolkit[train]"',
     "onnxruntime": 'pip install "artoolkit[cpu]" (or "artoolkit[gpu]" with an NVIDIA GPU)',
     "openvino": 'pip install "artoolkit[openvino]"',
     "cuda.bindings": 'pip install "artoolkit[gpu]"',

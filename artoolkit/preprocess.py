@@ -7,27 +7,29 @@ numbers of `Preprocess`; `normalise` is its reference in numpy.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from artoolkit.spec import Frozen
 from artoolkit.words import ChannelOrder
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+Positive = Annotated[float, Field(gt=0)]
 
 
-class Preprocess(BaseModel):
+class Preprocess(Frozen):
     """What the graph does to a pixel: reorder the channels, then (value - mean) / std.
 
     `mean` and `std` are in units of 0-255 and in the order of `channel_order`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
     channel_order: ChannelOrder = "rgb"
 
 

@@ -51,10 +51,30 @@ _FIRST_CHECKS = (
 )  # fmt: skip
 
 
-class Frozen(BaseModel):
-    """A record that is read from a file: immutable, and every unknown key is an error."""
+# How files may spell a key, beside the field's own name.
+_OTHER_SPELLINGS = (("optimiser", "optimizer"), ("colour", "color"))
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def respelled(record: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """The values, each key as the record's field spells it: `optimiser` and `colours` are read."""
+    found = dict(values)
+    for key in values:
+        for other, ours in _OTHER_SPELLINGS:
+            name = str(key).replace(other, ours)
+            if name != key and name in record.model_fields and name not in values:
+                found[name] = found.pop(key)
+    return found
+
+
+class Frozen(BaseModel):
+    """A record that is read from a file: immutable, finite, and every unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _respelled(cls, values: Any) -> Any:
+        return respelled(cls, values) if isinstance(values, dict) else values
 
 
 class TensorSpec(Frozen):

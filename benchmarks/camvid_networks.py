@@ -27,7 +27,7 @@ from artoolkit.training.recipe import load_recipe
 SUITE = "camvid-networks"
 FINISHED = ".finished"
 # By the first letters of a network's name; --set is put over them.
-OWN = {"refinenet_lw": ("optimiser.decoder_multiplier=0.1", "schedule.warmup_iterations=100")}
+OWN = {"refinenet_lw": ("optimizer.decoder_multiplier=0.1", "schedule.warmup_iterations=100")}
 
 
 def step(

@@ -73,7 +73,7 @@ class Study:
     def changes(self, data_root: Path) -> tuple[str, ...]:
         """What the arms change in the recipe beside the loss, for `--set`."""
         if self.variant == FASTER:
-            return (f"optimiser.lr={load_recipe('camvid').optimiser.lr}",)
+            return (f"optimizer.lr={load_recipe('camvid').optimizer.lr}",)
         if self.variant == BALANCED:
             weights = median_frequency_weights(data_root, self.train)
             return (f"loss.class_weights=[{', '.join(f'{w:.4g}' for w in weights)}]",)

@@ -8,9 +8,9 @@ from artoolkit.cli import run
 
 
 def tiny_recipe(
-    epochs: int, *, crop: tuple[int, int] = (32, 64), optimiser: str = "lr = 0.05", every: int = 1
+    epochs: int, *, crop: tuple[int, int] = (32, 64), optimizer: str = "lr = 0.05", every: int = 1
 ) -> str:
-    """TOML of a narrow ICNet in fp32; `optimiser` are the lines of that table."""
+    """TOML of a narrow ICNet in fp32; `optimizer` are the lines of that table."""
     return f"""
 name = "tiny"
 [network]
@@ -21,8 +21,8 @@ crop = {list(crop)}
 [schedule]
 epochs = {epochs}
 batch_size = 2
-[optimiser]
-{optimiser}
+[optimizer]
+{optimizer}
 [evaluation]
 every = {every}
 [execution]

@@ -45,6 +45,12 @@ def test_colours_follow_the_train_ids_and_void_is_black():
     assert colors.tolist() == [[[1, 1, 2], [0, 1, 2], [0, 0, 0]]]
 
 
+def test_colours_are_read_as_colors():
+    values = table().model_dump()
+    values["colours"] = values.pop("colors")
+    assert LabelTable.model_validate(values) == table()
+
+
 def test_a_table_survives_json():
     assert LabelTable.model_validate_json(table().model_dump_json()) == table()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATHS = {
     "epochs": "schedule.epochs",
     "batch_size": "schedule.batch_size",
-    "lr": "optimiser.lr",
+    "lr": "optimizer.lr",
     "seed": "seed",
     "imgsz": "augmentation.crop",
 }
@@ -48,7 +48,7 @@ def recipe_options(command: Command) -> Command:
             "assignments",
             multiple=True,
             metavar="PATH=VALUE",
-            help="Replace a value of the recipe, for example optimiser.momentum=0.95.",
+            help="Replace a value of the recipe, for example optimizer.momentum=0.95.",
         ),
         imgsz_option(help_text="Training crop: height width, in pixels."),
         click.option("--seed", type=click.IntRange(min=0), help="Seed of the run."),

@@ -8,6 +8,7 @@ all channels: 0.5 is ICNet as published (its release is compressed to half width
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,9 @@ DILATED_STRIDES, DILATIONS = (1, 2, 1, 1), (1, 1, 2, 4)
 
 
 def _scaled(channels: Iterable[int], width: float) -> tuple[int, ...]:
-    """Channels times `width`, in multiples of 8, at least 8."""
+    """Channels times `width`, in multiples of 8, at least 8; `UsageError` for no such width."""
+    if not 0 < width < math.inf:
+        raise UsageError("no such width of a network", got=width, expected="a positive number")
     return tuple(max(8, round(count * width / 8) * 8) for count in channels)
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -46,7 +46,7 @@ class CustomOptions(Frozen):
     std: tuple[float, float, float] = IMAGENET_STD
     channel_order: ChannelOrder = "rgb"
     align_corners: bool = False
-    aux_weights: dict[str, float] = Field(default_factory=dict)
+    aux_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     encoder: tuple[str, ...] = ()
     training_only: tuple[str, ...] = ()
     minimum_hw: tuple[int, int] = (32, 32)

@@ -1,24 +1,27 @@
 """Fetches one file over HTTP: resumed where it was cut off, complete or not there at all. No torch.
 
-What is on its way lies beside the target as `.part`, with the server's tag of that version, so that
-pieces of two versions are never joined.
+pooch transfers; resuming, which it does not know, is here. What is on its way lies beside the
+target as `.part`, with the server's tag of that version, so that pieces of two versions are never
+joined. The hash is checked by `sources.Source.verify`.
 """
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from artoolkit.errors import DownloadError, StorageError
+from artoolkit.optional import require
 
-CHUNK_BYTES = 1 << 18
+# What is lost of a transfer that breaks off is at most one of these.
+CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 30.0
 AGENT = "artoolkit (https://arxiv.org/abs/2103.04990)"
 ADVICE = "Try again: what arrived is kept, and the rest is fetched."
+PURPOSE = "downloading weights"
+PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416
 
 Progress = Callable[[int, int | None], None]
 
@@ -30,62 +33,74 @@ def fetch(address: str, path: Path, *, progress: Progress = lambda done, total: 
     Raises `DownloadError` where the server refuses, cannot be reached or breaks off (the part is
     kept), `StorageError` where the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    tag = path.with_name(path.name + ".part.tag")
+    requests = require("requests", PURPOSE)
+    part, tag = (path.with_name(path.name + ending) for ending in (".part", ".part.tag"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _transfer(address, part, tag, progress)
-        part.replace(path)
-        tag.unlink(missing_ok=True)
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as e:
-        reason = f"{e.code} {e.reason}" if isinstance(e, urllib.error.HTTPError) else str(e)
-        raise DownloadError(f"{address} cannot be fetched: {reason}", hint=ADVICE) from e
+        with part.open("ab") as file:
+            sink = _Part(file, tag, progress)
+            sink.fill(address)
+    except requests.RequestException as error:
+        answer = error.response
+        if answer is not None and answer.status_code == RANGE_NOT_SATISFIABLE and tag.is_file():
+            # The part is not a beginning of what the server has now.
+            part.unlink()
+            tag.unlink()
+            return fetch(address, path, progress=progress)
+        if sink.total is not None:
+            raise DownloadError(
+                f"{address} broke off", got=f"{sink.done} bytes", expected=sink.total, hint=ADVICE
+            ) from error
+        reason = str(error) if answer is None else f"{answer.status_code} {answer.reason}"
+        raise DownloadError(f"{address} cannot be fetched: {reason}", hint=ADVICE) from error
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    part.replace(path)
+    tag.unlink(missing_ok=True)
     return path
 
 
-def _transfer(address: str, part: Path, tag: Path, progress: Progress) -> None:
-    have = part.stat().st_size if part.is_file() and tag.is_file() else 0
-    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text(encoding="utf-8")}
-    request = urllib.request.Request(address, headers=headers)
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
-        # The part is not a beginning of what the server has now.
-        part.unlink()
-        tag.unlink()
-        _transfer(address, part, tag, progress)
-        return
-    with response:
-        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        start = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+@dataclass
+class _Part:
+    """What pooch writes to: the part of an earlier attempt, or an empty one."""
+
+    file: IO[bytes]
+    tag: Path
+    progress: Progress
+    done: int = 0
+    total: int | None = None
+
+    def fill(self, address: str) -> None:
+        have = self.file.tell() if self.tag.is_file() else 0
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": self.tag.read_text(encoding="utf-8")}
+        download = require("pooch", PURPOSE).HTTPDownloader(
+            chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S, headers=headers,
+            hooks={"response": self.begin},
+        )  # fmt: skip
+        download(address, self, None)
+
+    def begin(self, answer: Any, **_: Any) -> None:
+        """Before the content comes: only the rest is appended, anything else starts again."""
+        if not answer.ok or answer.is_redirect:
+            return
+        if answer.status_code != PARTIAL_CONTENT:
+            self.file.truncate(0)
+        self.done = self.file.seek(0, 2)
+        length = answer.headers.get("Content-Length")
+        self.total = None if length is None else self.done + int(length)
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         if version and not version.startswith("W/"):
-            tag.write_text(version, encoding="utf-8")
+            self.tag.write_text(version, encoding="utf-8")
         else:
-            tag.unlink(missing_ok=True)
-        with part.open("ab" if resumed else "wb") as file:
-            done = _copy(response, file, start, total, progress)
-    if total is not None and done != total:
-        raise DownloadError(
-            f"{address} broke off", got=f"{done} bytes", expected=total, hint=ADVICE
-        )
+            self.tag.unlink(missing_ok=True)
+        self.progress(self.done, self.total)
 
+    def write(self, chunk: bytes) -> None:
+        self.file.write(chunk)
+        self.done += len(chunk)
+        self.progress(self.done, self.total)
 
-def _copy(
-    response: IO[bytes], file: IO[bytes], start: int, total: int | None, progress: Progress
-) -> int:
-    done = start
-    progress(done, total)
-    while chunk := response.read(CHUNK_BYTES):
-        file.write(chunk)
-        done += len(chunk)
-        progress(done, total)
-    return done
+    def flush(self) -> None:
+        self.file.flush()

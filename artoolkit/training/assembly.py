@@ -65,7 +65,7 @@ def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
                 got="{} x {}".format(*size),
                 expected="at least {} x {}".format(*network.minimum_hw),
             )
-    if recipe.schedule.batch_size == 1 and not recipe.optimiser.freeze_bn:
+    if recipe.schedule.batch_size == 1 and not recipe.optimizer.freeze_bn:
         check_batch_of_one(network, recipe.augmentation.crop)
     return network
 
@@ -87,7 +87,7 @@ def check_batch_of_one(network: Network, crop: tuple[int, int]) -> None:
         raise RecipeError(
             f"{network.name} cannot be trained on crops of {crop[0]} x {crop[1]} one at a time: "
             f"{error}",
-            hint="Set schedule.batch_size to 2 or more, or optimiser.freeze_bn to true.",
+            hint="Set schedule.batch_size to 2 or more, or optimizer.freeze_bn to true.",
         ) from error
     except RuntimeError:  # a user's network may need real numbers: its first step will show
         return

@@ -23,9 +23,9 @@ from artoolkit.metrics import Matrix, confusion_matrix, summary
 from artoolkit.networks import Network
 from artoolkit.preprocess import Preprocess, fit_image, fit_labels, normalise
 from artoolkit.training.loader import Batch, step_seed
-from artoolkit.training.optimiser import (
+from artoolkit.training.optimizer import (
     Average,
-    build_optimiser,
+    build_optimizer,
     freeze_batch_norm,
     lr_factor,
     set_learning_rate,
@@ -49,7 +49,7 @@ class Learner:
     iterations_per_epoch: int
     processes: Processes = ALONE
     model: nn.Module = field(init=False)
-    optimiser: torch.optim.Optimizer = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False, default=None)
 
@@ -66,18 +66,18 @@ class Learner:
             self.objective.mean_count = self.processes.mean
             self.objective.share = (self.processes.rank, self.processes.count)
         self.objective.to(self.device)
-        self.optimiser = build_optimiser(self.network, self.recipe.optimiser)
+        self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         # fp16 gradients underflow without a scale; bf16 has the range of fp32.
         scaled = self.recipe.execution.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        if self.recipe.optimiser.ema_decay is not None:
-            self.average = Average(self.network, self.recipe.optimiser.ema_decay)
+        if self.recipe.optimizer.ema_decay is not None:
+            self.average = Average(self.network, self.recipe.optimizer.ema_decay)
 
     @property
     def _joint_statistics(self) -> bool:
         """Whether batch normalisation takes its statistics over all processes (GPUs only)."""
         several = self.processes.count > 1 and self.device.type == "cuda"
-        return several and not self.recipe.optimiser.freeze_bn
+        return several and not self.recipe.optimizer.freeze_bn
 
     @property
     def result(self) -> Network:
@@ -97,10 +97,10 @@ class Learner:
 
         Raises `TrainingError` with every term where the loss is not finite, before the update.
         """
-        lr = self.recipe.optimiser.lr * lr_factor(
+        lr = self.recipe.optimizer.lr * lr_factor(
             self.recipe.schedule, iteration, self.iterations_per_epoch
         )
-        set_learning_rate(self.optimiser, lr)
+        set_learning_rate(self.optimizer, lr)
         # Dropout must not repeat itself in the next process.
         torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
         inputs = to_input(images.to(self.device, non_blocking=True), self.network.preprocess)
@@ -120,12 +120,12 @@ class Learner:
         values = dict(zip(named, self.processes.mean(numbers).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
             raise not_finite(values, iteration, self.iterations_per_epoch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update_parameters(self.network)
         return {**values, "lr": lr}
 
 
@@ -148,7 +148,7 @@ def not_finite(
     return TrainingError(
         f"the loss is not finite in epoch {epoch + 1}, step {step + 1}",
         got=", ".join(f"{name} {value:.6g}" for name, value in values.items()),
-        hint="The last saved epoch is kept; try a lower optimiser.lr, a warm-up, or fp32.",
+        hint="The last saved epoch is kept; try a lower optimizer.lr, a warm-up, or fp32.",
     )
 
 
@@ -157,7 +157,7 @@ def train_one_epoch(
 ) -> Iterator[Row]:
     """A row an iteration: terms, lr, iteration, and the seconds spent waiting and working."""
     learner.network.train()
-    if learner.recipe.optimiser.freeze_bn:
+    if learner.recipe.optimizer.freeze_bn:
         freeze_batch_norm(learner.network)
     asked = time.perf_counter()
     for step, (images, labels, *maps) in enumerate(batches, first_step):

@@ -128,7 +128,7 @@ def finetune_recipe(
         "schedule.policy": "poly",
         "schedule.milestones": [],
         "schedule.warmup_iterations": 0,
-        "optimiser.lr": stored.optimiser.lr / SHARE,
+        "optimizer.lr": stored.optimizer.lr / SHARE,
     }
     given = {path: value for path, value in (changes or {}).items() if value is not None}
     return recipe_from_values(

@@ -1,7 +1,7 @@
 """Recipe: everything that decides a training run, as a TOML file and as a frozen record.
 
 A recipe is chosen by name (the files in `recipes/`) or by path, and any value can be replaced by
-`path=value`, for example `optimiser.lr=0.01`. All mistakes are reported at once. The effective
+`path=value`, for example `optimizer.lr=0.01`. All mistakes are reported at once. The effective
 recipe is stored in the run's folder and in the checkpoint; it holds no path of a machine.
 """
 
@@ -12,13 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tomlkit
 from pydantic import Field, ValidationError, model_validator
 
 from artoolkit.errors import RecipeError
 from artoolkit.losses.points import Points
-from artoolkit.spec import Frozen, problems, read_toml
+from artoolkit.spec import Frozen, problems, read_toml, respelled
 from artoolkit.words import Grid
 
 if sys.version_info >= (3, 11):
@@ -26,7 +27,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SizeHW = tuple[int, int]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Side = Annotated[int, Field(ge=1)]
+SizeHW = tuple[Side, Side]
 
 
 class NetworkChoice(Frozen):
@@ -65,7 +69,7 @@ class Augmentation(Frozen):
     """
 
     crop: SizeHW
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
     rotate_degrees: float = Field(default=0.0, ge=0, le=180)
     flip: float = Field(default=0.5, ge=0, le=1)
     brightness: float = Field(default=0.0, ge=0, lt=1)
@@ -74,11 +78,9 @@ class Augmentation(Frozen):
     blur: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _possible(self) -> Augmentation:
-        if min(self.crop) < 1:
-            raise ValueError(f"crop {self.crop} must be positive")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale {self.scale} must be two positive numbers, ascending")
+    def _ascending(self) -> Augmentation:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {self.scale} must ascend")
         return self
 
 
@@ -94,7 +96,7 @@ class Schedule(Frozen):
     batch_size: int = Field(ge=1)
     policy: Literal["poly", "steps", "constant"] = "poly"
     power: float = Field(default=0.9, gt=0)
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
     factor: float = Field(default=0.5, gt=0, lt=1)
     warmup_iterations: int = Field(default=0, ge=0)
     start_factor: float = Field(default=0.0, ge=0, le=1)
@@ -109,7 +111,7 @@ class Schedule(Frozen):
         return self
 
 
-class Optimiser(Frozen):
+class Optimizer(Frozen):
     """SGD or AdamW. The multipliers scale the rate of the network's encoder and of all else.
 
     `momentum` is AdamW's first beta; its second is 0.999.
@@ -131,7 +133,7 @@ class Optimiser(Frozen):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Optimiser:
+    def _nesterov_needs_momentum(self) -> Optimizer:
         if self.nesterov and (self.momentum == 0 or self.algorithm != "sgd"):
             raise ValueError("nesterov needs a momentum above 0, and sgd")
         return self
@@ -154,7 +156,7 @@ class TermChoice(Frozen):
 
     kind: str | None = None
     output: str | None = None
-    weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    weight: Weight | None = None
     monitor: bool | None = None
     options: dict[str, Any] | None = None
 
@@ -170,11 +172,11 @@ class LossTerms(Frozen):
 
     ar_weight: float = Field(default=0.0, ge=0)
     ar_grid: Grid = "center"
-    ar_sizes: tuple[int, ...] = (12, 6)
-    ar_stride: int | None = None
+    ar_sizes: tuple[Side, ...] = Field(default=(12, 6), min_length=1)
+    ar_stride: Side | None = None
     ar_monitor: bool = False
-    aux_weights: dict[str, float] | None = None
-    class_weights: tuple[float, ...] | None = None
+    aux_weights: dict[str, Weight] | None = None
+    class_weights: tuple[Weight, ...] | None = Field(default=None, min_length=1)
     ohem: Ohem | None = None
     terms: dict[str, TermChoice] = Field(default_factory=dict)
 
@@ -184,8 +186,10 @@ class LossTerms(Frozen):
         return Points(grid=self.ar_grid, sizes=self.ar_sizes, stride=self.ar_stride)
 
     @model_validator(mode="after")
-    def _points_exist(self) -> LossTerms:
+    def _possible(self) -> LossTerms:
         _ = self.points
+        if self.class_weights is not None and not any(self.class_weights):
+            raise ValueError("class_weights are all 0")
         return self
 
 
@@ -217,7 +221,7 @@ class Recipe(Frozen):
     data: DataChoice = DataChoice()
     augmentation: Augmentation
     schedule: Schedule
-    optimiser: Optimiser
+    optimizer: Optimizer
     loss: LossTerms = LossTerms()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
@@ -268,12 +272,14 @@ def recipe_from_values(
 
     `what` names the source in the `RecipeError` that lists every mistake.
     """
-    merged: dict[str, Any] = json.loads(json.dumps(values))
+    merged: dict[str, Any] = respelled(Recipe, json.loads(json.dumps(values)))
     mistakes: list[str] = []
     pairs = [_parse_assignment(text, mistakes) for text in assignments]
     for path, value in [*((changes or {}).items()), *filter(None, pairs)]:
         if value is not None:
-            _put(merged, path, value, mistakes)
+            # Before it is put beside the value that it replaces.
+            table, *rest = path.split(".")
+            _put(merged, ".".join([*respelled(Recipe, {table: None}), *rest]), value, mistakes)
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
@@ -326,31 +332,9 @@ def _flat(table: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _said(value: Any) -> str:
-    return "nothing" if value is None else _toml_value(value)
+    return "nothing" if value is None else json.dumps(value)
 
 
 def toml_from_recipe(recipe: Recipe) -> str:
     """The recipe as TOML text that `load_recipe` reads back to an equal recipe."""
-    return "\n".join(_toml_lines(recipe.model_dump(mode="json", exclude_none=True), "")) + "\n"
-
-
-def _toml_lines(table: dict[str, Any], prefix: str) -> list[str]:
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
-    lines = [f"{_key(k)} = {_toml_value(v)}" for k, v in plain.items()]
-    for key, inner in table.items():
-        if isinstance(inner, dict):
-            path = f"{prefix}{_key(key)}"
-            lines += ["", f"[{path}]", *_toml_lines(inner, f"{path}.")]
-    return lines
-
-
-def _key(name: str) -> str:
-    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
-    return name if bare else json.dumps(name)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    # JSON's scalars are TOML's, numbers and escapes included.
-    return json.dumps(value)
+    return tomlkit.dumps(recipe.model_dump(mode="json", exclude_none=True))

@@ -24,7 +24,7 @@ from artoolkit.training.assembly import data_fingerprints
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import Recipe, recipe_from_values
 
-FORMAT = 1
+FORMAT = 2
 STATE = Path("state") / "last.pt"
 
 
@@ -101,12 +101,12 @@ class SavedRun:
     def restore(self, learner: Learner) -> None:
         """Puts weights, momentum, scale and average back."""
         learner.network.load_state_dict(self.tensors["network"])
-        learner.optimiser.load_state_dict(self.tensors["optimiser"])
+        learner.optimizer.load_state_dict(self.tensors["optimizer"])
         if learner.scaler.is_enabled():
             learner.scaler.load_state_dict(self.tensors["scaler"])
         if learner.average is not None:
             learner.average.network.load_state_dict(self.tensors["average"])
-            learner.average.updates = self.tensors["average_updates"]
+            learner.average.n_averaged.fill_(1 + self.tensors["average_updates"])
 
 
 def _some(ids: tuple[int, ...], most: int = 8) -> str:
@@ -134,10 +134,10 @@ def save_state(
             "provenance": json.dumps(provenance),
             "labels": labels.model_dump_json(),
             "network": learner.network.state_dict(),
-            "optimiser": learner.optimiser.state_dict(),
+            "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
             "average": average.network.state_dict() if average else None,
-            "average_updates": average.updates if average else 0,
+            "average_updates": int(average.n_averaged) - 1 if average else 0,
         },
         content,
     )
@@ -161,6 +161,8 @@ def read_state(out: Path) -> SavedRun:
     path = require_state(out)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["format"] == 1:  # the same but for one name
+            saved |= {"format": FORMAT, "optimizer": saved["optimiser"]}
         if saved["format"] != FORMAT:
             raise TrainingError(
                 f"{path} was written by another version", got=saved["format"], expected=FORMAT

@@ -59,12 +59,12 @@ def test_the_plan_leaves_every_drive_out_and_has_a_second_baseline() -> None:
 def test_a_variant_starts_from_the_baseline_of_its_study(tmp_path: Path) -> None:
     study = BY_NAME["without-0016E5-faster"]
     assert (study.variant, study.baseline) == ("-faster", "without-0016E5")
-    assert study.changes(tmp_path) == ("optimiser.lr=0.05",)
+    assert study.changes(tmp_path) == ("optimizer.lr=0.05",)
     (step, *_) = experiment.experiment_steps(study, tmp_path, 1, (), study.changes(tmp_path))
     given = step.arguments
     assert given[given.index("--baseline") + 1].endswith("E5/baseline/model.safetensors")
     assert given[given.index("--out") + 1].endswith("E5-faster/experiment")
-    assert "optimiser.lr=0.05" in given
+    assert "optimizer.lr=0.05" in given
     assert BY_NAME["usual"].changes(tmp_path) == ()
 
 

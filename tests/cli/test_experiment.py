@@ -192,7 +192,7 @@ def test_images_that_were_trained_on_are_no_validation_images(
         (("--ar-weight", "0,5"), 2, "--ar-weight must be above 0; got 0. The weight 0 is"),
         (("--ar-weight", "much"), 2, "not a list of float"),
         (("--val-split", "night"), 4, "no split night"),
-        (("--set", "optimiser.lr=-1"), 7, "optimiser.lr"),
+        (("--set", "optimizer.lr=-1"), 7, "optimizer.lr"),
         (("--device", "tpu"), 2, "--device is unknown"),
     ],
 )

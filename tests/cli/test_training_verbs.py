@@ -32,12 +32,12 @@ def test_options_replace_values_of_the_recipe(town: Path, tmp_path: Path) -> Non
     code = run(
         ("train", "--recipe", str(town / "tiny.toml"), *data(town), "--out", str(tmp_path),
          "--epochs", "1", "--batch-size", "4", "--lr", "0.5", "--seed", "7", "--imgsz", "32", "32",
-         "--set", "optimiser.momentum=0.5")
+         "--set", "optimizer.momentum=0.5")
     )  # fmt: skip
     assert code == 0
     recipe = load_recipe(str(tmp_path / "recipe.toml"))
     assert (recipe.schedule.epochs, recipe.schedule.batch_size) == (1, 4)
-    assert (recipe.optimiser.lr, recipe.optimiser.momentum) == (0.5, 0.5)
+    assert (recipe.optimizer.lr, recipe.optimizer.momentum) == (0.5, 0.5)
     assert (recipe.seed, recipe.augmentation.crop) == (7, (32, 32))
     assert recipe.data.dataset == "cityscapes"
 
@@ -85,7 +85,7 @@ def test_a_run_is_not_overwritten_and_resumes_only_as_itself(
     capsys.readouterr()
     assert run((*again, "--resume", "--epochs", "9", "--lr", "0.5")) == 2
     message = capsys.readouterr().err
-    assert "optimiser.lr 0.05 instead of 0.5; schedule.epochs 2 instead of 9" in message
+    assert "optimizer.lr 0.05 instead of 0.5; schedule.epochs 2 instead of 9" in message
 
 
 def test_a_stopped_run_says_how_to_go_on(
@@ -115,7 +115,7 @@ def test_a_stopped_run_says_how_to_go_on(
     [
         ((), 2, "no recipe; expected --recipe camvid|"),
         (("--recipe", "nothing"), 7, "unknown recipe"),
-        (("--recipe", "camvid", "--set", "optimiser.lr=-1", "--set", "x"), 7, "'x' is not path"),
+        (("--recipe", "camvid", "--set", "optimizer.lr=-1", "--set", "x"), 7, "'x' is not path"),
         (("--recipe", "camvid"), 2, "no data root for camvid"),
         (("--recipe", "camvid", "--data-root", "nowhere"), 4, "no data set at nowhere"),
         (("--recipe", "camvid", "--device", "tpu"), 2, "--device is unknown"),
@@ -173,7 +173,7 @@ def test_init_says_what_was_loaded_and_what_was_not(
     network = build("refinenet_lw50", num_classes=19, **NARROW)
     file, recipe = tmp_path / "resnet50.pth", tmp_path / "lw50.toml"
     torch.save({"state_dict": imagenet_trunk(network)}, file)
-    recipe.write_text(tiny_recipe(1, optimiser="lr = 1e-12"))
+    recipe.write_text(tiny_recipe(1, optimizer="lr = 1e-12"))
     narrow = ("--network", "refinenet_lw50", "--option", "width=0.0625")
     command = ("train", "--recipe", str(recipe), *data(town), "--init", str(file))
     assert run((*command, *narrow, "--out", str(tmp_path / "run"))) == 0

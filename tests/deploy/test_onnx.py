@@ -114,7 +114,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(exporter: Exporter, tmp_path: 
 
 
 def test_weights_that_are_zero_or_equal_do_not_change_the_graph(exporter: Exporter) -> None:
-    # The exporter's own optimiser would drop zero biases and merge equal ones.
+    # The exporter's own optimizer would drop zero biases and merge equal ones.
     checkpoint = tiny_checkpoint()
     state = {
         k: torch.zeros_like(v) if k.endswith("bias") else v for k, v in checkpoint.state.items()

@@ -18,7 +18,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """Data -> baseline -> AR and control -> bundle with verdict, on pictures of 64 x 128."""
     root = tmp_path_factory.mktemp("journey")
     made = Journey(root, 0)
-    (root / "tiny.toml").write_text(tiny_recipe(2, crop=(64, 128), optimiser="lr = 0.02"))
+    (root / "tiny.toml").write_text(tiny_recipe(2, crop=(64, 128), optimizer="lr = 0.02"))
     machine = ("--workers", "0")
     baseline = ("finetune", "--baseline", made.checkpoint("baseline"), *made.data, *machine)
     for arguments in (

@@ -36,7 +36,7 @@ def two_steps(network: str) -> Recipe:
             "network": {"name": network, "options": {"width": 0.0625}},
             "augmentation": {"crop": list(SIZE)},
             "schedule": {"epochs": 1, "batch_size": 2},
-            "optimiser": {"lr": 0.01},
+            "optimizer": {"lr": 0.01},
             "loss": {"ar_weight": 0.1},
             "execution": {"precision": "fp32"},
         },

@@ -16,7 +16,7 @@ from artoolkit.cli import run
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training.state import read_state
 
-RECIPE = tiny_recipe(12, optimiser="lr = 0.02\nfreeze_bn = true", every=12)
+RECIPE = tiny_recipe(12, optimizer="lr = 0.02\nfreeze_bn = true", every=12)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 

@@ -181,12 +181,12 @@ def test_a_bundle_with_a_missing_file(
 def test_a_recipe_with_several_mistakes(
     journey: Journey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = ("--set", "optimiser.lr=-1", "--set", "schedule.epoch=3", "--set", "nonsense")
+    wrong = ("--set", "optimizer.lr=-1", "--set", "schedule.epoch=3", "--set", "nonsense")
     assert_refused(
         capsys,
         train(journey, journey.root / "data", tmp_path / "run", *wrong),
         RECIPE,
-        "optimiser.lr",
+        "optimizer.lr",
         "schedule.epoch",
         "nonsense",
     )

@@ -15,7 +15,7 @@ TINY = {
     "network": {"name": "icnet", "options": {"width": 0.125}},
     "augmentation": {"crop": [32, 48], "scale": [0.5, 2.0], "contrast": 0.2},
     "schedule": {"epochs": 2, "batch_size": 2},
-    "optimiser": {"lr": 0.02},
+    "optimizer": {"lr": 0.02},
     "execution": {"precision": "fp32"},
 }
 

@@ -110,5 +110,5 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_refused(
     }  # fmt: skip
     with pytest.raises(RecipeError, match=f"{name} cannot be trained on crops of .* one at a time"):
         build_network(tiny(changes), TABLE, seed=1)
-    build_network(tiny(changes | {"optimiser.freeze_bn": True}), TABLE, seed=1)
+    build_network(tiny(changes | {"optimizer.freeze_bn": True}), TABLE, seed=1)
     build_network(tiny(changes | {"schedule.batch_size": 2}), TABLE, seed=1)

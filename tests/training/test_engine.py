@@ -84,7 +84,7 @@ def test_the_control_arm_has_no_term_of_the_loss_unless_it_is_monitored(tiny: Ma
 def test_training_lowers_the_loss_of_what_it_is_shown(
     tiny: Make, changes: dict[str, object]
 ) -> None:
-    own = learner(tiny({"optimiser.lr": 0.05, "schedule.policy": "constant", **changes}))
+    own = learner(tiny({"optimizer.lr": 0.05, "schedule.policy": "constant", **changes}))
     rows = list(train_one_epoch(own, [batch()] * 12, epoch=0))
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     assert all(math.isfinite(row["loss"]) for row in rows)
@@ -103,7 +103,7 @@ def test_rows_say_where_they_are(tiny: Make) -> None:
 
 def test_statistics_are_frozen_only_where_the_recipe_says_so(tiny: Make) -> None:
     for frozen in (True, False):
-        own = learner(tiny({"optimiser.freeze_bn": frozen}))
+        own = learner(tiny({"optimizer.freeze_bn": frozen}))
         before = own.network.state_dict()["trunk.stem.0.norm.running_mean"].clone()
         list(train_one_epoch(own, [batch()], epoch=0))
         after = own.network.state_dict()["trunk.stem.0.norm.running_mean"]
@@ -136,11 +136,11 @@ def test_jittered_points_depend_on_the_iteration_alone(tiny: Make) -> None:
 
 
 def test_the_average_is_what_is_evaluated(tiny: Make) -> None:
-    own = learner(tiny({"optimiser.ema_decay": 0.9}))
+    own = learner(tiny({"optimizer.ema_decay": 0.9}))
     list(train_one_epoch(own, [batch()] * 3, epoch=0))
     assert own.average is not None
     assert own.result is own.average.network
-    assert own.average.updates == 3
+    assert own.average.n_averaged == 1 + 3
     assert not torch.equal(own.result.classifier.weight, own.network.classifier.weight)
 
 

@@ -23,7 +23,7 @@ def baseline_of(recipe: Recipe | None) -> Checkpoint:
 def test_the_pilots_numbers_follow_from_the_camvid_recipe() -> None:
     tuned = finetune_recipe(baseline_of(load_recipe("camvid")), changes={"loss.ar_weight": 20.0})
     assert tuned.schedule.epochs == 8
-    assert tuned.optimiser.lr == pytest.approx(0.01)
+    assert tuned.optimizer.lr == pytest.approx(0.01)
     assert tuned.name == "camvid-finetune"
     assert tuned.loss.ar_weight == 20
     stored = load_recipe("camvid")
@@ -37,11 +37,11 @@ def test_the_pilots_numbers_follow_from_the_camvid_recipe() -> None:
 def test_given_values_win() -> None:
     tuned = finetune_recipe(
         baseline_of(load_recipe("camvid")),
-        changes={"schedule.epochs": 3, "optimiser.lr": None},
+        changes={"schedule.epochs": 3, "optimizer.lr": None},
         assignments=["seed=9"],
     )
     assert (tuned.schedule.epochs, tuned.seed) == (3, 9)
-    assert tuned.optimiser.lr == pytest.approx(0.01)
+    assert tuned.optimizer.lr == pytest.approx(0.01)
 
 
 def test_steps_and_a_warm_up_give_way_to_poly(tiny: Callable[..., Recipe]) -> None:

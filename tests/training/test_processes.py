@@ -18,7 +18,7 @@ from streets import Streets
 from artoolkit.errors import ArtoolkitError
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training.assembly import build_network
-from artoolkit.training.optimiser import BATCH_NORM, freeze_batch_norm
+from artoolkit.training.optimizer import BATCH_NORM, freeze_batch_norm
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.run import Machine, Silent, resume, start
@@ -26,7 +26,7 @@ from artoolkit.training.state import read_state
 
 Make = Callable[..., Recipe]
 TERMS = {
-    "optimiser.freeze_bn": True,
+    "optimizer.freeze_bn": True,
     "loss.ar_weight": 2.0,
     "loss.ar_grid": "jitter",
     "loss.class_weights": [1.0, 2.0, 0.5],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,10 @@ def test_odd_values_survive_toml(tmp_path: Path) -> None:
 def test_assignments_are_toml_or_bare_words_and_win_over_changes() -> None:
     recipe = load_recipe(
         "camvid",
-        assignments=["optimiser.lr=0.5", "schedule.policy=constant", "augmentation.scale=[1, 2]"],
-        changes={"optimiser.lr": 0.25, "schedule.epochs": 7, "seed": None},
+        assignments=["optimizer.lr=0.5", "schedule.policy=constant", "augmentation.scale=[1, 2]"],
+        changes={"optimizer.lr": 0.25, "schedule.epochs": 7, "seed": None},
     )
-    assert recipe.optimiser.lr == 0.5
+    assert recipe.optimizer.lr == 0.5
     assert recipe.schedule.policy == "constant"
     assert recipe.augmentation.scale == (1.0, 2.0)
     assert recipe.schedule.epochs == 7
@@ -79,11 +80,17 @@ def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(
             "camvid",
-            assignments=["optimiser.lr=-1", "schedul.epochs=3", "nothing", "seed.x=1"],
+            assignments=["optimizer.lr=-1", "schedul.epochs=3", "nothing", "seed.x=1"],
             changes={"augmentation.crop": [0, 32]},
         )
     line = str(caught.value)
-    for part in ("optimiser.lr", "-1", "schedul", "'nothing' is not path=value", "crop (0, 32)"):
+    for part in (
+        "optimizer.lr",
+        "-1",
+        "schedul",
+        "'nothing' is not path=value",
+        "augmentation.crop.0",
+    ):
         assert part in line
     assert "seed is a value, not a table" in line
     assert "\n" not in line
@@ -92,10 +99,10 @@ def test_all_mistakes_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("augmentation.scale", [2.0, 1.0], "ascending"),
+        ("augmentation.scale", [2.0, 1.0], "must ascend"),
         ("schedule.milestones", [5, 3], "ascend"),
         ("schedule.policy", "steps", "belong together"),
-        ("optimiser.momentum", 0, "nesterov needs a momentum"),
+        ("optimizer.momentum", 0, "nesterov needs a momentum"),
         ("loss.ar_weight", -0.1, "greater than or equal to 0"),
         ("loss.ar_stride", 4, "belongs to the grid 'all'"),
         ("loss.ar_grid", "corner", "'center', 'paper', 'jitter' or 'all'"),
@@ -106,6 +113,75 @@ def test_contradictions_are_named(path: str, value: object, message: str) -> Non
     with pytest.raises(RecipeError, match="recipe camvid is not valid") as caught:
         load_recipe("camvid", changes={path: value})
     assert message in str(caught.value)
+
+
+BAD_NUMBERS = {
+    "seed": [-1, 0.5],
+    "augmentation.crop": [[0, 32], [-8, 32], [math.inf, 32]],
+    "augmentation.scale": [[1, math.inf], [0, 1], [-1, 1], [math.nan, 2]],
+    "augmentation.rotate_degrees": [-1, 181, math.nan],
+    "augmentation.flip": [-0.1, 1.1, math.nan],
+    "augmentation.brightness": [-0.1, 1, math.nan],
+    "augmentation.contrast": [-0.1, math.inf],
+    "augmentation.saturation": [2],
+    "augmentation.blur": [math.nan],
+    "schedule.epochs": [0, math.inf],
+    "schedule.batch_size": [-2],
+    "schedule.power": [0, math.inf, math.nan],
+    "schedule.milestones": [[0, 3], [-1]],
+    "schedule.factor": [0, 1, math.nan],
+    "schedule.warmup_iterations": [-1],
+    "optimizer.lr": [0, -0.1, math.inf, math.nan],
+    "optimizer.momentum": [1, math.nan],
+    "optimizer.weight_decay": [-1e-4, math.inf],
+    "optimizer.encoder_multiplier": [-1, math.inf],
+    "optimizer.decoder_multiplier": [math.nan],
+    "optimizer.ema_decay": [0, 1, math.nan],
+    "loss.ar_weight": [-1, math.inf, math.nan],
+    "loss.ar_sizes": [[], [0], [12, -6]],
+    "loss.ar_stride": [0],
+    "loss.aux_weights": [{"aux_8": -1}, {"aux_8": math.inf}],
+    "loss.class_weights": [[], [0, 0], [1, -1], [1, math.nan], [math.inf, 1]],
+    "loss.ohem": [{"threshold": 0}, {"threshold": math.nan}, {"min_kept": 0}],
+    "loss.terms": [{"aux_8": {"weight": -1}}, {"aux_8": {"weight": math.nan}}],
+    "evaluation.every": [0],
+    "evaluation.imgsz": [[0, 64], [64, -1]],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in BAD_NUMBERS.items() for value in values]
+)
+def test_no_number_is_beyond_its_bounds(path: str, value: object) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("camvid", changes={path: value})
+    assert path.split(".")[0] in str(caught.value)
+
+
+def test_bad_numbers_are_all_named_at_once() -> None:
+    one_each = {path: values[0] for path, values in BAD_NUMBERS.items()}
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("camvid", changes=one_each)
+    said = str(caught.value)
+    assert not [path for path in one_each if path not in said]
+
+
+def test_the_other_spelling_is_read_and_ours_is_written(tmp_path: Path) -> None:
+    own = load_recipe("camvid")
+    text = toml_from_recipe(own)
+    assert "[optimizer]" in text
+    old = tmp_path / "old.toml"
+    old.write_text(text.replace("[optimizer]", "[optimiser]"), encoding="utf-8")
+    assert load_recipe(str(old)) == own
+    for there in ("optimiser", "optimizer"):
+        old.write_text(text.replace("[optimizer]", f"[{there}]"), encoding="utf-8")
+        for asked in ("optimiser", "optimizer"):
+            found = load_recipe(str(old), assignments=[f"{asked}.lr=0.5"])
+            assert found.optimizer.lr == 0.5
+            assert found.optimizer.momentum == own.optimizer.momentum
+    old.write_text(text + "[optimiser]\nlr = 1.0\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="optimiser: Extra inputs are not permitted"):
+        load_recipe(str(old))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -119,11 +119,24 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
 def test_the_average_scale_and_momentum_are_resumed_too(
     tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    recipe = tiny({"optimiser.ema_decay": 0.9, "optimiser.nesterov": True, "loss.ar_weight": 1.0})
+    recipe = tiny({"optimizer.ema_decay": 0.9, "optimizer.nesterov": True, "loss.ar_weight": 1.0})
     start(recipe, streets, tmp_path / "whole")
     start(recipe, streets, tmp_path / "stopped", watcher=Interrupts(4))
     resume(tmp_path / "stopped", streets)
     assert same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_state_of_the_old_spelling_is_resumed(
+    tiny: Make, streets: Streets, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "stopped"
+    start(tiny(), streets, out, watcher=Interrupts(2))
+    saved = torch.load(out / STATE, weights_only=True)
+    saved["recipe"] = saved["recipe"].replace('"optimizer"', '"optimiser"')
+    saved |= {"format": 1, "optimiser": saved.pop("optimizer")}
+    torch.save(saved, out / STATE)
+    resume(out, streets)
+    assert same_run(whole, out)
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
@@ -186,7 +199,7 @@ def test_a_disk_that_fills_up_leaves_the_last_state(
 def test_a_loss_that_is_not_finite_keeps_the_last_epoch(
     tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    recipe = tiny({"optimiser.lr": 1e30})
+    recipe = tiny({"optimizer.lr": 1e30})
     with pytest.raises(TrainingError, match=r"not finite.*cross_entropy (nan|inf)"):
         start(recipe, streets, tmp_path)
     saved = read_state(tmp_path)
@@ -213,7 +226,7 @@ def test_fine_tuning_starts_at_the_baseline_and_its_control_sees_the_same_images
     baseline = read_checkpoint(whole / "model.safetensors")
     first = []
     for name, weight in (("control", 0.0), ("ar", 5.0)):
-        recipe = tiny({"loss.ar_weight": weight, "optimiser.lr": 1e-9})
+        recipe = tiny({"loss.ar_weight": weight, "optimizer.lr": 1e-9})
         start(recipe, streets, tmp_path / name, baseline=baseline)
         first.append([row["cross_entropy"] for row in rows(tmp_path / name)[1:4]])
     assert first[0] == pytest.approx(first[1], rel=1e-5)
@@ -229,7 +242,7 @@ def test_only_the_encoder_is_taken_where_the_classes_differ(
                 "file_ids": (0, 1, 2, 3)}
     )  # fmt: skip
     other = dataclasses.replace(streets, labels=table)
-    frozen = tiny({"optimiser.encoder_multiplier": 0.0})
+    frozen = tiny({"optimizer.encoder_multiplier": 0.0})
     start(frozen, other, tmp_path / "four", encoder=source)
     made = read_checkpoint(tmp_path / "four" / "model.safetensors")
     assert torch.equal(

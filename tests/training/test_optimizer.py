@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from artoolkit.networks import Network, build
-from artoolkit.training.optimiser import (
+from artoolkit.training.optimizer import (
     Average,
-    build_optimiser,
+    build_optimizer,
     freeze_batch_norm,
     lr_factor,
     set_learning_rate,
 )
-from artoolkit.training.recipe import Optimiser, Schedule
+from artoolkit.training.recipe import Optimizer, Schedule
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def test_a_warm_up_rises_linearly_to_the_schedule() -> None:
 
 
 def test_groups_multiply_the_rate_of_encoder_and_decoder(network: Network) -> None:
-    settings = Optimiser(lr=0.1, encoder_multiplier=0.1, decoder_multiplier=2.0)
-    optimiser = build_optimiser(network, settings)
-    set_learning_rate(optimiser, 0.1)
+    settings = Optimizer(lr=0.1, encoder_multiplier=0.1, decoder_multiplier=2.0)
+    optimizer = build_optimizer(network, settings)
+    set_learning_rate(optimizer, 0.1)
     rate_of = {
         id(parameter): group["lr"]
-        for group in optimiser.param_groups
+        for group in optimizer.param_groups
         for parameter in group["params"]
     }
     for key, parameter in network.named_parameters():
@@ -61,22 +61,22 @@ def test_groups_multiply_the_rate_of_encoder_and_decoder(network: Network) -> No
 
 
 def test_norms_and_biases_may_be_left_out_of_the_decay(network: Network) -> None:
-    settings = Optimiser(lr=0.1, weight_decay=0.5, decay_norms=False)
+    settings = Optimizer(lr=0.1, weight_decay=0.5, decay_norms=False)
     decayed = {
         id(parameter)
-        for group in build_optimiser(network, settings).param_groups
+        for group in build_optimizer(network, settings).param_groups
         if group["weight_decay"] == 0.5
         for parameter in group["params"]
     }
     for key, parameter in network.named_parameters():
         assert (id(parameter) in decayed) == (parameter.ndim == 4), key
-    everything = build_optimiser(network, Optimiser(lr=0.1, weight_decay=0.5))
+    everything = build_optimizer(network, Optimizer(lr=0.1, weight_decay=0.5))
     assert {group["weight_decay"] for group in everything.param_groups} == {0.5}
 
 
 def test_a_multiplier_of_zero_leaves_its_part_out(network: Network) -> None:
-    optimiser = build_optimiser(network, Optimiser(lr=0.1, encoder_multiplier=0.0))
-    given = {id(p) for group in optimiser.param_groups for p in group["params"]}
+    optimizer = build_optimizer(network, Optimizer(lr=0.1, encoder_multiplier=0.0))
+    given = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for key, parameter in network.named_parameters():
         assert (id(parameter) in given) != key.startswith(network.encoder)
 
@@ -98,13 +98,13 @@ def test_the_average_follows_and_counts(network: Network) -> None:
     start = network.classifier.weight.detach().clone()
     with torch.no_grad():
         network.classifier.weight += 1
-    average.update(network)
+    average.update_parameters(network)
     # First decay (1 + 0) / (10 + 0) = 0.1: nine tenths of the way.
     torch.testing.assert_close(average.network.classifier.weight, start + 0.9)
     for _ in range(200):
-        average.update(network)
+        average.update_parameters(network)
     torch.testing.assert_close(average.network.classifier.weight, start + 1)
-    assert average.updates == 201
+    assert average.n_averaged == 1 + 201
     assert not any(p.requires_grad for p in average.network.parameters())
     assert not average.network.training
 
@@ -113,7 +113,7 @@ def test_the_average_copies_counters(network: Network) -> None:
     average = Average(network, decay=0.9)
     network.train()
     network(torch.randn(2, 3, 32, 32))
-    average.update(network)
+    average.update_parameters(network)
     counters = [k for k in network.state_dict() if k.endswith("num_batches_tracked")]
     assert counters
     assert all(int(average.network.state_dict()[key]) == 1 for key in counters)
@@ -130,19 +130,19 @@ def test_the_rate_rises_from_and_falls_to_what_the_schedule_says() -> None:
 def test_adamw_takes_one_step_and_leaves_layer_norms_undecayed() -> None:
     torch.manual_seed(0)
     network = build("segformer_b0", num_classes=3, width=0.0625)
-    settings = Optimiser(algorithm="adamw", lr=0.01, weight_decay=0.5, decay_norms=False)
-    optimiser = build_optimiser(network, settings)
-    assert isinstance(optimiser, torch.optim.AdamW)
-    assert {group["betas"] for group in optimiser.param_groups} == {(0.9, 0.999)}
+    settings = Optimizer(algorithm="adamw", lr=0.01, weight_decay=0.5, decay_norms=False)
+    optimizer = build_optimizer(network, settings)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
     undecayed = {
-        id(p) for g in optimiser.param_groups if not g["weight_decay"] for p in g["params"]
+        id(p) for g in optimizer.param_groups if not g["weight_decay"] for p in g["params"]
     }
     for key, parameter in network.named_parameters():
         assert (id(parameter) in undecayed) == ("norm" in key or key.endswith("bias")), key
     before = network.classifier.weight.detach().clone()
     network(torch.randn(2, 3, 32, 32))["main"].square().mean().backward()
-    set_learning_rate(optimiser, 0.01)
-    optimiser.step()
+    set_learning_rate(optimizer, 0.01)
+    optimizer.step()
     # The first step of Adam moves every weight by the rate, beside the decay.
     moved = (network.classifier.weight - before * (1 - 0.01 * 0.5)).abs()
     assert moved.median().item() == pytest.approx(0.01, rel=0.01)
@@ -150,4 +150,4 @@ def test_adamw_takes_one_step_and_leaves_layer_norms_undecayed() -> None:
 
 def test_nesterov_is_for_sgd() -> None:
     with pytest.raises(ValueError, match="nesterov needs a momentum above 0, and sgd"):
-        Optimiser(algorithm="adamw", lr=0.01, nesterov=True)
+        Optimizer(algorithm="adamw", lr=0.01, nesterov=True)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from copy import deepcopy
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from artoolkit.networks import Network
-from artoolkit.training.recipe import Optimiser, Schedule
+from artoolkit.training.recipe import Optimizer, Schedule
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 NORMS = (BATCH_NORM, nn.LayerNorm, nn.GroupNorm)
 SECOND_BETA = 0.999  # AdamW's own default, SegFormer's too
@@ -38,7 +40,7 @@ def lr_factor(schedule: Schedule, iteration: int, iterations_per_epoch: int) -> 
     return rising
 
 
-def build_optimiser(network: Network, settings: Optimiser) -> torch.optim.Optimizer:
+def build_optimizer(network: Network, settings: Optimizer) -> torch.optim.Optimizer:
     """SGD or AdamW over the network's parameters, each group with its `multiplier`.
 
     Groups: encoder or not, decayed or not (normalisation and biases, unless `decay_norms`). A
@@ -75,9 +77,9 @@ def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
             yield f"{prefix}.{name}" if prefix else name, parameter, is_norm_or_bias
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """`lr` times each group's multiplier."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = lr * group["multiplier"]
 
 
@@ -88,24 +90,29 @@ def freeze_batch_norm(network: nn.Module) -> None:
             module.eval()
 
 
-class Average:
+class Average(AveragedModel):
     """The exponential moving average of a network's weights, as a network of its own.
 
-    It starts slowly, at min(decay, (1 + n) / (10 + n)) after n updates, so that the random first
-    weights are forgotten; counters are copied.
+    It starts slowly, at min(decay, n / (9 + n)) in update n, so that the random first weights are
+    forgotten; counters are copied.
     """
 
     def __init__(self, network: Network, decay: float) -> None:
-        self.network = deepcopy(network).eval().requires_grad_(False)
-        self.decay, self.updates = decay, 0
+        super().__init__(network, multi_avg_fn=self._blend, use_buffers=True)
+        self.decay = decay
+        self.network.eval().requires_grad_(False)
+        # At 0 the first update would copy the weights, and not blend them with the first ones.
+        self.n_averaged.fill_(1)
 
-    @torch.no_grad()
-    def update(self, network: Network) -> None:
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
-        own = self.network.state_dict()
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                own[key].lerp_(value, 1 - decay)
-            else:
-                own[key].copy_(value)
+    @property
+    def network(self) -> Network:
+        """The averaged network."""
+        return cast(Network, self.module)
+
+    def _blend(self, own: Tensors, new: Tensors, _: Tensor | int) -> None:
+        if not own[0].is_floating_point():
+            torch._foreach_copy_(own, new)
+            return
+        # The buffer, which stays on the CPU: a GPU would have to be waited for.
+        n = int(self.n_averaged)
+        torch._foreach_lerp_(own, new, 1 - min(self.decay, n / (9 + n)))
