@@ -1,15 +1,12 @@
-"""JSON schemas of everything that artoolkit writes as evidence, one file a kind and version.
+"""JSON schemas of everything that artoolkit writes as evidence, one per kind and version.
 
-`python -m artoolkit.checks.schema` writes them again after a model changed; a test compares. A
-changed meaning needs a new version: files of another version are refused by name. The schema of the
-report is in `artoolkit.report.schema`.
+They are made from the models when they are asked for; `python -m artoolkit.report.schema` writes
+them all. A changed meaning needs a new version: files of another version are refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from artoolkit.backends.tensorrt.sidecar import Sidecar
@@ -17,7 +14,6 @@ from artoolkit.checks.registry import CHECKS
 from artoolkit.cost.benchmark import BenchmarkMeasurement
 from artoolkit.cost.roofline import FloorMeasurement
 from artoolkit.evidence.bundle import Manifest
-from artoolkit.evidence.seal import canonical
 from artoolkit.evidence.verdict import Verdict
 from artoolkit.spec import Frozen
 
@@ -49,25 +45,3 @@ def schema_of(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> dict[s
     schema["properties"]["sha256"] = _SHA256
     schema["required"] = sorted({*schema["required"], "sha256"})
     return schema
-
-
-def schema_bytes(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> bytes:
-    """The schema as its file holds it."""
-    return canonical(schema_of(name, models))
-
-
-def packaged_schema(name: str, package: str = "artoolkit.checks") -> bytes:
-    """The schema file that came with artoolkit."""
-    return (resources.files(package) / "schemas" / f"{name}.json").read_bytes()
-
-
-def write_schemas(folder: Path, models: Mapping[str, type[Frozen]] = SCHEMAS) -> None:
-    """Write the schema of every model to `folder`."""
-    folder.mkdir(exist_ok=True)
-    for name in models:
-        (folder / f"{name}.json").write_bytes(schema_bytes(name, models))
-        print(f"{folder.name}/{name}.json")
-
-
-if __name__ == "__main__":
-    write_schemas(Path(__file__).parent / "schemas")

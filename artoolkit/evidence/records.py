@@ -1,8 +1,8 @@
 """What every measurement and verdict carries, and how it is written and read.
 
 A record is a sealed JSON file (`artoolkit.evidence.seal`) with its kind, its schema version and the
-environment it was made in. The JSON schemas are in `artoolkit/checks/schemas`. A file of another
-kind or version is refused by name, never half understood.
+environment it was made in. `python -m artoolkit.report.schema` writes their JSON schemas. A file of
+another kind or version is refused by name, never half understood.
 """
 
 from __future__ import annotations

@@ -1,24 +1,31 @@
-"""The JSON schema of `artoolkit report --json`, beside those of the records that it is made from.
+"""Writes the JSON schemas of all records: `python -m artoolkit.report.schema FOLDER`.
 
-`python -m artoolkit.report.schema` writes it again after a model changed; a test compares.
+Those of the evidence are in `artoolkit.checks.schema`; that of `artoolkit report --json` is added.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from artoolkit.checks.schema import packaged_schema, write_schemas
+from artoolkit.checks.schema import SCHEMAS as EVIDENCE
+from artoolkit.checks.schema import schema_of
+from artoolkit.evidence.seal import canonical
 from artoolkit.report.content import ReportContent
 from artoolkit.spec import Frozen
 
-SCHEMAS: dict[str, type[Frozen]] = {"report-2": ReportContent}
-PACKAGE = "artoolkit.report"
+SCHEMAS: dict[str, type[Frozen]] = {**EVIDENCE, "report-2": ReportContent}
 
 
-def packaged() -> bytes:
-    """The schema file that came with artoolkit."""
-    return packaged_schema("report-2", PACKAGE)
+def write_schemas(folder: Path) -> list[Path]:
+    """Writes `<kind>-<version>.json` (draft 2020-12) of every record to `folder`; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.json" for name in SCHEMAS]
+    for path in paths:
+        path.write_bytes(canonical(schema_of(path.stem, SCHEMAS)))
+    return paths
 
 
 if __name__ == "__main__":
-    write_schemas(Path(__file__).parent / "schemas", SCHEMAS)
+    for written in write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "schemas")):
+        print(written)
