@@ -16,9 +16,6 @@ BACKENDS: dict[str, str] = {
     "tensorrt-rtx": "artoolkit.backends.tensorrt:RTX",
 }
 
-# The kinds of devices that --device takes, with a number behind them where there are several.
-DEVICES = ("cpu", "cuda", "dla", "tensorrt", "gpu", "npu", "auto")
-
 # The backends that build an engine first, each named as its library.
 LibraryName = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[LibraryName, ...] = get_args(LibraryName)

@@ -34,7 +34,7 @@ from simulation import (
     simulated_accuracy,
 )
 
-from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Feeds
 from artoolkit.checks.kind import Terms
 from artoolkit.checks.latency import LATENCY, read_latency
@@ -130,7 +130,7 @@ def timing_run(
     """One real comparison of a file with itself, delayed."""
 
     def opener() -> Any:
-        return open_feeds(model, threads=threads)
+        return open_onnxruntime(model, threads=threads)
 
     probe = opener()
     feeds = [seeded_feeds(probe.spec, np.random.default_rng(seed)) for _ in range(4)]

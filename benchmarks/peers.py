@@ -25,7 +25,6 @@ from peer_networks import CLASSES, PEERS, Argmax, Peer, Size, export_plainly
 from side_by_side import exported, in_turn, ratio, street, words
 from suite import is_measured, not_measured, run_suite, shared_options
 
-from artoolkit.backends.onnxruntime.feeds import open_feeds
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.preprocess import Preprocess, normalise
@@ -69,7 +68,7 @@ def timed(
 ) -> dict[str, list[float]]:
     """Both on the same image, in turn."""
     feeds = {"image": normalise(image, Preprocess())}
-    peer = open_feeds(theirs, threads=threads)
+    peer = open_onnxruntime(theirs, threads=threads)
     try:
         runs = {"case": partial(peer.infer, feeds), "reference": partial(own.infer, image)}
         return in_turn(runs, budget_s=budget_s)

@@ -7,15 +7,16 @@ in `artoolkit/backends/__init__.py`. Nothing outside asks for a backend by its n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from artoolkit.backends.runner import Runner
+from artoolkit.backends.runner import Batch, Runner
 from artoolkit.errors import BackendError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents
+from artoolkit.spec import Frozen
 from artoolkit.words import Precision
 
 # A bundle, or a bare file that the backend opens by its ending (an .onnx file, an engine).
@@ -37,6 +38,24 @@ class ProgramComparison:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
+class Operator(Frozen):
+    """One operator of the graph that really runs, in the order in which it runs.
+
+    `milliseconds`: median over the runs. `macs`: multiply-adds, 0 where it is neither a
+    convolution nor a matrix product. `bytes_moved`: inputs, weights and outputs, each once, but no
+    weights that the runtime packed beforehand. `shape`: of its first output. `dtype`: of its first
+    input, as the runtime calls it.
+    """
+
+    name: str
+    kind: str
+    milliseconds: float
+    macs: int
+    bytes_moved: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
 @dataclass(frozen=True)
 class Backend(ABC):
     """One runtime; the fields of a subclass are the options that only it knows.
@@ -45,7 +64,9 @@ class Backend(ABC):
     `ahead_of_time`: its programs are compared without its device, wherever another backend runs.
     `checkpoints`: it runs checkpoints, not bundles.
     `suffixes`: the endings of bare files that it opens. `abilities`: rows of `artoolkit doctor`,
-    each with the modules that it needs.
+    each with the modules that it needs. `int8_activations`: the type that its int8 operators take.
+    `triton`: the line of config.pbtxt that names it to Triton (None: Triton does not serve it).
+    `takes_session`: it reads the target's `session`, which can be tuned on a CPU.
     """
 
     name: ClassVar[str]
@@ -57,6 +78,9 @@ class Backend(ABC):
     checkpoints: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
     abilities: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    int8_activations: ClassVar[Literal["int8", "uint8"]] = "uint8"
+    triton: ClassVar[str | None] = None
+    takes_session: ClassVar[bool] = False
 
     @classmethod
     def configured(cls, options: Mapping[str, Any]) -> Backend:
@@ -102,7 +126,7 @@ class Backend(ABC):
         *,
         device: str,
         threads: int | None = None,
-        outputs: Collection[str] | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> Runner:
         """Open `model` on `device`; `outputs` may name tensors inside the graph (None: its own).
 
@@ -131,6 +155,15 @@ class Backend(ABC):
         `trained` names the initialisers that are trained parameters; None: those that convolutions
         and matrix products take as weights. Errors as `open`.
         """
+
+    def profile(
+        self, model: Model, batch: Batch, *, threads: int | None = None
+    ) -> tuple[int, tuple[Operator, ...]]:
+        """The threads in use and every operator as it runs on the CPU, timed on `batch`.
+
+        Raises `UsageError` where this backend times no operators; other errors as `open`.
+        """
+        raise UsageError(f"{self.title} times no operators here", hint="Try onnxruntime.")
 
 
 def onnx_of(model: Model) -> Path:

@@ -7,7 +7,7 @@ all of them share: the check of the input, the context manager, and closing once
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -17,22 +17,25 @@ from numpy.typing import NDArray
 from artoolkit.errors import BackendError
 from artoolkit.spec import RunnerSpec, TensorSpec
 
-Outputs = dict[str, NDArray[Any]]
 Feeds = Mapping[str, NDArray[Any]]
+# Images alone stand for the only input.
+Batch = NDArray[Any] | Feeds
+Outputs = dict[str, NDArray[Any]]
 
 
 class Runner(Protocol):
     """One open backend. `infer` returns when the outputs are in host memory.
 
-    `infer` takes uint8 N x H x W x 3 RGB of exactly the shape that `spec` names, and returns one
-    array per name of `spec.outputs`, owned by the caller. It raises `BackendError` for anything
+    `infer` takes what `spec.inputs` names, of exactly these shapes and types: uint8 N x H x W x 3
+    RGB images, or a mapping from names to arrays for graphs that artoolkit did not make. It returns
+    one array per name of `spec.outputs`, owned by the caller. It raises `BackendError` for anything
     else and after `close`, which may be called again.
     """
 
     @property
     def spec(self) -> RunnerSpec: ...
 
-    def infer(self, images: NDArray[np.uint8]) -> Outputs: ...
+    def infer(self, batch: Batch, /) -> Outputs: ...
 
     def close(self) -> None: ...
 
@@ -57,10 +60,10 @@ class OpenRunner(ABC):
     def spec(self) -> RunnerSpec:
         return self._spec
 
-    def infer(self, images: NDArray[np.uint8]) -> Outputs:
+    def infer(self, batch: Batch, /) -> Outputs:
         if self._closed:
             raise BackendError(f"this {self._spec.backend} runner was closed", hint="Open another.")
-        return self._infer(checked_images(self._spec, images))
+        return self._infer(checked_feeds(self._spec, batch))
 
     def close(self) -> None:
         if not self._closed:
@@ -79,26 +82,10 @@ class OpenRunner(ABC):
         self.close()
 
     @abstractmethod
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs: ...
+    def _infer(self, feeds: Feeds) -> Outputs: ...
 
     @abstractmethod
     def _release(self) -> None: ...
-
-
-class FeedRunner:
-    """An open graph of anybody: `infer` takes a mapping from input names to arrays."""
-
-    def __init__(self, spec: RunnerSpec, run: Callable[[Feeds], Outputs]) -> None:
-        self.spec = spec
-        self._run: Callable[[Feeds], Outputs] | None = run
-
-    def infer(self, batch: Feeds, /) -> Outputs:
-        if self._run is None:
-            raise BackendError(f"this {self.spec.backend} runner was closed", hint="Open another.")
-        return self._run(batch)
-
-    def close(self) -> None:
-        self._run = None
 
 
 def described(tensor: TensorSpec) -> str:
@@ -106,21 +93,31 @@ def described(tensor: TensorSpec) -> str:
     return f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}"
 
 
-def checked_images(spec: RunnerSpec, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`images`, contiguous, or a `BackendError` if their type or shape is not the runner's."""
-    expected = spec.inputs[0]
-    if not isinstance(images, np.ndarray):
+def checked_feeds(spec: RunnerSpec, batch: Batch) -> Feeds:
+    """Contiguous arrays by input name, or a `BackendError` where a type or shape is another."""
+    feeds = batch if isinstance(batch, Mapping) else {spec.inputs[0].name: batch}
+    if feeds.keys() != {tensor.name for tensor in spec.inputs}:
         raise BackendError(
-            "the images are no numpy array",
-            got=type(images).__name__,
+            "these are not the graph's inputs",
+            got=", ".join(feeds),
+            expected=", ".join(tensor.name for tensor in spec.inputs),
+        )
+    return {tensor.name: _checked(tensor, feeds[tensor.name]) for tensor in spec.inputs}
+
+
+def _checked(expected: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    if not isinstance(array, np.ndarray):
+        raise BackendError(
+            f"{expected.name} is no numpy array",
+            got=type(array).__name__,
             expected=described(expected),
         )
-    if images.dtype.name != expected.dtype or images.shape != expected.shape:
-        got = TensorSpec(name=expected.name, dtype=images.dtype.name, shape=images.shape)
+    got = TensorSpec(name=expected.name, dtype=array.dtype.name, shape=array.shape)
+    if got != expected:
         raise BackendError(
-            "the images are not what this graph takes",
+            f"{expected.name} is not what this graph takes",
             got=described(got),
             expected=described(expected),
-            hint="Bring them to the target's size with artoolkit.preprocess.fit_image.",
+            hint="Bring images to the target's size with artoolkit.preprocess.fit_image.",
         )
-    return np.ascontiguousarray(images)
+    return np.asarray(array, order="C")

@@ -80,7 +80,7 @@ def command(
     if floor:
         from artoolkit.cli.floor_table import measure_floor, show_floor
 
-        limits = measure_floor(model, _subject(model), threads=threads)
+        limits = measure_floor(model, _subject(model), backend=backend, threads=threads)
         _give(limits, out, None if as_json else lambda: show_floor(limits))
         return
     device = _device(model, backend, device)

@@ -62,7 +62,7 @@ def command(*, bundle: Path, **asked: Any) -> None:
     any compute capability.
     """
     from artoolkit.backends.tensorrt.loader import build_engine, options_for
-    from artoolkit.evidence.bundle import open_bundle
+    from artoolkit.evidence.bundle import BASELINE, open_bundle
 
     opened = open_bundle(bundle)
     if asked["compute_capabilities"] == ("portable",):
@@ -72,17 +72,8 @@ def command(*, bundle: Path, **asked: Any) -> None:
         engine = build_engine(opened, options, progress=progress)
     _print(engine)
     if opened.manifest.baseline:
-        click.echo(_for_comparing(bundle, engine))
-
-
-def _for_comparing(bundle: Path, engine: Engine) -> str:
-    """What is still missing before `artoolkit compare` can run both engines."""
-    from artoolkit.evidence.bundle import BASELINE
-
-    library = engine.sidecar.library
-    # Built from the same timings, the two do not differ by the noise of two builds.
-    cache = " --timing-cache FILE, the same for both" if library == "tensorrt" else ""
-    return f"to compare: artoolkit build {bundle / BASELINE} --library {library}{cache}"
+        other = engine.sidecar.options.pair_options
+        click.echo(f"to compare: artoolkit build {bundle / BASELINE} {other}")
 
 
 @contextlib.contextmanager

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from artoolkit.cli.options import dataset_options, device_option, open_data
-from artoolkit.words import BACKENDS
+from artoolkit.cli.options import BackendChoice, dataset_options, device_option, open_data
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -20,7 +19,7 @@ LAYER_ERROR = 1e-3
 @click.argument("candidate", type=click.Path(path_type=Path, exists=True), required=False)
 @dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Default: the target's.")
+@click.option("--backend", type=BackendChoice(), help="Default: the target's.")
 @device_option(default=None)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True),
@@ -99,7 +98,7 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     """Relative errors of the layers that both files name alike, on one batch of images."""
     from contextlib import closing
 
-    from artoolkit.backends.onnxruntime.feeds import open_feeds
+    from artoolkit.backends.onnxruntime.runner import open_onnxruntime
     from artoolkit.cost.opening import feeds_for, read_feeds
     from artoolkit.deploy.parity import first_difference, largest_errors, layer_errors
     from artoolkit.evidence.bundle import BASELINE, MODEL
@@ -107,7 +106,7 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     newer = candidate or baseline
     older = baseline if candidate else baseline / BASELINE
     models = [path if path.suffix == ".onnx" else path / MODEL for path in (older, newer)]
-    with closing(open_feeds(models[0])) as runner:
+    with closing(open_onnxruntime(models[0])) as runner:
         if newer.suffix != ".onnx":
             images = feeds_for(newer, runner.spec)
         else:

@@ -12,17 +12,14 @@ from pathlib import Path
 
 import click
 
-from artoolkit.optional import INSTALL, is_installed
+from artoolkit.optional import INSTALL, install_command, is_installed
 
-# Ability -> the modules that it needs, all of them.
+# Ability -> the modules that it needs, all of them; those of the backends come from each.
 ABILITIES: dict[str, tuple[str, ...]] = {
     "check and read data sets": (),
     "train and fine-tune": ("torch", "safetensors", "cv2"),
     "export to ONNX": ("torch", "safetensors", "onnx", "onnxscript"),
-    "run bundles on ONNX Runtime": ("onnxruntime",),
     "compare the graphs of two bundles": ("onnx",),
-    "prove equal programs without a GPU (TensorRT-RTX)": ("tensorrt_rtx", "onnx"),
-    "build and run TensorRT engines": ("tensorrt", "cuda.bindings"),
     "reports with figures": ("matplotlib", "jinja2"),
     "TensorBoard events": ("torch", "tensorboard"),
     "prepare NYUv2": ("h5py",),
@@ -66,10 +63,14 @@ def cuda_driver() -> str | None:
 
 def abilities() -> list[Ability]:
     """Every ability, the missing ones too, each with what would give it."""
+    from artoolkit.backends import backend_named, backend_names
+
     found = []
-    for name, modules in ABILITIES.items():
+    wanted = [backend_named(name).abilities for name in backend_names()]
+    rows = [row for table in (ABILITIES, *wanted) for row in table.items()]
+    for name, modules in rows:
         missing = [module for module in modules if not is_installed(module)]
-        commands = dict.fromkeys(INSTALL[module] for module in missing)
+        commands = dict.fromkeys(map(install_command, missing))
         reason = f"{', '.join(missing)} missing: {' and '.join(commands)}" if missing else ""
         found.append(Ability(name, not missing, reason))
     driver = cuda_driver()

@@ -10,33 +10,27 @@ if TYPE_CHECKING:
     from artoolkit.evidence.verdict import Subject
 
 
-def measure_floor(model: Path, subject: Subject, *, threads: int | None) -> FloorMeasurement:
-    """Profile MODEL in ONNX Runtime on the CPU, and this machine with as many threads."""
-    from contextlib import closing
-
-    import numpy as np
-
-    from artoolkit.backends.onnxruntime.profile import profile_onnx
+def measure_floor(
+    model: Path, subject: Subject, *, backend: str | None, threads: int | None
+) -> FloorMeasurement:
+    """Profile MODEL on the CPU, by default in ONNX Runtime, and this machine with its threads."""
+    from artoolkit.backends import backend_for, backend_named
+    from artoolkit.backends.backend import onnx_of
     from artoolkit.cost.machine_peak import machine_floor
-    from artoolkit.cost.opening import feeds_for, open_any
+    from artoolkit.cost.opening import feeds_for, model_at
     from artoolkit.cost.roofline import FloorMeasurement
-    from artoolkit.evidence.bundle import MODEL, open_bundle
     from artoolkit.evidence.records import header
 
-    target = open_bundle(model, check_hashes=False).manifest.target if model.is_dir() else None
-    with closing(open_any(model, backend="onnxruntime", device="cpu", threads=threads)) as runner:
-        feeds, name = feeds_for(model, runner.spec), runner.spec.inputs[0].name
-        in_effect: int = runner.spec.settings["intra_op_threads"]
+    opened = model_at(model)
+    runs = backend_named(backend) if backend else backend_for(onnx_of(opened))
+    with runs.open(opened, device="cpu", threads=threads) as runner:
+        batch = feeds_for(model, runner.spec)
+    in_use, operators = runs.profile(opened, batch, threads=threads)
     return FloorMeasurement(
         **header(FloorMeasurement),
         subject=subject,
-        machine_floor=machine_floor(in_effect),
-        operators=profile_onnx(
-            model / MODEL if model.is_dir() else model,
-            {name: feeds} if isinstance(feeds, np.ndarray) else feeds,
-            threads=in_effect,
-            chosen=target.session if target else None,
-        ),
+        machine_floor=machine_floor(in_use),
+        operators=operators,
     )
 
 

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from artoolkit.errors import UsageError
-from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS, DEVICES
+from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
 
-    ParamType = click.ParamType[Any]  # generic since click 8.5 only
+    # Generic since click 8.5 and 8.2 only.
+    ParamType = click.ParamType[Any]
+    Choice = click.Choice[str]
 else:
-    ParamType = click.ParamType
+    ParamType, Choice = click.ParamType, click.Choice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Item = TypeVar("Item")
@@ -52,20 +54,31 @@ class CommaList(ParamType, Generic[Item]):
 
 
 def device_name(value: str) -> str:
-    """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and `dla:0` as they are (Ultralytics' words).
+    """`0` -> `cuda:0`; `cpu`, `cuda`, `cuda:1` and so on as they are (Ultralytics' words).
 
-    `tensorrt:0` is ONNX Runtime's TensorRT provider on that GPU; `gpu`, `npu` and `auto` are
-    OpenVINO's. What a backend does not have, it refuses by itself.
+    The kinds are those of the backends: `tensorrt:0` is ONNX Runtime's provider on that GPU.
     """
+    from artoolkit.backends import backend_named, backend_names
+
     name = f"cuda:{value}" if value.isdecimal() else value.lower()
     kind, _, index = name.partition(":")
-    if kind not in DEVICES or (":" in name and not index.isdecimal()):
+    kinds = dict.fromkeys(k for one in backend_names() for k in backend_named(one).devices)
+    if kind not in kinds or (":" in name and not index.isdecimal()):
         raise UsageError(
-            "--device is unknown",
-            got=repr(value),
-            expected=f"0, or {', '.join(DEVICES)}, as in cuda:0",
+            "--device is unknown", got=repr(value), expected=f"0, cuda:0 or {', '.join(kinds)}"
         )
     return name
+
+
+class BackendChoice(Choice):
+    """Every backend, also one that was registered after this module was imported."""
+
+    def __init__(self) -> None:
+        super().__init__(tuple(BACKENDS))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        self.choices = tuple(BACKENDS)
+        return super().convert(value, param, ctx)
 
 
 def _device(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -134,7 +147,7 @@ def backend_option(default: str | None = None) -> Callable[[Command], Command]:
     """`--backend` -> `backend: str | None`; None: what the model was made for."""
     return click.option(
         "--backend",
-        type=click.Choice(BACKENDS),
+        type=BackendChoice(),
         default=default,
         show_default=default is not None,
         help="What runs the network; by default torch for a checkpoint, for a bundle its target's.",

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: bool) -> None:
     """Write the repository, and print its folder and the launch command of Isaac ROS.
 
-    Triton is given `engine`, or the bundle's one TensorRT engine, or else its ONNX file. Raises
-    `UsageError` where several engines could be meant, `StorageError` where the folder is taken.
+    Triton is given `engine`, or the bundle's one engine that it loads, or else its ONNX file.
+    Raises `UsageError` where several engines could be meant, `StorageError` where the folder is
+    taken.
     """
     from artoolkit.deploy.triton import isaac_ros_arguments, write_triton
 
@@ -31,12 +32,14 @@ def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: b
 
 
 def _only_engine(bundle: Bundle) -> Path | None:
-    from artoolkit.backends.tensorrt.sidecar import plans, read_sidecar
+    from artoolkit.backends import backend_named
+    from artoolkit.evidence.engines import engine_files, engine_record
 
-    found = [plan for plan in plans(bundle) if read_sidecar(plan).library == "tensorrt"]
+    engines = engine_files(bundle)
+    found = [one for one in engines if backend_named(engine_record(one).library).triton]
     if len(found) > 1:
         raise UsageError(
-            f"{bundle.path} has several TensorRT engines",
+            f"{bundle.path} has several engines",
             got=", ".join(plan.name for plan in found),
             hint="Name one: --engine PLAN",
         )

@@ -77,7 +77,7 @@ def open_any(
 
 def feeds_for(path: Path, spec: RunnerSpec, *, seed: int = 0) -> Any:
     """What `open_any`'s runner infers from: golden images of a bundle, or seeded feeds."""
-    if path.suffix == ".onnx":
+    if not path.is_dir():
         return seeded_feeds(spec, np.random.default_rng(seed))
     images = open_bundle(path, check_hashes=False).golden()["images"]
     return images[: spec.inputs[0].shape[0]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
-from artoolkit.backends.onnxruntime.profile import Operator
+from artoolkit.backends.backend import Operator
 from artoolkit.cost.machine_peak import MachineFloor
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Subject

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from artoolkit.backends import backend_named
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.deploy.graph import OUTPUT
@@ -83,7 +84,7 @@ def calibrate(
             got=", ".join(unknown),
             expected=", ".join(convolutions),
         )
-    activation: Activation = "int8" if target.backend.startswith("tensorrt") else "uint8"
+    activation: Activation = backend_named(target.backend).int8_activations
     if activation == "uint8":
         asked = tuple(dict.fromkeys((*_reading_few_channels(model), *asked)))
     candidates = integer_convolutions(model, asked)

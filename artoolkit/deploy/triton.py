@@ -10,18 +10,13 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from artoolkit.backends.tensorrt.sidecar import read_sidecar
+from artoolkit.backends import backend_for, backend_named
 from artoolkit.errors import EngineError, StorageError
 from artoolkit.evidence.bundle import Bundle
-from artoolkit.evidence.engines import changed_bytes
+from artoolkit.evidence.engines import engine_problem, engine_record
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.spec import TensorSpec
 from artoolkit.targets import export_folder
-
-_BACKENDS = {
-    ".plan": 'platform: "tensorrt_plan"',
-    ".onnx": 'backend: "onnxruntime"',
-}
 
 
 def deployed_tensors(bundle: Bundle) -> tuple[TensorSpec, TensorSpec]:
@@ -32,8 +27,8 @@ def deployed_tensors(bundle: Bundle) -> tuple[TensorSpec, TensorSpec]:
     return image, labels
 
 
-def triton_config(bundle: Bundle, name: str, model: Path, *, gpu: bool) -> str:
-    """The text of `config.pbtxt` for `model`, a .plan or .onnx file of the bundle."""
+def triton_config(bundle: Bundle, name: str, *, backend: str, gpu: bool) -> str:
+    """The text of `config.pbtxt`; `backend` is the line that names what runs the model."""
     image, labels = deployed_tensors(bundle)
     manifest = bundle.manifest
     parameters = {
@@ -45,7 +40,7 @@ def triton_config(bundle: Bundle, name: str, model: Path, *, gpu: bool) -> str:
     template = Template((export_folder("triton") / "config.pbtxt.in").read_text(encoding="utf-8"))
     return template.substitute(
         name=_quoted(name),
-        backend=_BACKENDS[model.suffix],
+        backend=backend,
         input_name=image.name,
         input_type=_triton_type(image),
         input_dims=", ".join(map(str, image.shape)),
@@ -77,19 +72,14 @@ def write_triton(
     its ONNX file; it must be whole and chained to the bundle. Raises `EngineError` where it is not,
     `StorageError` where the repository cannot be written.
     """
-    if plan is not None:
-        sidecar = read_sidecar(plan)
-        broken = changed_bytes(plan, size=sidecar.plan_bytes, sha256=sidecar.plan_sha256)
-        if broken or sidecar.manifest != bundle.manifest.sha256:
-            raise EngineError(
-                broken or f"{plan} was built from another bundle",
-                hint=f"Rebuild it: artoolkit build {bundle.path} --library {sidecar.library}",
-            )
-        if sidecar.library != "tensorrt":
-            raise EngineError(
-                f"{plan} was built by {sidecar.library}, which Triton does not load",
-                hint=f"Build another: artoolkit build {bundle.path} --library tensorrt",
-            )
+    if plan is not None and (problem := engine_problem(bundle, plan)):
+        raise EngineError(problem, hint=f"Rebuild it: artoolkit build {bundle.path}")
+    runs = backend_named(engine_record(plan).library) if plan else backend_for(bundle.model)
+    if runs.triton is None:
+        raise EngineError(
+            f"{plan} was built by {runs.name}, which Triton does not load",
+            hint=f"Build another: artoolkit build {bundle.path} --library tensorrt",
+        )
     model = plan or bundle.model
     name = name or bundle.manifest.network
     gpu = plan is not None or bundle.manifest.target.device != "cpu"
@@ -99,7 +89,7 @@ def write_triton(
         shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}") from error
-    config = triton_config(bundle, name, model, gpu=gpu)
+    config = triton_config(bundle, name, backend=runs.triton, gpu=gpu)
     write_atomically(folder / "config.pbtxt", config.encode())
     return folder
 

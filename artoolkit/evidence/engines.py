@@ -19,10 +19,15 @@ SIDECAR = ".json"
 
 
 class EngineRecord(BaseModel):
-    """What every sidecar says of its engine; `manifest`: sha256 of the bundle it was built from."""
+    """What every sidecar says of its engine.
+
+    `library`: the backend that built and loads it. `manifest`: sha256 of the manifest of the bundle
+    that it was built from.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
+    library: str
     plan_sha256: str
     plan_bytes: int
     manifest: str | None
@@ -54,22 +59,31 @@ def engine_problems(bundle: Bundle) -> list[str]:
     Engines of other machines are no problem here: a bundle may carry several.
     """
     engines = engine_files(bundle)
-    found = [problem for engine in engines if (problem := _problem(bundle, engine))]
+    found = [problem for engine in engines if (problem := engine_problem(bundle, engine))]
     expected = {sidecar_path(engine) for engine in engines}
     alone = sorted(set(bundle.engines.glob(f"*{SIDECAR}")) - expected)
     return found + [f"{path} belongs to no engine" for path in alone]
 
 
-def _problem(bundle: Bundle, engine: Path) -> str | None:
+def engine_record(engine: Path) -> EngineRecord:
+    """The sidecar of any engine; `BundleError` where it is missing, changed or not valid."""
     path = sidecar_path(engine)
     if not path.is_file():
-        return f"{engine} has no sidecar {path.name}, so nobody knows what it was built for"
+        raise BundleError(
+            f"{engine} has no sidecar {path.name}, so nobody knows what it was built for"
+        )
     try:
-        record = EngineRecord.model_validate(read_sealed(path))
+        return EngineRecord.model_validate(read_sealed(path))
+    except ValidationError as error:
+        raise BundleError(f"sidecar {path} is not valid: {problems(error)}") from error
+
+
+def engine_problem(bundle: Bundle, engine: Path) -> str | None:
+    """Why this is no whole engine of the bundle, or None."""
+    try:
+        record = engine_record(engine)
     except BundleError as error:
         return str(error)
-    except ValidationError as error:
-        return f"sidecar {path} is not valid: {problems(error)}"
     if record.manifest != bundle.manifest.sha256:
         return f"{engine} was built from another bundle"
     return changed_bytes(engine, size=record.plan_bytes, sha256=record.plan_sha256)

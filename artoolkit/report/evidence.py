@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.tensorrt.sidecar import plans
 from artoolkit.checks.accuracy import compare_quality
 from artoolkit.checks.compare import VERDICT
 from artoolkit.checks.contest import ROLES
@@ -22,6 +21,7 @@ from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.errors import BackendError, ExportError, MissingLibraryError
 from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.evidence.engines import engine_files
 from artoolkit.evidence.records import Record, read_record
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Verdict
@@ -142,7 +142,7 @@ def bundle_part(
         verdict=verdict,
         latency=latency_part(latency, margin_percent=margin) if latency else None,
         memory=_memory(bundle),
-        engines={plan.name: file_sha256(plan) for plan in plans(bundle)},
+        engines={plan.name: file_sha256(plan) for plan in engine_files(bundle)},
         samples=samples,
         affinity=affinity,
         notes=tuple(notes),

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artoolkit.backends.onnxruntime.profile import Operator, profile_onnx
+from artoolkit.backends.backend import Operator
+from artoolkit.backends.onnxruntime.profile import profile_onnx
 from artoolkit.errors import BackendError
 
 onnx = pytest.importorskip("onnx")

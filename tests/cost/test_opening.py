@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from tiny import HEIGHT, WIDTH, write_tiny
 
-from artoolkit.backends.onnxruntime.feeds import open_feeds
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.cost.opening import feeds_for, open_any, read_feeds, seeded_feeds
 from artoolkit.errors import BackendError, DataError
 from artoolkit.evidence.bundle import Bundle
@@ -57,7 +57,7 @@ def test_a_foreign_file_is_fed_by_name_from_a_seed(tmp_path: Path) -> None:
 
 
 def test_inputs_from_a_file_must_fit(tmp_path: Path) -> None:
-    runner = open_feeds(write_foreign(tmp_path / "m.onnx"))
+    runner = open_onnxruntime(write_foreign(tmp_path / "m.onnx"))
     good = {"x": np.zeros((2, 3), np.float32), "ids": np.ones((2, 3), np.int64)}
     np.savez(tmp_path / "good.npz", **good)
     assert read_feeds(tmp_path / "good.npz", runner.spec).keys() == good.keys()
@@ -74,11 +74,11 @@ def test_inputs_from_a_file_must_fit(tmp_path: Path) -> None:
 
 def test_a_foreign_file_that_cannot_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="no static shape"):
-        open_feeds(write_foreign(tmp_path / "dynamic.onnx", batch="n"))
+        open_onnxruntime(write_foreign(tmp_path / "dynamic.onnx", batch="n"))
     with pytest.raises(BackendError, match="no ONNX file at"):
-        open_feeds(tmp_path / "missing.onnx")
-    runner = open_feeds(write_tiny(tmp_path / "m.onnx"))
-    with pytest.raises(BackendError, match="could not run the graph"):
+        open_onnxruntime(tmp_path / "missing.onnx")
+    runner = open_onnxruntime(write_tiny(tmp_path / "m.onnx"))
+    with pytest.raises(BackendError, match="got uint8 1x2x2x3"):
         runner.infer({"image": np.zeros((1, 2, 2, 3), np.uint8)})
     runner.close()
     with pytest.raises(BackendError, match="was closed"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from artoolkit.backends.onnxruntime.profile import Operator
+from artoolkit.backends.backend import Operator
 from artoolkit.cost.machine_peak import MachineFloor, copy_bandwidth, machine_floor
 from artoolkit.cost.roofline import FloorMeasurement, floor_milliseconds, parts_of
 from artoolkit.evidence.records import header

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from artoolkit.backends.runner import OpenRunner, Outputs
+from artoolkit.backends.runner import Feeds, OpenRunner, Outputs
 from artoolkit.deploy.parity import (
     Parity,
     compare_outputs,
@@ -34,8 +34,8 @@ class Scripted(OpenRunner):
         super().__init__(RunnerSpec(backend="torch", device="cpu", inputs=(image,), outputs=()))
         self._result = result
 
-    def _infer(self, images: np.ndarray) -> Outputs:
-        labels, scores = self._result(images)
+    def _infer(self, feeds: Feeds) -> Outputs:
+        labels, scores = self._result(feeds["image"])
         return {
             "labels": np.array(labels, np.uint8).reshape(1, 2, 2),
             "scores": np.array(scores, np.float32),

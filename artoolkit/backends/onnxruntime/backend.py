@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
-from artoolkit.backends.onnxruntime.feeds import open_feeds
-from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_graph
+from artoolkit.backends.backend import (
+    Backend,
+    Model,
+    Operator,
+    ProgramComparison,
+    Progress,
+    onnx_of,
+)
+from artoolkit.backends.onnxruntime.profile import profile_onnx
+from artoolkit.backends.onnxruntime.runner import (
+    OnnxRuntimeRunner,
+    open_onnxruntime,
+    optimised_graph,
+)
+from artoolkit.backends.onnxruntime.session import THREADS
+from artoolkit.backends.runner import Batch, checked_feeds
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import GRAPH_SOURCE, MemoryComponents, onnx_memory
 from artoolkit.graph.onnx_file import load_onnx
@@ -28,6 +41,8 @@ class OnnxRuntime(Backend):
     title = "ONNX Runtime"
     devices = ("cpu", "cuda", "tensorrt")
     suffixes = (".onnx",)
+    triton = 'backend: "onnxruntime"'
+    takes_session = True
     abilities = {"run bundles on ONNX Runtime": ("onnxruntime",)}  # noqa: RUF012
 
     def open(
@@ -36,18 +51,17 @@ class OnnxRuntime(Backend):
         *,
         device: str,
         threads: int | None = None,
-        outputs: Collection[str] | None = None,
-    ) -> Any:
-        if not isinstance(model, Bundle):
-            return open_feeds(model, device=device, threads=threads)
-        self.check_precision(model)
-        target = model.manifest.target
+        outputs: Sequence[str] | None = None,
+    ) -> OnnxRuntimeRunner:
+        if isinstance(model, Bundle):
+            self.check_precision(model)
+        target = model.manifest.target if isinstance(model, Bundle) else None
         return open_onnxruntime(
-            model.model,
+            onnx_of(model),
             device=device,
-            threads=threads or target.threads,
-            chosen=target.session,
-            outputs=tuple(outputs or ("labels",)),
+            threads=threads or (target.threads if target else None),
+            chosen=target.session if target else None,
+            outputs=outputs,
         )
 
     def memory(
@@ -90,6 +104,14 @@ class OnnxRuntime(Backend):
             details=(*map(str, found[:SHOWN]), *more),
             numbers={"differences": [str(one) for one in found[:100]], "nodes": nodes},
         )
+
+    def profile(
+        self, model: Model, batch: Batch, *, threads: int | None = None
+    ) -> tuple[int, tuple[Operator, ...]]:
+        with self.open(model, device="cpu", threads=threads) as runner:
+            feeds, in_use = checked_feeds(runner.spec, batch), runner.spec.settings[THREADS]
+        chosen = model.manifest.target.session if isinstance(model, Bundle) else None
+        return in_use, profile_onnx(onnx_of(model), feeds, threads=in_use, chosen=chosen)
 
 
 def _float_initialisers(model: Any) -> set[str]:

@@ -18,30 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from artoolkit.backends.backend import Operator
 from artoolkit.backends.onnxruntime.session import Session, one_line, open_session
 from artoolkit.optional import require
-from artoolkit.spec import Frozen, SessionOptions
+from artoolkit.spec import SessionOptions
 
 _SUFFIX = "_kernel_time"
 _PACKED = "QLinearConv"
-
-
-class Operator(Frozen):
-    """One operator of the graph that really runs, in the order in which it runs.
-
-    `milliseconds`: median over the runs. `macs`: multiply-adds, 0 where it is neither a
-    convolution nor a matrix product. `bytes_moved`: inputs, weights and outputs, each once, but no
-    weights that ONNX Runtime packed beforehand (those of matrix products and int8 convolutions).
-    `shape`: of its first output. `dtype`: of its first input, as ONNX Runtime calls it.
-    """
-
-    name: str
-    kind: str
-    milliseconds: float
-    macs: int
-    bytes_moved: int
-    shape: tuple[int, ...]
-    dtype: str
 
 
 def profile_onnx(

@@ -1,7 +1,7 @@
 """ONNX Runtime: the backend that runs everywhere, on the CPU by default.
 
 A tensor inside the graph, such as `scores`, can be asked for as an output of the same file (this
-needs onnx); the file on disk is never changed. Sessions are opened by `onnx_session.py`.
+needs onnx); the file on disk is never changed. Sessions are opened by `session.py`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from artoolkit.backends.onnxruntime.session import first_line, one_line, open_session, tensor_spec
-from artoolkit.backends.runner import OpenRunner, Outputs
+from artoolkit.backends.runner import Feeds, OpenRunner, Outputs
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
 from artoolkit.spec import RunnerSpec, SessionOptions, TensorSpec
@@ -28,9 +25,9 @@ class OnnxRuntimeRunner(OpenRunner):
         self._session = session
         self._names = [tensor.name for tensor in spec.outputs]
 
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+    def _infer(self, feeds: Feeds) -> Outputs:
         with one_line("ONNX Runtime could not run the graph"):
-            values = self._session.run(self._names, {self.spec.inputs[0].name: images})
+            values = self._session.run(self._names, dict(feeds))
         return dict(zip(self._names, values, strict=True))
 
     def _release(self) -> None:
@@ -43,13 +40,14 @@ def open_onnxruntime(
     device: str = "cpu",
     threads: int | None = None,
     chosen: SessionOptions | None = None,
-    outputs: Sequence[str] = ("labels",),
+    outputs: Sequence[str] | None = None,
 ) -> OnnxRuntimeRunner:
-    """Open `model` on `device` as `open_session` does and with its errors.
+    """Open any ONNX file with static shapes on `device` as `open_session` does, with its errors.
 
-    `outputs` may name tensors inside the graph; `BackendError` names those that are not there.
+    `outputs` may name tensors inside the graph (None: the graph's own outputs); `BackendError`
+    names those that are not there.
     """
-    content = None if tuple(outputs) == ("labels",) else _declaring(model, outputs)
+    content = None if outputs is None else _declaring(model, outputs)
     opened = open_session(model, content=content, device=device, threads=threads, chosen=chosen)
     spec = RunnerSpec(
         backend="onnxruntime",
@@ -93,9 +91,10 @@ def _declaring(model: Path, outputs: Sequence[str]) -> bytes:
 
 
 def _selected(
-    declared: Sequence[Any], outputs: Sequence[str], model: Path
+    declared: Sequence[Any], outputs: Sequence[str] | None, model: Path
 ) -> tuple[TensorSpec, ...]:
     by_name = {value.name: value for value in declared}
+    outputs = tuple(by_name) if outputs is None else outputs
     if missing := [name for name in outputs if name not in by_name]:
         raise BackendError(
             f"{model} has no tensor called {', '.join(missing)}",

@@ -33,6 +33,8 @@ _DTYPES = {
 }
 
 
+# The key of the settings that holds the threads of one operator.
+THREADS = "intra_op_threads"
 _SPINNING = "session.intra_op.allow_spinning"
 
 
@@ -141,7 +143,7 @@ def _settings(runtime: Any, session: Any, options: Any) -> dict[str, Any]:
         "version": runtime.__version__,
         "providers": session.get_providers(),
         "provider_options": session.get_provider_options(),
-        "intra_op_threads": in_effect.intra_op_num_threads,
+        THREADS: in_effect.intra_op_num_threads,
         "spinning": options.get_session_config_entry(_SPINNING) == "1",
         "inter_op_threads": in_effect.inter_op_num_threads,
         "graph_optimisation": in_effect.graph_optimization_level.name,

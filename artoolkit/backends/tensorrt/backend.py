@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +47,7 @@ class _Engines(Backend):
     library: ClassVar[LibraryName]
     devices = ("cuda", "dla")
     default_device = "cuda:0"
+    int8_activations = "int8"
 
     def open(
         self,
@@ -54,7 +55,7 @@ class _Engines(Backend):
         *,
         device: str,
         threads: int | None = None,
-        outputs: Collection[str] | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> TensorrtRunner:
         if not isinstance(model, Bundle):
             raise UsageError(
@@ -85,6 +86,7 @@ class TensorRT(_Engines):
     name = "tensorrt"
     title = "TensorRT"
     library = "tensorrt"
+    triton = 'platform: "tensorrt_plan"'
     abilities = {"build and run TensorRT engines": ("tensorrt", "cuda.bindings")}  # noqa: RUF012
 
     def compare_programs(

@@ -62,6 +62,13 @@ class BuildOptions(Frozen):
         return self
 
     @property
+    def pair_options(self) -> str:
+        """The options that build the other network of a pair, so that the two can be compared."""
+        # Built from the same timings, the two do not differ by the noise of two builds.
+        cache = " --timing-cache FILE, the same for both" if self.library == "tensorrt" else ""
+        return f"--library {self.library}{cache}"
+
+    @property
     def capabilities_label(self) -> str:
         """How the capabilities appear in messages and file names: sm86-sm89, or portable."""
         return "-".join(f"sm{c}" for c in self.compute_capabilities) or PORTABLE

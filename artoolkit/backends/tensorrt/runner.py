@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends.runner import OpenRunner, Outputs
+from artoolkit.backends.runner import Batch, Feeds, OpenRunner, Outputs, checked_feeds
 from artoolkit.backends.tensorrt.cuda import Bytes, Launch, open_cuda
 from artoolkit.backends.tensorrt.library import library_name, machine, open_library
 from artoolkit.backends.tensorrt.loaded import LoadedEngine
@@ -86,11 +86,12 @@ class TensorrtRunner(OpenRunner):
         self._loaded.context.set_tensor_address(tensor.name, buffer.pointer)
         return buffer
 
-    def upload(self, images: NDArray[np.uint8]) -> None:
-        """Enqueue the copy of uint8 N x H x W x 3 images to the device."""
-        buffer = self._buffers[self.spec.inputs[0].name]
-        buffer.array[...] = images
-        self.cuda.upload(buffer.pointer, buffer.host, self.stream)
+    def upload(self, batch: Batch) -> None:
+        """Enqueue the copies of the inputs to the device."""
+        for name, array in checked_feeds(self.spec, batch).items():
+            buffer = self._buffers[name]
+            buffer.array[...] = array
+            self.cuda.upload(buffer.pointer, buffer.host, self.stream)
 
     def enqueue(self) -> None:
         """Enqueue one inference on what lies on the device."""
@@ -112,8 +113,8 @@ class TensorrtRunner(OpenRunner):
         self.cuda.synchronize(self.stream)
         return {buffer.tensor.name: buffer.array.copy() for buffer in outputs}
 
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
-        self.upload(images)
+    def _infer(self, feeds: Feeds) -> Outputs:
+        self.upload(feeds)
         self.enqueue()
         return self.download()
 

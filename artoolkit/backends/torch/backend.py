@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -25,7 +25,7 @@ class Torch(Backend):
         *,
         device: str,
         threads: int | None = None,
-        outputs: Collection[str] | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> NoReturn:
         raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
 

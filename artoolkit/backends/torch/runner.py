@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from artoolkit.backends.runner import OpenRunner, Outputs
+from artoolkit.backends.runner import Feeds, OpenRunner, Outputs
 from artoolkit.errors import BackendError
 from artoolkit.spec import RunnerSpec, TensorSpec
 
@@ -24,8 +24,9 @@ class TorchRunner(OpenRunner):
         self._module: nn.Module | None = module
         self._device = device
 
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+    def _infer(self, feeds: Feeds) -> Outputs:
         assert self._module is not None, "infer is not reached after close"
+        (images,) = feeds.values()
         tensors = _forward(self._module, images, self._device)
         names = (tensor.name for tensor in self.spec.outputs)
         return {name: value.numpy() for name, value in zip(names, tensors, strict=True)}
