@@ -28,7 +28,7 @@ INSTALL = {
     "onnxruntime": 'pip install "artoolkit[cpu]" (or "artoolkit[gpu]" with an NVIDIA GPU)',
     "openvino": 'pip install "artoolkit[openvino]"',
     "cuda.bindings": 'pip install "artoolkit[gpu]"',
-    "pycuda": 'pip install "artoolkit[gpu]"',
+    "pycuda": 'pip install "artoolkit[pycuda]" (compiled there: it needs the CUDA toolkit)',
     "tensorrt": 'pip install "artoolkit[tensorrt]" (on a Jetson it comes with JetPack)',
     "tensorrt_rtx": 'pip install "artoolkit[rtx]"',
     "cryptography": 'pip install "artoolkit[sign]"',

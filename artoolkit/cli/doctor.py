@@ -14,7 +14,7 @@ import click
 
 from artoolkit.optional import INSTALL, install_command, is_installed
 
-# Ability -> the modules that it needs, all of them; those of the backends come from each.
+# Ability -> the modules that it needs, all of them; each backend adds its own.
 ABILITIES: dict[str, tuple[str, ...]] = {
     "check and read data sets": (),
     "train and fine-tune": ("torch", "safetensors", "cv2"),
@@ -61,14 +61,20 @@ def cuda_driver() -> str | None:
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
-def abilities() -> list[Ability]:
-    """Every ability, the missing ones too, each with what would give it."""
+def needs() -> dict[str, tuple[str, ...]]:
+    """Ability -> the modules that it needs, those of every backend too."""
     from artoolkit.backends import backend_named, backend_names
 
+    found = dict(ABILITIES)
+    for name in backend_names():
+        found |= backend_named(name).abilities
+    return found
+
+
+def abilities() -> list[Ability]:
+    """Every ability, the missing ones too, each with what would give it."""
     found = []
-    wanted = [backend_named(name).abilities for name in backend_names()]
-    rows = [row for table in (ABILITIES, *wanted) for row in table.items()]
-    for name, modules in rows:
+    for name, modules in needs().items():
         missing = [module for module in modules if not is_installed(module)]
         commands = dict.fromkeys(map(install_command, missing))
         reason = f"{', '.join(missing)} missing: {' and '.join(commands)}" if missing else ""

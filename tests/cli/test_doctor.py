@@ -13,7 +13,7 @@ from artoolkit.optional import INSTALL
 def test_every_missing_library_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "is_installed", lambda _: False)
     for ability in doctor.abilities()[:-1]:
-        modules = doctor.ABILITIES[ability.name]
+        modules = doctor.needs()[ability.name]
         assert ability.available == (not modules)
         for module in modules:
             assert module in ability.reason
@@ -21,7 +21,7 @@ def test_every_missing_library_comes_with_its_command(monkeypatch: pytest.Monkey
 
 
 def test_every_module_that_an_ability_needs_can_be_explained() -> None:
-    assert {m for modules in doctor.ABILITIES.values() for m in modules} <= set(INSTALL)
+    assert {m for modules in doctor.needs().values() for m in modules} <= set(INSTALL)
 
 
 def test_a_machine_without_a_driver_cannot_run_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,10 @@ class TensorRT(_Engines):
     title = "TensorRT"
     library = "tensorrt"
     triton = 'platform: "tensorrt_plan"'
-    abilities = {"build and run TensorRT engines": ("tensorrt", "cuda.bindings")}  # noqa: RUF012
+    abilities = {  # noqa: RUF012
+        "build and run TensorRT engines": ("tensorrt", "cuda.bindings"),
+        "the same through pycuda": ("tensorrt", "pycuda"),
+    }
 
     def compare_programs(
         self,
