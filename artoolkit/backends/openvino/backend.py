@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from artoolkit.backends.openvino.program import (
     runtime_memory,
     work,
 )
-from artoolkit.backends.openvino.runner import OpenVinoRunner, feed_runner
+from artoolkit.backends.openvino.runner import OpenVinoRunner
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents
 
@@ -42,12 +41,10 @@ class OpenVino(Backend):
         *,
         device: str,
         threads: int | None = None,
-        outputs: Collection[str] | None = None,
-    ) -> Any:
+        outputs: Sequence[str] | None = None,
+    ) -> OpenVinoRunner:
         found = self._compiled(model, device=device, threads=threads, outputs=outputs)
-        if isinstance(model, Bundle):
-            return OpenVinoRunner(found, device)
-        return feed_runner(found, device)
+        return OpenVinoRunner(found, device)
 
     def _compiled(
         self,
