@@ -29,8 +29,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What computes between the layers that int8 quantises.
 FloatPrecision = Literal["fp32", "bf16"]
-Head = Literal["argmax", "chain", "sparse"]
-HEADS: tuple[Head, ...] = get_args(Head)
+Head = Literal["argmax", "chain"]
 
 DATASETS = ("cityscapes", "camvid", "nyuv2", "folder")
 # Where Cityscapes lies, as cityscapesScripts reads it.

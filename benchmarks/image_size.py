@@ -2,7 +2,7 @@
 
     python benchmarks/image_size.py
 
-`icnet` (or --network) in fp32, dense head, ONNX Runtime on the CPU, untrained. Each size is timed
+`icnet` (or --network) in fp32, ONNX Runtime on the CPU, untrained. Each size is timed
 in turn with 1024 x 2048 in the same process; memory is the peak of a process that does nothing
 else (`artoolkit.cost.memory`), less what it had before it opened the network. A line is fitted
 to both over the pixels by least squares of relative errors, so that every size counts the same.

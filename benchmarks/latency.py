@@ -1,12 +1,11 @@
-"""Latency by network, precision, head, backend and size, each beside `icnet` in the same process.
+"""Latency by network, precision, backend and size, each beside `icnet` in the same process.
 
     python benchmarks/latency.py
     python benchmarks/latency.py --network icnet_r50,pspnet50     adds them to the file
 
-The reference is `icnet` in fp32 with the dense head on ONNX Runtime at the same size. Untrained
-networks, batch 1, a generated street, host memory to host memory. The sparse head's time depends on
-what the network sees: the share of cells that it computed is kept beside it. A backend that cannot
-run here is a case too, with the reason.
+The reference is `icnet` in fp32 on ONNX Runtime at the same size. Untrained networks, batch 1, a
+generated street, host memory to host memory. A backend that cannot run here is a case too, with the
+reason.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.backends.tensorrt.cuda import open_cuda
 from artoolkit.backends.torch.runner import open_torch
-from artoolkit.checks.sparse import disagreeing_share
 from artoolkit.cli.options import CommaList
 from artoolkit.cores import usable_cores
 from artoolkit.deploy.graph import deployed_module
@@ -48,19 +46,18 @@ SIZES: tuple[Size, ...] = ((256, 512), (512, 1024), (1024, 2048))
 NETWORKS = ("icnet", "refinenet_lw_mbv2")
 ORT, TORCH = "onnxruntime", "torch"
 GPU = "cuda:0"
-# What each column of a network's row can be: backend, precision, head.
+# What each column of a network's row can be: backend, precision.
 FORMS = (
-    (ORT, "fp32", "dense"),
-    (ORT, "int8", "dense"),
-    (ORT, "fp32", "sparse"),
-    (ORT, "int8", "sparse"),
-    (TORCH, "fp32", "dense"),
-    (f"{ORT} {GPU}", "fp32", "dense"),
-    (f"{TORCH} {GPU}", "fp32", "dense"),
-    ("tensorrt", "fp32", "dense"),
-    ("tensorrt-rtx", "fp32", "dense"),
+    (ORT, "fp32"),
+    (ORT, "int8"),
+    (TORCH, "fp32"),
+    (f"{ORT} {GPU}", "fp32"),
+    (f"{TORCH} {GPU}", "fp32"),
+    ("tensorrt", "fp32"),
+    ("tensorrt-rtx", "fp32"),
 )
-HEADS = {"dense": "argmax", "sparse": "sparse"}
+# Cases of earlier versions had one of two heads in their names; that of the graph stays there.
+HEAD, GONE = "dense", "sparse"
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,11 @@ class Form:
     network: str
     backend: str
     precision: str
-    head: str
     size: Size
 
     @property
     def name(self) -> str:
-        return f"{self.network} {self.precision} {self.head}, {self.backend}, {words(self.size)}"
+        return f"{self.network} {self.precision} {HEAD}, {self.backend}, {words(self.size)}"
 
 
 def forms(networks: tuple[str, ...], sizes: tuple[Size, ...]) -> Iterator[Form]:
@@ -94,7 +90,7 @@ def opened(form: Form, folder: Path) -> Runner:
     device = GPU if form.backend.endswith(GPU) else "cpu"
     if form.backend.startswith(TORCH):
         return on_torch(form, device)
-    chosen = {"precision": form.precision, "head": HEADS[form.head], "imgsz": form.size}
+    chosen = {"precision": form.precision, "imgsz": form.size}
     return open_onnxruntime(exported(form.network, folder, device=device, **chosen), device=device)
 
 
@@ -118,7 +114,7 @@ def on_tensorrt(form: Form, folder: Path) -> Runner:
 
 
 def measured(form: Form, folder: Path, budget_s: float) -> dict[str, Any]:
-    """Seconds of the form and of the reference, and what a sparse head computed."""
+    """Seconds of the form and of the reference."""
     image = street(form.size)
     with (
         torch_threads(usable_cores()),
@@ -126,21 +122,12 @@ def measured(form: Form, folder: Path, budget_s: float) -> dict[str, Any]:
         open_onnxruntime(exported(REFERENCE, folder, imgsz=form.size)) as reference,
     ):
         runs = {"case": lambda: runner.infer(image), "reference": lambda: reference.infer(image)}
-        found: dict[str, Any] = {"seconds": in_turn(runs, budget_s=budget_s)}
-    if form.head == "sparse":
-        found["computed_share"] = computed_share(form, folder)
-    return found
-
-
-def computed_share(form: Form, folder: Path) -> float:
-    """The share of the street's cells that the sparse head computes, 0 to 1."""
-    path = exported(form.network, folder, precision=form.precision, imgsz=form.size)
-    with open_onnxruntime(path, outputs=("scores",)) as runner:
-        return disagreeing_share(runner.infer(street(form.size))["scores"])
+        return {"seconds": in_turn(runs, budget_s=budget_s)}
 
 
 def table(raw: dict[str, Any]) -> list[str]:
     """Markdown: a row for every form that ran, a column a size; then why the others did not."""
+    raw = {name: values for name, values in raw.items() if GONE not in name}
     rows: dict[tuple[str, str], dict[str, str]] = {}
     sizes: dict[str, None] = {}
     for name in sorted(raw, key=order):
@@ -168,10 +155,8 @@ def order(name: str) -> tuple[int, int, str, int]:
 
 
 def cell(values: dict[str, Any]) -> str:
-    """The ratio with its spread, and with a sparse head the share of cells behind it."""
-    share = values.get("computed_share")
-    cells = "" if share is None else f" ({share:.0%} of cells)"
-    return f"{ratio(values['seconds']):.2f} ± {spread_percent(values['seconds']):.0f} %{cells}"
+    """The ratio with its spread."""
+    return f"{ratio(values['seconds']):.2f} ± {spread_percent(values['seconds']):.0f} %"
 
 
 def reasons(raw: dict[str, Any]) -> list[str]:

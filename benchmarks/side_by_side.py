@@ -48,7 +48,7 @@ def checkpoint_of(network: str) -> Checkpoint:
 
 @lru_cache(maxsize=2)
 def street(size: Size, batch: int = 1) -> NDArray[np.uint8]:
-    """uint8 `batch` x H x W x 3: generated streets; noise would be the sparse head's worst."""
+    """uint8 `batch` x H x W x 3: generated streets."""
     return np.stack([street_scene(seed, size)[0] for seed in range(batch)])
 
 
@@ -57,7 +57,7 @@ def exported(network: str, folder: Path, **target: Any) -> Path:
     chosen = find_target("cpu", **target)
     size = "x".join(map(str, (chosen.batch, *chosen.imgsz)))
     place = chosen.device.partition(":")[0]
-    name = f"{network}-{chosen.precision}-{chosen.head}-{place}-{size}"
+    name = f"{network}-{chosen.precision}-{place}-{size}"
     path = folder / f"{name}.onnx"
     if not path.exists():
         write_deployed(network, chosen, path)
@@ -74,7 +74,7 @@ def write_deployed(network: str, target: Target, path: Path) -> None:
 
 @lru_cache(maxsize=2)
 def ranges_of(network: str) -> Calibration:
-    """Ranges for int8, the same for every size of image and both heads."""
+    """Ranges for int8, the same for every size of image."""
     target = find_target("cpu", precision="int8", imgsz=CALIBRATED_AT)
     return calibrate(checkpoint_of(network), target, street(CALIBRATED_AT))
 

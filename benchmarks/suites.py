@@ -47,7 +47,7 @@ class Suite:
 
 SUITES = {
     "networks": Suite("networks.py", "latency of every built-in network", renews=True),
-    "latency": Suite("latency.py", "precision, head, backend and size", renews=True),
+    "latency": Suite("latency.py", "precision, backend and size", renews=True),
     "image-size": Suite("image_size.py", "time and memory against pixels", renews=True),
     "training-step": Suite("training_step.py", "a step with and without AR", renews=True),
     "cpu-parts": Suite(

@@ -170,7 +170,7 @@ def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -
 
 def check_same_kind(candidate: Manifest, baseline: Manifest) -> None:
     """Raises `BundleError` where the two were made for other targets or have other classes."""
-    for what in ("imgsz", "labels_hw", "batch", "precision"):
+    for what in ("imgsz", "labels_hw", "batch", "precision", "forms"):
         if getattr(candidate.target, what) != getattr(baseline.target, what):
             raise BundleError(
                 f"the two bundles were made for different targets ({what})",

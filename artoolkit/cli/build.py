@@ -55,7 +55,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let newer TensorRT of the same major version load it; can slow it down.",
 )
-def command(*, bundle: Path, **asked: Any) -> None:
+@click.option(
+    "--onnx",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Only write the ONNX file that the engine is built from, as trtexec takes it.",
+)
+def command(*, bundle: Path, onnx: Path | None, **asked: Any) -> None:
     """Build the engine of BUNDLE for the target that it was made for.
 
     Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
@@ -65,12 +70,18 @@ def command(*, bundle: Path, **asked: Any) -> None:
     from artoolkit.evidence.bundle import BASELINE, open_bundle
 
     opened = open_bundle(bundle)
+    if onnx is not None:
+        from artoolkit.graph.forms import write_form
+
+        write_form(opened.model, opened.manifest.target.forms, onnx)
+        click.echo(onnx)
+        return
     if asked["compute_capabilities"] == ("portable",):
         asked["compute_capabilities"] = ()
     options = options_for(opened.manifest.target, **asked)
     with _progress_bar() as progress:
         engine = build_engine(opened, options, progress=progress)
-    _print(engine)
+    _print(engine, bundle)
     if opened.manifest.baseline:
         other = engine.sidecar.options.pair_options
         click.echo(f"to compare: artoolkit build {bundle / BASELINE} {other}")
@@ -92,17 +103,18 @@ def _progress_bar() -> Iterator[Progress]:
         yield report
 
 
-def _print(engine: Engine) -> None:
+def _print(engine: Engine, bundle: Path) -> None:
     sidecar = engine.sidecar
     capabilities = (f"SM{c}" if c.isdecimal() else c for c in sidecar.compute_capabilities)
     runs_on = sidecar.gpu or ", ".join(capabilities)
     made_by = f"{sidecar.library} {sidecar.library_version}, {sidecar.options.precision}"
+    form = f"artoolkit build {bundle} --onnx {engine.plan.stem}.onnx && " if sidecar.forms else ""
     rows = {
         "engine": f"{engine.plan}, {sidecar.plan_bytes:,} bytes",
         "built by": f"{made_by}, for {runs_on}, in {sidecar.seconds:.1f} s",
         "activations": _bytes(sidecar.activation_bytes),
         "weights": _bytes(sidecar.weights_bytes),
-        "the same with NVIDIA's tool": sidecar.trtexec,
+        "the same with NVIDIA's tool": form + sidecar.trtexec,
     }
     for name, value in rows.items():
         click.echo(f"{name}: {value}")

@@ -13,7 +13,7 @@ from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import dataset_options, imgsz_option, out_option
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import UsageError
-from artoolkit.words import AUTO, HEADS, PRECISIONS
+from artoolkit.words import AUTO, PRECISIONS
 
 if TYPE_CHECKING:
     from artoolkit.networks.checkpoint import Checkpoint
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
-@click.option("--head", type=click.Choice(HEADS),
-              help="Default: the target's. The time of sparse depends on the image.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
 @click.option("--tune-session", is_flag=True,

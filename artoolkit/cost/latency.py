@@ -244,15 +244,14 @@ def measure_latency(
     plan: LatencyPlan | None = None,
     machine: Machine | None = None,
     progress: Progress | None = None,
-    notes: Sequence[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> LatencyMeasurement:
     """Times two runners against each other in this process; `artoolkit.checks.latency` judges it.
 
     `images`: at least one batch as the runners take it (uint8 N x H x W x 3 for a `Runner`); every
     block runs the same batches in the same order. The openers are called here, so that the control
-    can open the baseline twice. `subjects` name baseline and candidate in the record; `notes` are
-    kept with the answer. Raises what opening and running raise.
+    can open the baseline twice. `subjects` name baseline and candidate in the record. Raises what
+    opening and running raise.
     """
     if not images:
         raise ValueError("latency needs at least one batch of images")
@@ -295,5 +294,5 @@ def measure_latency(
         planned_pairs=pairs,
         blocks=tuple(session.blocks),
         other_programs=heaviest(programs, process_times()),
-        notes=(*_notes(session.count, latency_ms, plan), *notes),
+        notes=_notes(session.count, latency_ms, plan),
     )

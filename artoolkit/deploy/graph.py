@@ -6,13 +6,10 @@ positions of the score map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from artoolkit.errors import ExportError
 from artoolkit.networks import Network
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Target
@@ -21,38 +18,19 @@ INPUT, OUTPUT, SCORES = "image", "labels", "scores"
 
 
 def argmax_labels(scores_NCHW: Tensor) -> Tensor:
-    """Float N x C x H x W -> uint8 N x H x W: the first of the classes with the highest score."""
-    return scores_NCHW.argmax(1).to(torch.uint8)
+    """Float N x C x H x W -> uint8 N x H x W: the first of the classes with the highest score.
 
-
-def chain_labels(scores_NCHW: Tensor) -> Tensor:
-    """`argmax_labels` unrolled over the classes, which TensorRT compiles to one kernel.
-
-    A class must be strictly above the best so far to take its place, so the first maximum wins as
-    it does in argmax.
+    By way of float32: TensorRT documents no conversion of the index, an int64, to uint8.
     """
-    best, *rest = scores_NCHW.unbind(1)
-    labels = torch.zeros((), dtype=torch.int32, device=scores_NCHW.device)
-    for index, scores in enumerate(rest, start=1):
-        labels = torch.where(scores > best, index, labels)
-        best = torch.maximum(scores, best)
-    return labels.to(torch.uint8)
-
-
-# "sparse" gives the labels of argmax; `sparse_head.py` brings its form into the graph.
-HEADS: dict[str, Callable[[Tensor], Tensor]] = {
-    "argmax": argmax_labels,
-    "chain": chain_labels,
-    "sparse": argmax_labels,
-}
+    return scores_NCHW.argmax(1).to(torch.float32).to(torch.uint8)
 
 
 class Deployed(nn.Module):
     """uint8 N x H x W x 3 RGB images -> uint8 N x H x W train ids of `labels_hw` pixels.
 
     With `half` the network and its head compute in float16; pixels are normalised in float32
-    first, since a mean like 123.675 has an error of 0.02 in float16. `bytes_first` moves the
-    channels while pixels are bytes: a quarter of the memory traffic, but no operator of TensorRT.
+    first, since a mean like 123.675 has an error of 0.02 in float16. They become floats before
+    their channels are moved: TensorRT transposes no bytes.
     """
 
     mean: Tensor
@@ -64,18 +42,13 @@ class Deployed(nn.Module):
         preprocess: Preprocess,
         *,
         labels_hw: tuple[int, int],
-        head: str = "argmax",
         half: bool = False,
-        bytes_first: bool = False,
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise ExportError("this head cannot be exported", got=head, expected=" or ".join(HEADS))
         self.dtype = torch.float16 if half else torch.float32
         self.network = network.to(self.dtype)
-        self.labels_hw, self.head = labels_hw, head
+        self.labels_hw = labels_hw
         self.flip = preprocess.channel_order == "bgr"
-        self.bytes_first = bytes_first
         mean = torch.tensor(preprocess.mean, dtype=torch.float32)
         variance = torch.tensor(preprocess.std, dtype=torch.float64).square().float()
         self.register_buffer("mean", mean, persistent=False)
@@ -83,10 +56,7 @@ class Deployed(nn.Module):
 
     def normalised(self, image: Tensor) -> Tensor:
         """uint8 N x H x W x 3 -> N x 3 x H x W as `preprocess.normalise`, to float rounding."""
-        if self.bytes_first:
-            pixels = image.permute(0, 3, 1, 2).to(torch.float32)
-        else:
-            pixels = image.to(torch.float32).permute(0, 3, 1, 2)
+        pixels = image.to(torch.float32).permute(0, 3, 1, 2)
         if self.flip:
             pixels = pixels.flip(1)
         # One operator for (x - mean) / std, so one pass over the pixels where nothing is fused.
@@ -104,26 +74,19 @@ class Deployed(nn.Module):
     def labels_and_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The labels, and the N x C x h x w scores they come from."""
         scores = self.network(self.normalised(image))
-        return HEADS[self.head](self.upsampled(scores)), scores
+        return argmax_labels(self.upsampled(scores)), scores
 
     def forward(self, image: Tensor) -> Tensor:
         return self.labels_and_scores(image)[0]
 
 
-def on_cpu(target: Target) -> bool:
-    """Whether the graph is made for ONNX Runtime's CPU kernels, which fuse next to nothing."""
-    return target.backend == "onnxruntime" and target.device == "cpu"
-
-
 def deployed_module(network: Network, preprocess: Preprocess, target: Target) -> Deployed:
-    """`network` in evaluation mode, wrapped as `target` declares. `ExportError` for its head."""
+    """`network` in evaluation mode, wrapped as `target` declares."""
     return Deployed(
         network.eval(),
         preprocess,
         labels_hw=target.labels_hw,
-        head=target.head,
         half=target.precision == "fp16",
-        bytes_first=on_cpu(target),
     ).eval()
 
 

@@ -21,12 +21,9 @@ from onnx import helper
 from torch import nn
 
 from artoolkit import __version__
-from artoolkit.deploy.blocked import POOLED_PROJECTION, keep_blocked, project_pyramid
 from artoolkit.deploy.fold import fold_batch_norm, store_transposed
-from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module, on_cpu
-from artoolkit.deploy.head import cpu_head
+from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
-from artoolkit.deploy.sparse_head import sparse_head
 from artoolkit.errors import ExportError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
@@ -123,22 +120,20 @@ def _rename(model: onnx.ModelProto) -> None:
 def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
     """Call each node that reads a trained parameter by the module of the first one it reads.
 
-    The projection of pooled maps shares its weights with the module's own and takes a name of its
-    own, and so does the sum with a bias: ONNX Runtime refuses a name that stands twice.
+    The sum with a bias takes a name of its own: ONNX Runtime refuses a name that stands twice.
     """
     taken: set[str] = set()
     for node in model.graph.node:
         own = next((name for name in node.input if name in trained), None)
         if own is not None:
-            pooled = node.output[0].endswith(POOLED_PROJECTION)
-            module = own.rpartition(".")[0] + (".pooled" if pooled else "")
+            module = own.rpartition(".")[0]
             node.name = own if module in taken else module
             taken.add(module)
 
 
 def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:
     """Ultralytics' keys, which readers exist for. No time of day: the bytes must repeat."""
-    settings = {"precision": target.precision, "head": target.head, "opset": target.opset}
+    settings = {"precision": target.precision, "opset": target.opset}
     return {
         "description": f"artoolkit {meta.network}, {meta.labels.name}",
         "author": "artoolkit",
@@ -177,13 +172,6 @@ def graph_from_checkpoint(
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
     model.graph.value_info.append(scores)
-    if target.head == "sparse":
-        sparse_head(model)
-    elif on_cpu(target):
-        cpu_head(model)
-    if on_cpu(target) and target.precision == "fp32":
-        keep_blocked(model)
-        project_pyramid(model, state)
     remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)
     if leaked := sorted(n for n in trained if n.startswith(training_only)):

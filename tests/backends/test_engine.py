@@ -17,6 +17,7 @@ from artoolkit.backends.tensorrt.build import build_in_process, build_plan
 from artoolkit.backends.tensorrt.cuda import Gpu
 from artoolkit.backends.tensorrt.library import Library, check_range, in_range
 from artoolkit.backends.tensorrt.loader import build_engine, engine_from_onnx, options_for
+from artoolkit.backends.tensorrt.operations import program_operations
 from artoolkit.backends.tensorrt.options import BuildOptions, build_options, trtexec_command
 from artoolkit.backends.tensorrt.sidecar import read_sidecar
 from artoolkit.cli import main
@@ -134,11 +135,37 @@ def test_an_engine_has_a_sidecar_that_says_all_about_it(model, tmp_path):
     assert (sidecar.target, sidecar.compute_capabilities) == ("rtx-40", ("89",))
     assert sidecar.plan_bytes == built.plan.stat().st_size
     assert sidecar.plan_sha256 == file_sha256(built.plan)
-    assert sidecar.onnx_sha256 == file_sha256(model)
+    assert sidecar.onnx_sha256 == file_sha256(model) and sidecar.forms == ("chain",)
     assert sidecar.activation_bytes > 0 and sidecar.weights_bytes >= 3376
     assert sidecar.metadata == {"task": "x"} and sidecar.manifest is None
-    assert sidecar.trtexec.startswith("tensorrt_rtx --onnx=")
+    assert sidecar.trtexec.startswith("tensorrt_rtx --onnx=m.onnx ")
     assert {p.suffix for p in built.plan.parent.iterdir()} == {".plan", ".json"}
+
+
+@rtx
+def test_an_engine_is_built_from_the_forms_of_its_target(model, tmp_path):
+    chain, plain = (
+        engine_from_onnx(model, tiny_target("rtx-40", head=head), tmp_path / f"{head}.plan")
+        for head in ("chain", "argmax")
+    )
+    assert (chain.sidecar.forms, plain.sidecar.forms) == (("chain",), ())
+    assert chain.sidecar.onnx_sha256 == plain.sidecar.onnx_sha256
+    operations = [len(program_operations(e.plan.read_bytes())) for e in (chain, plain)]
+    assert operations[0] < operations[1]
+    assert f"--onnx={model}" in plain.sidecar.trtexec
+
+
+@rtx
+def test_the_file_for_trtexec_gives_the_same_engine(tmp_path):
+    bundle, form = tiny_bundle(tmp_path), tmp_path / "form.onnx"
+    ran = CliRunner().invoke(
+        main, ["build", str(bundle.path), "--onnx", str(form)], catch_exceptions=False
+    )
+    assert ran.exit_code == 0 and ran.output.strip() == str(form)
+    assert not bundle.engines.exists()
+    options = options_for(bundle.manifest.target)
+    build_plan(form, tmp_path / "form.plan", options)
+    assert build_engine(bundle, options).sidecar.plan_sha256 == file_sha256(tmp_path / "form.plan")
 
 
 @rtx
@@ -250,7 +277,7 @@ def test_the_command_line_adds_an_engine_that_verify_accepts(tmp_path):
     (plan,) = bundle.engines.glob("*.plan")
     assert plan.name.endswith("-sm86-sm89.plan")
     assert f"engine: {plan}, {plan.stat().st_size:,} bytes" in ran.output
-    assert "tensorrt_rtx --onnx=" in ran.output
+    assert f"artoolkit build {bundle.path} --onnx {plan.stem}.onnx && tensorrt_rtx" in ran.output
     sidecar = json.loads(plan.with_suffix(".json").read_text())
     assert sidecar["manifest"] == bundle.manifest.sha256
     assert sidecar["metadata"]["names"]["3"] == "pole"

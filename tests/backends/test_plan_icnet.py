@@ -1,4 +1,4 @@
-"""The real-time network of the paper as RTX engines, without a GPU: equal programs, other heads."""
+"""The paper's real-time network as RTX engines, without a GPU: equal programs, other forms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from artoolkit.backends.tensorrt.loader import engine_from_onnx, options_for
 from artoolkit.backends.tensorrt.program import compare_programs
+from artoolkit.graph.forms import write_form
 from artoolkit.optional import is_installed
 from artoolkit.spec import Target
 from artoolkit.targets import find_target
@@ -23,13 +24,15 @@ TARGET = find_target("rtx-40", imgsz=(512, 1024))
 
 
 def export(folder: Path, seed: int, target: Target, classes: int = 19) -> tuple[Path, tuple]:
-    """ICNet with the weights of `seed` and settled batch normalisation, as it is deployed."""
+    """ICNet with the weights of `seed` and settled batch normalisation, in the target's form."""
     from artoolkit.deploy.onnx import onnx_from_checkpoint
     from artoolkit.deploy.untrained import untrained_checkpoint
 
     checkpoint = untrained_checkpoint("icnet", classes, seed=seed)
     info = onnx_from_checkpoint(checkpoint, target, folder / f"{seed}-{target.precision}.onnx")
-    return info.path, info.trained
+    form = info.path.with_suffix(".form.onnx")
+    write_form(info.path, target.forms, form)
+    return form, info.trained
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -46,17 +49,18 @@ def test_two_checkpoints_are_one_program_on_every_capability(tmp_path, precision
         assert program.same_memory and program.activation_bytes[0] > 10_000_000
 
 
-def test_another_head_another_size_and_rebuilding(tmp_path):
+def test_another_form_another_size_and_rebuilding(tmp_path):
     a, trained = export(tmp_path, 0, TARGET)
     for change in ({"head": "argmax"}, {"imgsz": (512, 1056)}):
         (tmp_path / "other").mkdir(exist_ok=True)
         other, _ = export(tmp_path / "other", 1, TARGET.model_copy(update=change))
         found = compare_programs(a, other, trained=trained, compute_capabilities=("89",))
         assert found[0].result == "FAIL", change
+    plain = tmp_path / f"0-{TARGET.precision}.onnx"
     options = options_for(TARGET, compute_capabilities=("86", "89", "120"))
     target = TARGET.model_copy(update={"precision": options.precision})
     first, second = (
-        engine_from_onnx(a, target, tmp_path / f"{name}.plan", options=options) for name in "xy"
+        engine_from_onnx(plain, target, tmp_path / f"{name}.plan", options=options) for name in "xy"
     )
     assert first.sidecar.plan_sha256 == second.sidecar.plan_sha256
     assert first.sidecar.activation_bytes and first.sidecar.weights_bytes

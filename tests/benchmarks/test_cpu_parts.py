@@ -1,4 +1,4 @@
-"""Rows are the fastest over the session options, each over the convolutions and the dense total."""
+"""Rows are the fastest over the session options, each over the convolutions and the float total."""
 
 from __future__ import annotations
 
@@ -6,20 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import cpu_parts
-import numpy as np
 import onnx
 import pytest
-from cpu_parts import (
-    CONVOLUTIONS,
-    DENSE,
-    INT8,
-    INT8_SPARSE,
-    NOISE,
-    PLAIN,
-    PLAIN_LAST,
-    PROFILE,
-    SPARSE,
-)
+from cpu_parts import CONVOLUTIONS, FLOAT, INT8, PROFILE
 from deploy.tiny_network import Tiny, pictures, tiny_checkpoint
 
 from artoolkit.networks import builder
@@ -42,10 +31,10 @@ def case(classes: int, convolutions: float, **seconds: float) -> dict[str, Any]:
 
 def raw() -> dict[str, Any]:
     return {
-        "labels": {"cells_computed": [0.02, 0.05], "cells_computed_noise": 0.98},
-        "2 threads": case(11, 0.2, **{DENSE: 0.25, INT8: 0.15}),
-        "slower": case(11, 0.3, **{DENSE: 0.2, INT8: 0.1}),
-        "19": case(19, 0.1, **{DENSE: 0.14, PLAIN: 0.21}),
+        "labels": {"agreement_with_float": 0.99},
+        "2 threads": case(11, 0.2, **{FLOAT: 0.25, INT8: 0.15}),
+        "slower": case(11, 0.3, **{FLOAT: 0.2, INT8: 0.1}),
+        "19": case(19, 0.1, **{FLOAT: 0.14, "fp32 dense": 0.21, "fp32 sparse": 0.1}),
     }
 
 
@@ -53,18 +42,16 @@ def test_the_options_with_the_fastest_convolutions_count() -> None:
     assert cpu_parts.fastest([raw()["slower"], raw()["2 threads"]]) == raw()["2 threads"]
 
 
-def test_the_table_says_what_was_asked_and_what_the_sparse_head_met() -> None:
+def test_the_table_says_what_was_asked_and_leaves_out_a_head_that_is_gone() -> None:
     assert cpu_parts.table(raw()) == [
-        "| form | classes | total / convolutions | / fp32 dense | asked |",
+        f"| form | classes | total / convolutions | / {FLOAT} | asked |",
         "|---|---|---|---|---|",
-        "| fp32 dense | 11 | 1.25 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
-        "| int8 dense | 11 | 0.75 ± 0 % | 0.60 ± 0 % | 0.75 of fp32 dense |",
-        "| fp32 dense, sum of its operators | 11 | 1.18 |  |  |",
-        "| fp32 dense | 19 | 1.40 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
-        "| fp32, Resize and ArgMax | 19 | 2.10 ± 0 % | 1.50 ± 0 % |  |",
-        "| fp32 dense, sum of its operators | 19 | 1.18 |  |  |",
-        "",
-        "The sparse head computed 2.0 to 5.0 % of the cells of the frames, 98 % of noise.",
+        f"| {FLOAT} | 11 | 1.25 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
+        f"| {INT8} | 11 | 0.75 ± 0 % | 0.60 ± 0 % | 0.75 of fp32 |",
+        "| fp32, sum of its operators | 11 | 1.18 |  |  |",
+        f"| {FLOAT} | 19 | 1.40 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
+        "| fp32 dense | 19 | 2.10 ± 0 % | 1.50 ± 0 % |  |",
+        "| fp32, sum of its operators | 19 | 1.18 |  |  |",
     ]
 
 
@@ -88,12 +75,8 @@ def operators(path: Path) -> list[str]:
 
 def test_every_form_is_what_its_name_says(forms: cpu_parts.Forms) -> None:
     found = {name: operators(path) for name, path in forms.paths.items()}
-    assert found[PLAIN][-3:] == ["Resize", "ArgMax", "Cast"]
-    assert found[PLAIN_LAST][-4:] == ["Transpose", "Resize", "ArgMax", "Cast"]
-    assert found[DENSE][-3:] == ["Reshape", "ArgMax", "Cast"]
-    assert "NonZero" in found[SPARSE]
-    assert "NonZero" in found[INT8_SPARSE]
-    assert "QuantizeLinear" in found[INT8]
+    assert found[FLOAT][-4:] == found[INT8][-4:] == ["Resize", "ArgMax", "Cast", "Cast"]
+    assert "QuantizeLinear" in found[INT8] and "QuantizeLinear" not in found[FLOAT]
     assert forms.calibration is not None
     assert forms.calibration.sensitivity is not None
 
@@ -103,15 +86,12 @@ def test_all_forms_are_timed_in_the_same_rounds(forms: cpu_parts.Forms) -> None:
     values = cpu_parts.measured(forms, images, SessionOptions(threads=1), budget_s=0.0)
     rounds = {len(samples) for samples in values["seconds"].values()}
     assert len(rounds) == 1
-    assert {f"{SPARSE}{NOISE}", f"{INT8_SPARSE}{NOISE}"} < set(values["seconds"])
+    assert set(values["seconds"]) == {FLOAT, INT8, PROFILE, CONVOLUTIONS}
     assert {CONVOLUTIONS, "head"} < set(values["parts_ms"])
     assert values["settings"]["intra_op_threads"] == 1
 
 
-def test_labels_of_the_exact_heads_are_the_dense_ones(forms: cpu_parts.Forms) -> None:
-    values = cpu_parts.labels_and_shares(forms, pictures(2, SIZE_HW))
-    agreement = values["agreement_with_dense"]
-    assert min(agreement[SPARSE], agreement[PLAIN], agreement[PLAIN_LAST]) > 0.999
-    assert len(values["cells_computed"]) == 2
-    assert np.isfinite(values["cells_computed_noise"])
+def test_labels_of_int8_are_beside_those_of_float(forms: cpu_parts.Forms) -> None:
+    values = cpu_parts.int8_labels(forms, pictures(2, SIZE_HW))
+    assert 0.9 < values["agreement_with_float"] < 1
     assert values["int8_float_layers"][0] == "stem"

@@ -138,6 +138,9 @@ def test_bundles_for_different_targets_or_classes_are_refused(
     other = tiny_bundle(tmp_path / "half", precision="fp16")
     with pytest.raises(BundleError, match=r"different targets \(precision\); got fp16"):
         compare(baseline, other)
+    chain = tiny_bundle(tmp_path / "chain", head="chain")
+    with pytest.raises(BundleError, match=r"different targets \(forms\); got \('chain',\)"):
+        compare(baseline, chain)
     renamed = baseline.manifest.labels.model_copy(update={"names": ("x", "y", "z")})
     foreign = Bundle(baseline.path, baseline.manifest.model_copy(update={"labels": renamed}))
     with pytest.raises(BundleError, match="different classes"):

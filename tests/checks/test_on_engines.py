@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_bundles import SIZE_HW, RedScenes, tiny_bundle, tiny_target
+from engine_bundles import RedScenes, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from fake_inspector import FakeMachine, report
 from judged import QUICK, without_rtx
@@ -22,7 +22,7 @@ from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.verdict import Check, Verdict
 from artoolkit.optional import is_installed
-from artoolkit.spec import RunnerSpec, Target
+from artoolkit.spec import RunnerSpec
 
 
 @pytest.fixture
@@ -147,20 +147,15 @@ def test_weights_that_no_build_log_told_are_an_error():
         engine_memory(spec)
 
 
-def test_a_head_that_follows_the_picture_has_no_program_to_compare(tmp_path):
-    target = Target(name="cpu", imgsz=SIZE_HW, head="sparse")
-    bundle = tiny_bundle(tmp_path, target)
-    found = RTX().compare_programs(bundle, bundle, device="cpu")
-    assert found.result == "UNAVAILABLE" and "follows the picture" in found.headline
-
-
 @pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
-def test_rtx_compares_programs_and_says_what_it_was_given(tmp_path):
-    a, b = (tiny_bundle(tmp_path, tiny_target("rtx-40"), seed=seed) for seed in (0, 1))
+@pytest.mark.parametrize(("target", "forms"), [("rtx-40", ["chain"]), ("cpu", [])])
+def test_rtx_compares_programs_in_the_form_of_the_target(tmp_path, target, forms):
+    target = tiny_target(target, compute_capabilities=("89",))
+    a, b = (tiny_bundle(tmp_path, target, seed=seed) for seed in (0, 1))
     heard: list[str] = []
     hear = lambda what, _: heard.append(what)  # noqa: E731
     trained = a.manifest.trained
     found = RTX().compare_programs(a, b, device="cuda:0", trained=trained, progress=hear)
     assert found.result == "PASS" and len(found.headline) <= 80
-    assert found.numbers["form"] == [] and len(found.details) == 1
+    assert found.numbers["forms"] == forms and len(found.details) == 1
     assert any(what.startswith("RTX candidate sm89") for what in heard)

@@ -1,4 +1,4 @@
-"""The deployed module against numpy: normalisation, upsampling and both heads."""
+"""The deployed module against numpy: normalisation, upsampling and the head."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from artoolkit.deploy.graph import (
     Deployed,
     LabelsAndScores,
     argmax_labels,
-    chain_labels,
     deployed_module,
-    on_cpu,
 )
-from artoolkit.errors import ExportError
 from artoolkit.preprocess import Preprocess, normalise
 from deploy.tiny_network import CLASSES, pictures, target, tiny_checkpoint
 
@@ -28,29 +25,25 @@ from deploy.tiny_network import CLASSES, pictures, target, tiny_checkpoint
     levels=st.integers(1, 4),
     seed=st.integers(0, 2**31),
 )
-def test_both_heads_say_the_first_maximum_also_where_scores_tie(
+def test_the_head_says_the_first_maximum_also_where_scores_tie(
     classes: int, levels: int, seed: int
 ) -> None:
     # Few levels: nearly every pixel has a tie.
     scores = np.random.default_rng(seed).integers(0, levels, (2, classes, 5, 7)).astype(np.float32)
     expected = scores.argmax(1).astype(np.uint8)  # numpy documents: the first occurrence
-    for head in (argmax_labels, chain_labels):
-        labels = head(torch.from_numpy(scores))
-        assert labels.dtype is torch.uint8
-        np.testing.assert_array_equal(labels.numpy(), expected)
+    labels = argmax_labels(torch.from_numpy(scores))
+    assert labels.dtype is torch.uint8
+    np.testing.assert_array_equal(labels.numpy(), expected)
 
 
-@pytest.mark.parametrize("bytes_first", [False, True])
 @pytest.mark.parametrize(
     "preprocess",
     [Preprocess(), Preprocess(mean=(104, 117, 123.5), std=(1, 2, 3), channel_order="bgr")],
     ids=["rgb", "bgr"],
 )
-def test_normalisation_is_that_of_preprocess(preprocess: Preprocess, bytes_first: bool) -> None:
+def test_normalisation_is_that_of_preprocess(preprocess: Preprocess) -> None:
     images = pictures(2)
-    deployed = Deployed(
-        tiny_checkpoint().network(), preprocess, labels_hw=(40, 56), bytes_first=bytes_first
-    )
+    deployed = Deployed(tiny_checkpoint().network(), preprocess, labels_hw=(40, 56))
     result = deployed.normalised(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(result, normalise(images, preprocess), rtol=1e-5, atol=1e-5)
 
@@ -92,19 +85,3 @@ def test_fp16_normalises_before_it_rounds() -> None:
     exact = normalise(images, Preprocess())
     # Half a unit in the last place of a value below 4 is 2 ** -10.
     assert np.abs(result.float().numpy() - exact).max() <= 2**-10
-
-
-def test_an_unknown_head_is_an_error_of_one_line() -> None:
-    network = tiny_checkpoint().network()
-    with pytest.raises(ExportError, match="got softmax; expected argmax or chain or sparse"):
-        Deployed(network, Preprocess(), labels_hw=(40, 56), head="softmax")
-
-
-@pytest.mark.parametrize(
-    ("backend", "device", "cpu"),
-    [("onnxruntime", "cpu", True), ("onnxruntime", "cuda:0", False), ("tensorrt", "0", False)],
-)
-def test_only_the_cpu_of_onnx_runtime_gets_its_own_form(
-    backend: str, device: str, cpu: bool
-) -> None:
-    assert on_cpu(target(backend=backend, device=device)) is cpu

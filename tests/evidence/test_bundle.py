@@ -126,6 +126,17 @@ def test_another_schema_version_is_refused_by_name(bundle: Bundle) -> None:
         open_bundle(bundle.path)
 
 
+def test_a_head_that_is_gone_is_refused_by_name(bundle: Bundle) -> None:
+    manifest = bundle.path / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["target"]["head"] = "sparse"
+    manifest.write_text(json.dumps(seal(values), sort_keys=True, indent=2) + "\n")
+    with pytest.raises(
+        BundleError, match=r"target\.head is no head any more: export again, got .sparse"
+    ):
+        open_bundle(bundle.path)
+
+
 def test_a_taken_path_is_refused_and_kept(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="already there"):
         make(bundle.path)

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
-from artoolkit.backends.tensorrt.engine_form import engine_form
 from artoolkit.backends.tensorrt.library import check_range, open_library
 from artoolkit.backends.tensorrt.loader import building_gpu, options_for
 from artoolkit.backends.tensorrt.options import PORTABLE, build_options
@@ -26,6 +25,7 @@ from artoolkit.backends.tensorrt.program import compare_programs, in_words
 from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
 from artoolkit.errors import EngineError, UsageError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.graph.forms import write_form
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.spec import RunnerSpec
@@ -117,15 +117,16 @@ class TensorRT(_Engines):
         else:
             options = build_options(library="tensorrt", device=device)
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-            return compare_engines(
-                onnx_of(baseline),
-                onnx_of(candidate),
+            forms, models = _in_one_form(baseline, candidate, Path(folder))
+            answer = compare_engines(
+                *models,
                 Path(folder),
                 options,
                 refit=self.refit,
                 cuda_memory=cuda_memory,
                 progress=_heard(progress, "engine of the"),
             )
+        return replace(answer, numbers={**answer.numbers, "forms": list(forms)})
 
 
 @dataclass(frozen=True)
@@ -149,17 +150,11 @@ class RTX(_Engines):
         trained: Collection[str] | None = None,
         progress: Progress | None = None,
     ) -> ProgramComparison:
-        """Program bytes, compared ahead of time, without a GPU.
-
-        A bundle that was made for a CPU is compiled as a GPU is given it, which the details say.
-        """
+        """Program bytes, compared ahead of time, without a GPU."""
         version = open_library("tensorrt-rtx", "comparing compiled programs").version
         asked: dict[str, Any] = {}
         if isinstance(candidate, Bundle):
             target = candidate.manifest.target
-            if target.head == "sparse":
-                reason = "a head whose work follows the picture has no program of fixed cost"
-                return ProgramComparison(result="UNAVAILABLE", headline=reason, details=(reason,))
             asked["compute_capabilities"] = target.compute_capabilities or (PORTABLE,)
             asked["precision"] = target.precision
         if trained is None:
@@ -167,28 +162,34 @@ class RTX(_Engines):
 
             trained = weights_by_rule(load_onnx(onnx_of(baseline), "comparing compiled programs"))
         with tempfile.TemporaryDirectory(prefix="artoolkit-plan-") as folder:
-            places = [Path(folder) / role for role in ("baseline", "candidate")]
-            for place in places:
-                place.mkdir()
-            a, b = (
-                engine_form(onnx_of(model), place)
-                for model, place in zip((baseline, candidate), places, strict=True)
+            forms, models = _in_one_form(baseline, candidate, Path(folder))
+            answer = in_words(
+                compare_programs(
+                    *models, trained=trained, progress=_heard(progress, "RTX"), **asked
+                )
             )
-            programs = compare_programs(
-                a.path, b.path, trained=trained, progress=_heard(progress, "RTX"), **asked
-            )
-        answer = in_words(programs)
-        as_given = (f"as a GPU is given it: {', '.join(a.changes)}",) if a.changes else ()
         return replace(
             answer,
-            details=answer.details + as_given,
             numbers={
                 "library": self.library,
                 "library_version": version,
                 **answer.numbers,
-                "form": list(a.changes),
+                "forms": list(forms),
             },
         )
+
+
+def _in_one_form(
+    baseline: Model, candidate: Model, folder: Path
+) -> tuple[tuple[str, ...], tuple[Path, Path]]:
+    """The forms that the candidate's engine is built from, and the files of both in them."""
+    if not isinstance(candidate, Bundle):
+        return (), (onnx_of(baseline), onnx_of(candidate))
+    forms = candidate.manifest.target.forms
+    files = folder / "baseline.onnx", folder / "candidate.onnx"
+    for model, file in zip((baseline, candidate), files, strict=True):
+        write_form(onnx_of(model), forms, file)
+    return forms, files
 
 
 def _heard(progress: Progress | None, what: str) -> Callable[[str, float], bool]:

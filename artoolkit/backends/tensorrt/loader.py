@@ -34,6 +34,7 @@ from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import sidecar_path
 from artoolkit.evidence.seal import file_sha256, seal, write_sealed
 from artoolkit.fresh_process import Progress
+from artoolkit.graph.forms import write_form
 from artoolkit.spec import Target
 from artoolkit.words import CudaMemory
 
@@ -72,7 +73,7 @@ def engine_from_onnx(
     manifest: str | None = None,
     progress: Progress | None = None,
 ) -> Engine:
-    """Build `plan` from `onnx` for `target`, and write its sidecar beside it.
+    """Build `plan` from `onnx`, in the target's forms, and write its sidecar beside it.
 
     `cuda_memory`: what opens the GPU (None: the target's word). `metadata` is stored as it is;
     `manifest` is the sha256 of the bundle that `onnx` belongs to.
@@ -84,15 +85,22 @@ def engine_from_onnx(
     check_range(library, target)
     cuda_memory = cuda_memory or target.cuda_memory
     gpu = building_gpu(target, options, cuda_memory)
-    partial = plan.with_name(f".{plan.name}.partial")
+    partial, form = plan.with_name(f".{plan.name}.partial"), plan.with_name(f".{plan.stem}.onnx")
     try:
         plan.parent.mkdir(parents=True, exist_ok=True)
-        built = build_in_process(onnx, partial, options, cuda_memory=cuda_memory, progress=progress)
+        write_form(onnx, target.forms, form)
+        built = build_in_process(form, partial, options, cuda_memory=cuda_memory, progress=progress)
         values = _build_values(built, options, gpu) | {
             "target": target.name,
             "onnx_sha256": file_sha256(onnx),
+            "forms": list(target.forms),
             "plan_sha256": file_sha256(partial),
-            "trtexec": trtexec_command(onnx, plan, options, built.library_version),
+            "trtexec": trtexec_command(
+                Path(f"{plan.stem}.onnx") if target.forms else onnx,
+                plan,
+                options,
+                built.library_version,
+            ),
             "metadata": dict(metadata or {}),
             "manifest": manifest,
         }
@@ -102,8 +110,9 @@ def engine_from_onnx(
     except OSError as error:
         raise StorageError(f"cannot write {plan}: {error.strerror}") from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        for left in (partial, form):
+            with contextlib.suppress(OSError):
+                left.unlink()
     return Engine(plan, sidecar)
 
 
@@ -195,5 +204,5 @@ def _metadata(bundle: Bundle) -> dict[str, Any]:
         "batch": manifest.target.batch,
         "imgsz": list(manifest.target.imgsz),
         "names": {str(i): name for i, name in enumerate(manifest.labels.names)},
-        "args": {"precision": manifest.target.precision, "head": manifest.target.head},
+        "args": {"precision": manifest.target.precision, "forms": list(manifest.target.forms)},
     }

@@ -33,7 +33,9 @@ class Sidecar(Frozen):
 
     `compute_capabilities`: what the plan runs on, as in SM86, or "portable". `flags`: builder
     flags in effect, while `options` are those asked for. Bytes are None where the build log did
-    not tell. `manifest`: sha256 of the bundle's manifest. `trtexec`: the same build in a shell.
+    not tell. `onnx_sha256`: of the plain graph, from which `forms` were derived for this engine.
+    `manifest`: sha256 of the bundle's manifest. `trtexec`: the same build in a shell, from the
+    file that `artoolkit build --onnx` writes where there are forms.
     """
 
     schema_version: Literal["1"]
@@ -49,6 +51,7 @@ class Sidecar(Frozen):
     options: BuildOptions
     flags: tuple[str, ...]
     onnx_sha256: str
+    forms: tuple[str, ...] = ()
     plan_sha256: str
     plan_bytes: int
     activation_bytes: int | None
