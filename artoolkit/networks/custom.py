@@ -38,7 +38,8 @@ class CustomOptions(Frozen):
     `mean` and `std` in units of 0-255, in the order of `channel_order`. `align_corners` is that of
     the resize which brings the scores to the label's size; it does not matter where they have that
     size already. `aux_weights` names further outputs (keys of the dict; "1", "2" in a tuple) with
-    their loss weights. `encoder` and `training_only` are prefixes of the module's own keys.
+    their loss weights; `terms` are further terms of the loss, as in a recipe's `loss.terms`, each
+    with its `output`. `encoder` and `training_only` are prefixes of the module's own keys.
     `arguments` go to the factory.
     """
 
@@ -47,6 +48,7 @@ class CustomOptions(Frozen):
     channel_order: ChannelOrder = "rgb"
     align_corners: bool = False
     aux_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     encoder: tuple[str, ...] = ()
     training_only: tuple[str, ...] = ()
     minimum_hw: tuple[int, int] = (32, 32)
@@ -76,6 +78,7 @@ class CustomNetwork(Network):
         self.module = module
         self.align_corners = options.align_corners
         self.aux_weights = MappingProxyType(dict(options.aux_weights))
+        self.terms = MappingProxyType(dict(options.terms))
         self.encoder = tuple(PREFIX + prefix for prefix in options.encoder)
         self.training_only = tuple(PREFIX + prefix for prefix in options.training_only)
         self.minimum_hw = options.minimum_hw
@@ -89,7 +92,7 @@ class CustomNetwork(Network):
         scores = _output(returned, "main")
         if not self.training:
             return scores
-        return {"main": scores, **{name: _output(returned, name) for name in self.aux_weights}}
+        return {name: _output(returned, name) for name in self.outputs}
 
 
 def _output(returned: object, name: str) -> Tensor:

@@ -50,6 +50,12 @@ class Network(nn.Module):
         self.options: dict[str, Any] = {}
         self.preprocess = Preprocess()
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` returns in training mode: "main", and what the loss reads."""
+        named = ("main", *self.aux_weights, *(t.get("output", "main") for t in self.terms.values()))
+        return tuple(dict.fromkeys(named))
+
     def check_size(self, images_B3HW: Tensor) -> tuple[int, int]:
         """Height and width of the images, or a `ValueError` if a side is too short."""
         height, width = images_B3HW.shape[-2:]

@@ -16,8 +16,9 @@ from artoolkit.data import spread
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.labels import VOID, LabelTable
+from artoolkit.losses.points import Points
 from artoolkit.preprocess import fit_image, fit_labels
-from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
+from artoolkit.report.affinity_maps import center_pixels, label_affinity, scores_at, sqrt_affinity
 from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow
 
 if TYPE_CHECKING:
@@ -176,15 +177,15 @@ def affinity_rows(
     candidate: Bundle, baseline: Bundle, dataset: DataSet, split: str, count: int
 ) -> tuple[AffinityRow, ...]:
     """Figure 4 on the first images of the split; needs ONNX Runtime and onnx."""
-    corners = upsamples_with_corners(candidate.model)
+    points = Points(align_corners=upsamples_with_corners(candidate.model))
     rows = []
     for sample in dataset.samples(split)[:count]:
         labels, image = dataset.read_label(sample), dataset.read_image(sample)
         size = (labels.shape[0], labels.shape[1])
-        points = grid_points(size)
-        maps = {"labels": label_affinity(labels, points)}
+        pixels = center_pixels(size, points)
+        maps = {"labels": label_affinity(labels, pixels)}
         for role, bundle in (("baseline", baseline), ("candidate", candidate)):
-            scores = scores_at(_scores(bundle, image), points, size, align_corners=corners)
+            scores = scores_at(_scores(bundle, image), pixels, size, points)
             maps[role] = sqrt_affinity(scores)
         rows.append(affinity_row(sample.name, maps))
     return tuple(rows)

@@ -23,7 +23,7 @@ from artoolkit.training import state
 from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row
 from artoolkit.training.experiment import Run
-from artoolkit.training.history import has_tensorboard
+from artoolkit.training.history import ROW_FIELDS, has_tensorboard
 from artoolkit.training.recipe import Recipe
 
 Bar = TypeVar("Bar", bound="_Bar")
@@ -67,7 +67,7 @@ class ProgressBar(_Bar):
         super().__init__(console)
         self.device = device
         self._epochs = 0
-        self._losses: list[float] = []
+        self._rows: list[Row] = []
 
     def started(self, recipe: Recipe, iterations_per_epoch: int, progress: state.Progress) -> None:
         self._epochs = recipe.schedule.epochs
@@ -93,19 +93,25 @@ class ProgressBar(_Bar):
             )
 
     def stepped(self, row: Row) -> None:
-        self._losses.append(row["loss"])
+        self._rows.append(row)
         if self._task is not None:
             numbers = f"loss {row['loss']:.3f}  lr {row['lr']:.2g}"
             self._bar.update(self._task, advance=1, numbers=numbers)
 
     def evaluated(self, row: Row) -> None:
         parts = [f"epoch {row['epoch']}/{self._epochs}"]
-        if self._losses:
-            parts.append(f"loss {sum(self._losses) / len(self._losses):.4f}")
-        self._losses.clear()
+        if self._rows:
+            parts.append(f"loss {self._mean('loss'):.4f}")
+            terms = [f"{n} {self._mean(n):.4f}" for n in self._rows[-1] if n not in ROW_FIELDS]
+            parts += [f"({', '.join(terms)})"] if len(terms) > 1 else []
+        self._rows.clear()
         if "mIoU" in row:
             parts += [f"mIoU {row['mIoU']:.2f} %", f"aAcc {row['aAcc']:.2f} %"]
         self.console.print("  ".join(parts), highlight=False)
+
+    def _mean(self, name: str) -> float:
+        """Over the steps since the last epoch's line."""
+        return float(sum(row[name] for row in self._rows) / len(self._rows))
 
 
 class ExperimentBar(_Bar):

@@ -6,6 +6,8 @@ a recipe replaces their values and adds terms, all by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from artoolkit.errors import RecipeError
@@ -19,7 +21,7 @@ from artoolkit.training.recipe import LossTerms, Recipe
 def build_objective(recipe: Recipe, network: Network) -> Objective:
     """The recipe's loss terms for this network; `RecipeError` with every one that does not fit."""
     loss, terms, mistakes = recipe.loss, {}, []
-    outputs = {"main", *network.aux_weights, *(t["output"] for t in network.terms.values())}
+    outputs = set(network.outputs)
     for name, values in term_values(loss, network).items():
         try:
             term = WeightedTerm(**{"kind": name, **values})
@@ -50,10 +52,9 @@ def term_values(loss: LossTerms, network: Network) -> dict[str, dict[str, Any]]:
     terms: dict[str, dict[str, Any]] = {CROSS_ENTROPY: {}}
     for name, weight in aux_weights.items():
         terms[name] = {"kind": CROSS_ENTROPY, "output": name, "weight": weight}
-    terms |= {name: {**terms.get(name, {}), **values} for name, values in network.terms.items()}
-    terms[AFFINITY] = {
-        "weight": loss.ar_weight, "monitor": loss.ar_monitor, "options": {"points": loss.points}
-    }  # fmt: skip
+    terms |= {name: _merged(terms.get(name, {}), values) for name, values in network.terms.items()}
+    points = {"points": asdict(loss.points)}
+    terms[AFFINITY] = {"weight": loss.ar_weight, "monitor": loss.ar_monitor, "options": points}
     for name, choice in loss.terms.items():
         terms[name] = _merged(terms.get(name, {}), choice.model_dump(exclude_none=True))
     if loss.ohem is not None:
@@ -64,6 +65,10 @@ def term_values(loss: LossTerms, network: Network) -> dict[str, dict[str, Any]]:
     return terms
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    options = {**values.get("options", {}), **changes.get("options", {})}
-    return {**values, **changes, "options": options}
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables with `changes` over them, key by key."""
+    merged = {**values, **changes}
+    for key in values.keys() & changes.keys():
+        if isinstance(values[key], Mapping) and isinstance(changes[key], Mapping):
+            merged[key] = _merged(values[key], changes[key])
+    return merged

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from artoolkit import losses
-from artoolkit.report.affinity_maps import grid_points, label_affinity, scores_at, sqrt_affinity
+from artoolkit.report.affinity_maps import center_pixels, label_affinity, scores_at, sqrt_affinity
 
 
 def test_grid_rows_are_the_papers_at_cell_centres() -> None:
-    points = grid_points((1024, 2048))
+    points = center_pixels((1024, 2048), losses.Points())
     assert points.shape == (180, 2)
     assert sorted(set(points[:144, 0])) == [
         42, 128, 213, 298, 384, 469, 554, 640, 725, 810, 896, 981
@@ -22,12 +22,13 @@ def test_grid_rows_are_the_papers_at_cell_centres() -> None:
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_four_taps_are_torchs_upsampling(align_corners: bool) -> None:
     scores = np.random.default_rng(0).normal(size=(5, 7, 9))
-    points = grid_points((28, 40))
+    points = losses.Points(align_corners=align_corners)
+    pixels = center_pixels((28, 40), points)
     full = torch.nn.functional.interpolate(
         torch.from_numpy(scores)[None], (28, 40), mode="bilinear", align_corners=align_corners
     )[0].numpy()
-    found = scores_at(scores, points, (28, 40), align_corners=align_corners)
-    assert found == pytest.approx(full[:, points[:, 0], points[:, 1]].T, abs=1e-12)
+    found = scores_at(scores, pixels, (28, 40), points)
+    assert found == pytest.approx(full[:, pixels[:, 0], pixels[:, 1]].T, abs=1e-12)
 
 
 def test_affinities_by_hand_and_as_the_loss_has_them() -> None:

@@ -20,8 +20,8 @@ def shown(recipe: Recipe, progress: Progress = START, *, terminal: bool = False)
     console = Console(file=text, force_terminal=terminal, width=200, color_system=None)
     with ProgressBar(console) as bar:
         bar.started(recipe, 3, progress)
-        bar.stepped({"loss": 1.0, "lr": 0.02, "iteration": 1})
-        bar.stepped({"loss": 2.0, "lr": 0.02, "iteration": 2})
+        bar.stepped({"loss": 1.0, "a": 0.4, "b": 0.6, "lr": 0.02, "iteration": 1})
+        bar.stepped({"loss": 2.0, "a": 0.5, "b": 1.5, "lr": 0.02, "iteration": 2})
         bar.evaluated({"epoch": 1, "mIoU": 12.345, "aAcc": 50.0})
         bar.stepped({"loss": 4.0, "lr": 0.01, "iteration": 3})
         bar.evaluated({"epoch": 2})
@@ -31,7 +31,7 @@ def shown(recipe: Recipe, progress: Progress = START, *, terminal: bool = False)
 def test_a_file_gets_one_line_a_run_and_one_an_epoch(tiny: Make) -> None:
     assert shown(tiny({"loss.ar_weight": 0.1})).splitlines() == [
         "tiny: icnet, 2 epochs of 3 steps, batch 2, seed 3, AR weight 0.1, fp32 on cpu",
-        "epoch 1/2  loss 1.5000  mIoU 12.35 %  aAcc 50.00 %",
+        "epoch 1/2  loss 1.5000  (a 0.4500, b 1.0500)  mIoU 12.35 %  aAcc 50.00 %",
         "epoch 2/2  loss 4.0000",
     ]
 
