@@ -1,4 +1,4 @@
-"""Label tables: the names, colours and file ids of a data set's classes, and maps between them.
+"""Label tables: the names, colors and file ids of a data set's classes, and maps between them.
 
 Train ids run from 0 to C - 1; 255 is void. A data set's files may use other ids (`file_ids`).
 """
@@ -22,7 +22,7 @@ Labels = NDArray[np.uint8]
 
 def _byte_triple(color: tuple[int, int, int]) -> tuple[int, int, int]:
     if not all(0 <= channel <= 255 for channel in color):
-        raise ValueError(f"colour {color} is outside 0-255")
+        raise ValueError(f"color {color} is outside 0-255")
     return color
 
 

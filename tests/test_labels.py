@@ -64,7 +64,7 @@ def test_a_table_survives_json():
         ({"file_ids": (0, 7)}, "both a class and void"),
         ({"file_ids": (7, 256)}, "must lie in 0-255"),
         ({"void_ids": (-1,)}, "must lie in 0-255"),
-        ({"colors": ((0, 0, 0), (0, 0, 256))}, "colour .* is outside 0-255"),
+        ({"colors": ((0, 0, 0), (0, 0, 256))}, "color .* is outside 0-255"),
         ({"names": (), "colors": (), "file_ids": ()}, "0 classes, expected 1 to 254"),
         ({"unit": "m"}, "unit"),
     ],

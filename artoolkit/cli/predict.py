@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @backend_option()
 @device_option(default=None)
 @imgsz_option(help_text="Network input of a checkpoint: height width (a bundle has its own).")
-@click.option("--overlays/--no-overlays", default=True, help="Coloured overlays beside the labels.")
+@click.option("--overlays/--no-overlays", default=True, help="Colored overlays beside the labels.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop a video or camera after so many.")
 def command(
     *,

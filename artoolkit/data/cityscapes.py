@@ -3,7 +3,7 @@
     leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png
     gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_labelIds.png (or _labelTrainIds.png)
 
-Names, ids, colours and what counts as void are those of cityscapesscripts.helpers.labels, which a
+Names, ids, colors and what counts as void are those of cityscapesscripts.helpers.labels, which a
 test compares. Polygons of id -1 (licence plates) are not drawn into the official label files; a
 tool that draws them writes 255, which is therefore void.
 """

@@ -1,4 +1,4 @@
-"""NYU Depth v2 (Silberman et al., ECCV 2012), 40 classes (Gupta et al., CVPR 2013), colour only.
+"""NYU Depth v2 (Silberman et al., ECCV 2012), 40 classes (Gupta et al., CVPR 2013), color only.
 
     images/{train,val}/0001.png   labels/{train,val}/0001.png
 
@@ -27,7 +27,7 @@ NAMES = (
 
 
 def _color(index: int) -> Color:
-    """The data set has no official colours: eight hues at five brightnesses."""
+    """The data set has no official colors: eight hues at five brightnesses."""
     ring, hue = divmod(index, 8)
     channels = colorsys.hsv_to_rgb(hue / 8 + ring / 40, 0.45 + 0.1 * ring, 0.95 - 0.13 * ring)
     red, green, blue = (round(255 * channel) for channel in channels)

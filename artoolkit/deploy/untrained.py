@@ -46,7 +46,7 @@ def untrained_checkpoint(
 
 
 def numbered_classes(count: int) -> LabelTable:
-    """`class_0`, `class_1`, ... in colours around the wheel, for networks without a data set."""
+    """`class_0`, `class_1`, ... in colors around the wheel, for networks without a data set."""
     hues = [colorsys.hsv_to_rgb(index / count, 0.8, 0.9) for index in range(count)]
     return LabelTable(
         name="untrained",

@@ -101,7 +101,7 @@ def _view(
 def _windowed(network: Network, batch: torch.Tensor, window: SizeHW, steps: SizeHW) -> torch.Tensor:
     """1 x C x H x W mean probabilities of all windows over a normalised image 1 x 3 x H x W.
 
-    An image smaller than the window is filled up at the bottom and right with the mean colour.
+    An image smaller than the window is filled up at the bottom and right with the mean color.
     """
     import torch
     from torch.nn import functional

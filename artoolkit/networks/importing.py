@@ -207,7 +207,7 @@ def labels_of(
 
 
 def _stated(names: tuple[str, ...], palette: tuple[tuple[int, int, int], ...] | None) -> LabelTable:
-    """The table of classes that a file names itself; grey where it has no colours."""
+    """The table of classes that a file names itself; grey where it has no colors."""
     count = len(names)
     greys = tuple((level, level, level) for level in (255 * (i + 1) // count for i in range(count)))
     try:

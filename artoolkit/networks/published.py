@@ -100,7 +100,7 @@ def read_published(path: str | os.PathLike[str]) -> Published:
 def _labels(
     content: object,
 ) -> tuple[tuple[str, ...] | None, tuple[tuple[int, int, int], ...] | None]:
-    """Class names and colours where mmsegmentation keeps them in its files."""
+    """Class names and colors where mmsegmentation keeps them in its files."""
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping):
         return None, None

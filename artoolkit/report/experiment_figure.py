@@ -20,7 +20,7 @@ from artoolkit.optional import is_installed, require
 from artoolkit.words import CONTROL
 
 # Grey and blue that read on a white page and on a dark one.
-CONTROL_COLOUR, ARM_COLOUR, LINE = "#7a7a7a", "#2f7fc1", "#8a8a8a"
+CONTROL_COLOR, ARM_COLOR, LINE = "#7a7a7a", "#2f7fc1", "#8a8a8a"
 
 
 def write_summary(out: Path, title: str) -> list[str]:
@@ -69,17 +69,17 @@ def experiment_svg(summaries: Sequence[ArmSummary], title: str) -> str:
 
 def _runs(axes: Any, summaries: Sequence[ArmSummary]) -> None:
     for place, arm in enumerate(summaries):
-        colour = CONTROL_COLOUR if arm.arm == CONTROL else ARM_COLOUR
-        axes.plot(arm.miou, [place] * len(arm.miou), "o", color=colour, markersize=4, alpha=0.6)
-        axes.plot([arm.spread.mean] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2)
+        color = CONTROL_COLOR if arm.arm == CONTROL else ARM_COLOR
+        axes.plot(arm.miou, [place] * len(arm.miou), "o", color=color, markersize=4, alpha=0.6)
+        axes.plot([arm.spread.mean] * 2, [place - 0.3, place + 0.3], color=color, linewidth=2)
     axes.set_xlabel("mIoU after the last epoch, %")
 
 
 def _differences(axes: Any, summaries: Sequence[ArmSummary]) -> None:
-    axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
+    axes.axvline(0, color=CONTROL_COLOR, linewidth=1)
     for place, arm in enumerate(summaries):
         d = arm.difference
         if d is not None:
-            axes.plot([d.low, d.high], [place] * 2, color=ARM_COLOUR, linewidth=2)
-            axes.plot([d.estimate], [place], "o", color=ARM_COLOUR, markersize=5)
+            axes.plot([d.low, d.high], [place] * 2, color=ARM_COLOR, linewidth=2)
+            axes.plot([d.estimate], [place], "o", color=ARM_COLOR, markersize=5)
     axes.set_xlabel("difference to control, points (95 % t interval)")

@@ -1,6 +1,6 @@
-"""The report's figures as SVG text that takes its colours from the page, light or dark.
+"""The report's figures as SVG text that takes its colors from the page, light or dark.
 
-matplotlib writes fixed colours; each colour here is a mark that `_themed` turns into a CSS
+matplotlib writes fixed colors; each color here is a mark that `_themed` turns into a CSS
 variable. A figure is a row of panels, so that a phone can stack them, and comes with a table of its
 numbers, for those who do not see it.
 """
@@ -21,10 +21,10 @@ from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.optional import require
 from artoolkit.report.content import LatencyPart, MemoryPart, RunPart, in_order
 
-# Marks: no figure uses these colours by chance.
+# Marks: no figure uses these colors by chance.
 INK, LINE, A, B, MARGIN = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {INK: "--ink", LINE: "--line", A: "--a", B: "--b", MARGIN: "--bad"}
-_RUN_COLOURS = (A, B, MARGIN, INK)
+_RUN_COLORS = (A, B, MARGIN, INK)
 _RUN_LINES = ("-", "--", "-.", ":")
 _WIDTH = 4.0
 # A single mIoU, or nearly equal ones, shall not look like a change.
@@ -86,20 +86,20 @@ def _legend(axes: Any) -> None:
 def svg_element(figure: Any, variables: Mapping[str, str]) -> tuple[str, str]:
     """What stands in the opening tag `<svg ...>` and what follows it, the same on each day.
 
-    `variables`: the colour that a drawing uses -> the CSS variable that takes its place.
+    `variables`: the color that a drawing uses -> the CSS variable that takes its place.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    for colour, variable in variables.items():
-        text = text.replace(colour, f"var({variable})")
+    for color, variable in variables.items():
+        text = text.replace(color, f"var({variable})")
     head, _, rest = text.partition(">")
     return head, rest
 
 
 def _themed(figure: Any, title: str) -> str:
-    """The SVG element alone, scaling with the page, in the page's colours."""
+    """The SVG element alone, scaling with the page, in the page's colors."""
     head, rest = svg_element(figure, _VARIABLES)
     box = head[head.index("viewBox=") :].split('"')[1]
     return (
@@ -144,11 +144,11 @@ def latency_figure(part: LatencyPart, name: str) -> Figure:
 def _inferences_panel(part: LatencyPart, name: str) -> str:
     with _panel("Every inference of the test", salt=name) as panel:
         counts = part.inferences
-        for values, colour, line, arm in (
+        for values, color, line, arm in (
             (counts.baseline, A, "-", "A"),
             (counts.candidate, B, "--", "B"),
         ):
-            panel.axes.stairs(values, counts.edges_ms, color=colour, linestyle=line, label=arm)
+            panel.axes.stairs(values, counts.edges_ms, color=color, linestyle=line, label=arm)
         panel.axes.set_xlabel("ms")
         panel.axes.set_ylabel("inferences")
         _legend(panel.axes)
@@ -158,10 +158,10 @@ def _inferences_panel(part: LatencyPart, name: str) -> str:
 def _medians_panel(part: LatencyPart, name: str) -> str:
     with _panel("Medians of the blocks", salt=name) as panel:
         random = np.random.default_rng(0)
-        for place, values, colour in ((1, part.baseline_ms, A), (0, part.candidate_ms, B)):
+        for place, values, color in ((1, part.baseline_ms, A), (0, part.candidate_ms, B)):
             jitter = place + random.uniform(-0.22, 0.22, len(values))
-            panel.axes.scatter(values, jitter, s=9, color=colour, alpha=0.6, linewidths=0)
-            panel.axes.plot([np.median(values)] * 2, [place - 0.35, place + 0.35], color=colour)
+            panel.axes.scatter(values, jitter, s=9, color=color, alpha=0.6, linewidths=0)
+            panel.axes.plot([np.median(values)] * 2, [place - 0.35, place + 0.35], color=color)
         panel.axes.set_yticks([1, 0], ["A", "B"])
         panel.axes.set_xlabel("ms")
     return panel.svg
@@ -189,10 +189,10 @@ def memory_figure(part: MemoryPart, name: str) -> Figure:
     title = "Memory by component"
     names = [key.removesuffix("_bytes") for key in part.components]
     with _panel("Components", salt=name, height=2.2) as panel:
-        for shift, index, colour, arm in ((-0.2, 0, A, "A"), (0.2, 1, B, "B")):
+        for shift, index, color, arm in ((-0.2, 0, A, "A"), (0.2, 1, B, "B")):
             values = [pair[index] / 2**20 for pair in part.components.values()]
             places = np.arange(len(names)) + shift
-            panel.axes.barh(places, values, 0.36, color=colour, label=arm)
+            panel.axes.barh(places, values, 0.36, color=color, label=arm)
         panel.axes.set_yticks(range(len(names)), names)
         panel.axes.invert_yaxis()
         panel.axes.set_xlabel("MiB")
@@ -249,9 +249,9 @@ def _iou_panel(part: NonInferiority, name: str) -> str:
         panel.axes.hlines(
             places, [one[1] for one in known], [one[2] for one in known], color=LINE, linewidth=2
         )
-        for index, colour, mark, arm in ((1, A, "o", "A"), (2, B, "D", "B")):
+        for index, color, mark, arm in ((1, A, "o", "A"), (2, B, "D", "B")):
             values = [line[index] for line in known]
-            panel.axes.plot(values, places, mark, color=colour, markersize=4, label=arm)
+            panel.axes.plot(values, places, mark, color=color, markersize=4, label=arm)
         panel.axes.set_yticks(places, [line[0] for line in known])
         panel.axes.invert_yaxis()
         panel.axes.set_xlabel("%")
@@ -265,9 +265,9 @@ def _change_panel(part: NonInferiority, name: str) -> str:
     title = "B - A, 95 % intervals; dashed: margin of the mIoU"
     with _panel(title, salt=name, height=_lines_height(len(lines))) as panel:
         for place, (_, d) in enumerate(lines):
-            colour = INK if place == 0 else MARGIN if d.high < 0 else B
-            panel.axes.plot([d.low, d.high], [place] * 2, color=colour, linewidth=2)
-            panel.axes.plot([d.estimate], [place], "o", color=colour, markersize=4)
+            color = INK if place == 0 else MARGIN if d.high < 0 else B
+            panel.axes.plot([d.low, d.high], [place] * 2, color=color, linewidth=2)
+            panel.axes.plot([d.estimate], [place], "o", color=color, markersize=4)
         panel.axes.axvline(0, color=INK, linewidth=0.8)
         panel.axes.axvline(-part.margin_points, color=MARGIN, linestyle="--")
         panel.axes.set_yticks(range(len(lines)), [line for line, _ in lines])
@@ -308,7 +308,7 @@ def _curve_panel(runs: Sequence[RunPart], name: str) -> str:
                 panel.axes.plot(
                     curve.iterations,
                     curve.values,
-                    color=_RUN_COLOURS[index % len(_RUN_COLOURS)],
+                    color=_RUN_COLORS[index % len(_RUN_COLORS)],
                     linestyle=_RUN_LINES[index % len(_RUN_LINES)],
                     linewidth=1.2,
                     marker="." if name == "mIoU" else None,

@@ -12,9 +12,9 @@ from artoolkit.labels import LabelTable
 def overlay(
     image: NDArray[np.uint8], labels: NDArray[np.uint8], table: LabelTable, *, opacity: float = 0.55
 ) -> NDArray[np.uint8]:
-    """uint8 RGB H x W x 3: the classes' colours over the image, void left as it is.
+    """uint8 RGB H x W x 3: the classes' colors over the image, void left as it is.
 
-    `labels`: uint8 train ids H x W of the image's size; `opacity` of the colours in [0, 1].
+    `labels`: uint8 train ids H x W of the image's size; `opacity` of the colors in [0, 1].
     Raises `ValueError` if the sizes differ.
     """
     if image.shape[:2] != labels.shape:

@@ -23,7 +23,7 @@ from artoolkit.report.figures import (
 from artoolkit.report.tables import (
     affinity_rows,
     chain_rows,
-    class_colours,
+    class_colors,
     share_rows,
     trend_rows,
 )
@@ -92,7 +92,7 @@ def as_html(content: ReportContent) -> str:
         "bundles": [(part, _figures(part)) for part in content.bundles],
         "curves": curves_figure(content.runs) if content.runs else None,
         "trends": trend_rows(content.runs),
-        "classes": class_colours,
+        "classes": class_colors,
         "shares": share_rows,
         "affinities": affinity_rows,
         "chain": chain_rows,

@@ -33,7 +33,7 @@ GAIN, LOSS, OTHER = (0, 158, 115), (213, 94, 0), (240, 228, 66)
 
 
 def picture(pixels: Pixels, alt: str, *, photograph: bool = False, width: int = WIDTH) -> Picture:
-    """A data URI no wider than `width` pixels: JPEG for photographs, PNG for label colours."""
+    """A data URI no wider than `width` pixels: JPEG for photographs, PNG for label colors."""
     height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
     small = (height, width) if pixels.shape[1] > width else pixels.shape[:2]
     shown = Image.fromarray(fit_image(pixels, (small[0], small[1])))

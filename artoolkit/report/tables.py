@@ -76,8 +76,8 @@ def _interval(interval: Interval) -> str:
     return f"{interval.low:.5f} to {interval.high:.5f}"
 
 
-def class_colours(part: BundlePart) -> list[dict[str, Any]]:
-    """Name and RGB colour of each class that a picture of the part shows."""
+def class_colors(part: BundlePart) -> list[dict[str, Any]]:
+    """Name and RGB color of each class that a picture of the part shows."""
     seen = {one.name for row in part.samples for one in row.classes}
     table = part.manifest["labels"]
     return [

@@ -1,4 +1,4 @@
-"""Random changes of a training image and, in step, of its labels: window, colour, flip, rotation.
+"""Random changes of a training image and, in step, of its labels: window, color, flip, rotation.
 
 Only the window of the source that becomes the crop is touched: a crop of h x w at scale s is a
 source window of h/s x w/s, so that no scaled copy of a whole image is ever made. Images are resized
@@ -23,7 +23,7 @@ BLUR_KERNEL = (5, 5)  # hszhao/semseg's RandomGaussianBlur
 
 
 def fill_color(preprocess: Preprocess) -> tuple[int, int, int]:
-    """The RGB colour that padding gets: the mean that the network subtracts, rounded."""
+    """The RGB color that padding gets: the mean that the network subtracts, rounded."""
     mean = preprocess.mean if preprocess.channel_order == "rgb" else preprocess.mean[::-1]
     return (round(mean[0]), round(mean[1]), round(mean[2]))
 
@@ -32,7 +32,7 @@ def fill_color(preprocess: Preprocess) -> tuple[int, int, int]:
 class Transform:
     """uint8 RGB H x W x 3 and uint8 labels H x W -> both at the crop's size, contiguous.
 
-    Pixels from outside the image have the colour `fill` and the label 255.
+    Pixels from outside the image have the color `fill` and the label 255.
     """
 
     augmentation: Augmentation

@@ -81,7 +81,7 @@ def test_all_mistakes_are_reported_at_once(root, write):
     with pytest.raises(RecipeError) as caught:
         open_dataset("folder", root)
     parts = (
-        "void.0", "extra", "classes.0.name", "colour (1, 2, 999)", "patterns.image",
+        "void.0", "extra", "classes.0.name", "color (1, 2, 999)", "patterns.image",
         "exactly one *", "splits.train.images", str(path),
     )  # fmt: skip
     for part in parts:

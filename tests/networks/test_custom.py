@@ -62,6 +62,14 @@ def test_tuple_and_dict_give_the_main_output_and_named_ones(form: str, aux: str)
     assert parameter_count(network) == sum(p.numel() for p in network.module.inner.parameters())
 
 
+def test_terms_of_the_loss_name_outputs_too() -> None:
+    terms = {"second": {"kind": "cross_entropy", "output": "aux", "weight": 2.0}}
+    network = build("own_network:Wrapped", num_classes=3, arguments={"form": "dict"}, terms=terms)
+    assert network.outputs == ("main", "aux")
+    assert set(network(torch.randn(1, 3, 64, 64))) == {"main", "aux"}
+    assert dict(network.terms) == terms
+
+
 def test_probing_leaves_random_state_and_statistics_alone() -> None:
     torch.manual_seed(3)
     build("own_network:Plain", num_classes=3)
@@ -85,8 +93,11 @@ def test_probing_leaves_random_state_and_statistics_alone() -> None:
         ("own_network:plain_with_seven_classes", {}, "other classes; got 7; expected 3"),
         ("own_network:Fails", {}, "fails on an image of 256 x 320: RuntimeError"),
         ("own_network:Lopsided", {}, "scales height and width differently; got scores of 64 x 40"),
-        ("own_network:Plain", {"mean": 1, "colour": 2}, r"mean: .*; colour: "),
-        ("own_network:Plain", {"channel_order": "grb"}, "channel_order: .*'grb'"),
+        ("own_network:Plain", {"mean": 1, "colour": 2}, r"mean should .*; colour is unknown"),
+        ("own_network:Plain", {"channel_order": "grb"}, "channel_order should .*'grb'"),
+        ("own_network:Plain", {"mean": [float("nan"), 1, 2]}, "mean.*finite"),
+        ("own_network:Plain", {"std": [1, 1, float("inf")]}, "std.*finite"),
+        ("own_network:Plain", {"aux_weights": {"1": -1}}, "aux_weights.1"),
         (
             "own_network:Plain",
             {"mean": [0.5, 0.25, 0.1], "std": [0.2, 0.2, 0.1]},

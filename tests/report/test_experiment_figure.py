@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from artoolkit.evaluation.experiment import summarise
-from artoolkit.report.experiment_figure import ARM_COLOUR, CONTROL_COLOUR, experiment_svg
+from artoolkit.report.experiment_figure import ARM_COLOR, CONTROL_COLOR, experiment_svg
 
 ROWS = [
     {"arm": arm, "ar_weight": weight, "seed": seed, "epochs": 8, "mIoU": 50 + seed + weight / 10}
@@ -27,9 +27,9 @@ def test_it_is_an_svg_that_names_title_arms_and_axes(svg: str) -> None:
         assert words in svg
 
 
-def test_every_run_is_a_point_in_the_colour_of_its_kind(svg: str) -> None:
+def test_every_run_is_a_point_in_the_color_of_its_kind(svg: str) -> None:
     points = re.findall(r"<use [^>]*style=\"fill: (#\w+); fill-opacity", svg)
-    assert points.count(CONTROL_COLOUR) == points.count(ARM_COLOUR) == 3
+    assert points.count(CONTROL_COLOR) == points.count(ARM_COLOR) == 3
 
 
 def test_the_same_numbers_give_the_same_bytes(svg: str) -> None:
@@ -39,5 +39,5 @@ def test_the_same_numbers_give_the_same_bytes(svg: str) -> None:
 def test_an_arm_without_pairs_has_no_interval() -> None:
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
     one = [row for row in ROWS if row["seed"] == 1]
-    few, many = (experiment_svg(summarise(rows), "t").count(ARM_COLOUR) for rows in (one, ROWS))
+    few, many = (experiment_svg(summarise(rows), "t").count(ARM_COLOR) for rows in (one, ROWS))
     assert few < many

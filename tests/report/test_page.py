@@ -69,7 +69,7 @@ def test_the_verdict_comes_first_and_text_is_escaped(content: ReportContent, htm
     assert "network <&>" not in html
 
 
-def test_figures_take_the_colours_of_the_page(html: str) -> None:
+def test_figures_take_the_colors_of_the_page(html: str) -> None:
     assert "var(--ink)" in html
     assert "prefers-color-scheme: dark" in html
     assert "@media print" in html
@@ -190,7 +190,7 @@ def test_the_numbers_of_pictures_stand_beside_them(content: ReportContent, html:
     assert (maps.same["labels"], maps.other["labels"]) == (1, 0)
     assert set(maps.losses) == {"baseline", "candidate"}
     assert f"{maps.same['candidate']:.4f}" in html
-    assert "Colours of the classes" in html
+    assert "Colors of the classes" in html
 
 
 def test_every_inference_is_counted(content: ReportContent) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import tomlkit
 import torch
 from streets import TABLE, Streets
 
@@ -83,6 +87,22 @@ def test_a_term_of_another_package_trains_and_is_logged_and_plotted(
     assert len(figure.panels) == len(figure.head) - 1
 
 
+def test_the_term_of_the_docs_is_one(tiny: Make) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "your-network.md").read_text(encoding="utf-8")
+    section = page.split("## Terms of your own")[1].split("##")[0]
+    code, recipe = re.findall(r"\n\n((?:    [^\n]*\n|\n)+)\S", section)
+    try:
+        exec(dedent(code), {})
+        changes = tomlkit.parse(dedent(recipe)).unwrap()["loss"]["terms"]
+        network = build_network(tiny(), TABLE, seed=1)
+        objective = build_objective(tiny({"loss.terms": changes, "loss.aux_weights": {}}), network)
+        assert objective.weights == {"cross_entropy": 1.0, "fine_rows": 0.5}
+        terms = objective({"main": torch.zeros(1, 3, 8, 8)}, torch.zeros(1, 16, 16).long())
+        assert terms["fine_rows"].item() == pytest.approx(math.log(3) ** 2)
+    finally:
+        del TERMS["fine_rows"]
+
+
 def test_the_recipe_and_the_network_say_which_terms_there_are(tiny: Make) -> None:
     network = build_network(tiny(), TABLE, seed=1)
     own = build_objective(tiny({"loss.ar_weight": 0.1}), network)
@@ -112,6 +132,13 @@ def test_the_recipe_and_the_network_say_which_terms_there_are(tiny: Make) -> Non
     assert objective.terms["second"].options["mean_over"] == "all"
     points = objective.terms["every_pair"].options["points"]
     assert (points.grid, points.align_corners) == ("all", network.align_corners)
+    # An option of a term that the recipe has already is changed alone.
+    both = tiny({
+        "loss.ar_weight": 1.0, "loss.ar_grid": "all",
+        "loss.terms": {"affinity_regression": {"options": {"points": {"include_self": False}}}},
+    })  # fmt: skip
+    points = build_objective(both, network).terms["affinity_regression"].options["points"]
+    assert (points.grid, points.include_self) == ("all", False)
     outputs = {name: torch.randn(2, 3, 8, 8) for name in ("main", "aux_8")}
     terms = objective(outputs, torch.randint(0, 3, (2, 32, 32)))
     assert list(terms) == list(objective.weights)

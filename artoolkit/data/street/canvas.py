@@ -61,7 +61,7 @@ class Canvas:
         self._paint, self._label = ImageDraw.Draw(self.image), ImageDraw.Draw(self.labels)
 
     def hazed(self, color: Rgb, z: float) -> tuple[int, int, int]:
-        """The colour as it looks from `z` metres away."""
+        """The color as it looks from `z` metres away."""
         share = math.exp(-z / self._visibility_m)
         red, green, blue = (
             c * share + h * (1 - share) for c, h in zip(color, self._haze, strict=True)
@@ -77,7 +77,7 @@ class Canvas:
         shape: NDArray[np.bool_] | None = None,
         painted: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Lay h x w x 3 colours over a face; `colors` is used up.
+        """Lay h x w x 3 colors over a face; `colors` is used up.
 
         `shape` is the part of it that the thing fills; `painted` the part of that which hides what
         is behind (a fence's bars), all of it by default.

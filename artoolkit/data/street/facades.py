@@ -12,7 +12,7 @@ from artoolkit.data.street.noise import Texture
 from artoolkit.data.street.plan import Thing
 
 Array = NDArray[np.float32]
-# Plaster, stone, brick, concrete, glass: several are road's, pavement's or the sky's colours.
+# Plaster, stone, brick, concrete, glass: several are road's, pavement's or the sky's colors.
 _WALLS: tuple[Rgb, ...] = (
     (206, 196, 176), (188, 176, 160), (166, 154, 142), (214, 208, 200), (146, 108, 88),
     (158, 92, 74), (120, 118, 116), (98, 100, 104), (196, 170, 128), (176, 184, 186),
@@ -99,7 +99,7 @@ def _windows(
     glass = (58 + 60 * np.clip(glint, -0.6, 1.2) + 22 * (level - sill))[..., None]
     colors[pane] = (glass * np.array([0.86, 0.97, 1.1], np.float32))[pane]
     ground = (up > 0.25) & (up < floor * 0.86)
-    if rng.random() < 0.55:  # shops: wide panes under a coloured sign
+    if rng.random() < 0.55:  # shops: wide panes under a colored sign
         shop = ground & (np.abs(across) < bay * 0.44)
         colors[shop] = (glass * 0.8 + 18 * texture.grain(along, up, 3)[..., None])[shop]
         band = (up > floor * 0.86) & (up < floor) & (np.mod(along, 2 * bay) < bay * 1.5)

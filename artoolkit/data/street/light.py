@@ -1,4 +1,4 @@
-"""Weather and daylight of a scene: what colours everything at once."""
+"""Weather and daylight of a scene: what colors everything at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from artoolkit.data.street.canvas import Rgb
 
 @dataclass(frozen=True)
 class Light:
-    """`sun_side` is -1 (left) or 1 (right), `sun` 0 (overcast) to 1; gains multiply colours."""
+    """`sun_side` is -1 (left) or 1 (right), `sun` 0 (overcast) to 1; gains multiply colors."""
 
     name: str
     sun_side: int
