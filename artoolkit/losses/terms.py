@@ -61,7 +61,7 @@ class Term:
         try:
             valid = shape(**options)
         except ValidationError as error:
-            raise ValueError(problems(error)) from error
+            raise ValueError(problems(error, shape)) from error
         return {name: getattr(valid, name) for name in known}
 
 

@@ -65,6 +65,23 @@ def test_terms_equal_the_two_branch_form(grid, score_hw, align_corners) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 
 
+def test_terms_of_one_output_share_one_node(monkeypatch) -> None:
+    """Cross-entropy, a second weighting of it and the points: the map is read once."""
+    monkeypatch.delattr(step, "image_losses")
+    calls = []
+    plain = step.pixel_losses
+    monkeypatch.setattr(step, "pixel_losses", lambda *a, **k: calls.append(k) or plain(*a, **k))
+    outputs, labels = _outputs()
+    terms = {
+        "cross_entropy": WeightedTerm(kind="cross_entropy"),
+        "all": WeightedTerm(kind="cross_entropy", options={"mean_over": "all"}),
+        "affinity_regression": WeightedTerm(kind="affinity_regression"),
+    }
+    Objective(terms, align_corners=True)(outputs, labels)
+    (call,) = calls
+    assert call["pixels"].rows.shape == (1, 180)
+
+
 def test_control_arm_does_not_compute_the_affinity(monkeypatch) -> None:
     outputs, labels = _outputs()
     for name in ("grid_pixels", "point_losses", "image_losses"):
@@ -184,7 +201,7 @@ def test_compiles_as_one_graph(grid) -> None:
         ({"kind": "entropy"}, "no such term: got 'entropy'; expected cross_entropy, affinity_reg"),
         ({"kind": "cross_entropy", "weight": -1.0}, "weight: got -1.0; expected a finite number"),
         ({"kind": "cross_entropy", "weight": math.nan}, "weight: got nan"),
-        ({"kind": "cross_entropy", "options": {"hard": 1}}, "hard: Extra inputs are not permitted"),
+        ({"kind": "cross_entropy", "options": {"hard": 1}}, "hard is unknown"),
         ({"kind": "cross_entropy", "options": {"ohem": {"threshold": 2}}}, "0 < threshold <= 1"),
         ({"kind": "affinity_regression", "options": {"points": {"grid": "middle"}}}, "'center'"),
         ({"kind": "affinity_regression", "options": {"points": {"stride": 4}}}, "the grid 'all'"),
