@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from artoolkit.backends.backend import Progress
 from artoolkit.checks.compare import compare
-from artoolkit.checks.contest import Contestant, Pair
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.checks.registry import check_names
 from artoolkit.cost.latency_record import LatencyPlan
@@ -211,9 +211,9 @@ def measured_outputs(task: Task, bundle: Bundle) -> OutputsMeasurement:
     parity = parity_of_export(task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES))
     atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
     holds = parity.holds(atol=atol, agreement=least)
-    pair = Pair(Contestant(bundle.baseline or bundle), Contestant(bundle))
-    return OutputsMeasurement(
-        **pair.header(OutputsMeasurement),
+    pair = Pair.of(bundle.baseline or bundle, bundle)
+    return pair.record(
+        OutputsMeasurement,
         against="trained network",
         **asdict(parity),
         layers=None if holds else worst_layers(task, bundle),

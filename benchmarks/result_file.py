@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.seal import write_atomically
@@ -16,8 +16,6 @@ class ResultFile(Record):
 
     KIND: ClassVar[str] = "benchmark"
 
-    kind: Literal["benchmark"]
-    schema_version: Literal["1"]
     suite: str
     machine: str
     device: str

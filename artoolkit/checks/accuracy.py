@@ -28,27 +28,28 @@ def measure(pair: Pair) -> Records | None:
     manifest = pair.candidate.manifest
     if manifest is None:
         return None
-    if pair.settings.dataset is None:
+    if pair.dataset is None:
         raise UnavailableError("no data set was given", hint="Add --dataset NAME --data-root DIR.")
     records = {
-        f"quality-{role}.json": _quality(pair, role, side, manifest) for role, side in pair.both()
+        f"quality-{role}.json": _quality(pair, role, side, manifest)
+        for role, side in zip(ROLES, pair.sides, strict=True)
     }
-    trained = pair.settings.trained
+    trained = pair.trained
     return records if trained is None else records | {TRAINED: trained}
 
 
 def _quality(pair: Pair, role: str, side: Contestant, manifest: Manifest) -> QualityMeasurement:
-    assert pair.settings.dataset is not None, "checked by measure"
+    assert pair.dataset is not None, "checked by measure"
     with closing(pair.open(side)) as runner:
         return measure_quality(
             runner_predictor(runner),
-            pair.settings.dataset,
-            pair.settings.split,
+            pair.dataset,
+            pair.split,
             subject=side.subject,
             labels=manifest.labels,
             predictor=runner.spec,
             batch=manifest.target.batch,
-            progress=lambda done, total: pair.report(f"mIoU of the {role}", done / total),
+            progress=lambda done, total: pair.progress(f"mIoU of the {role}", done / total),
         )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from artoolkit.backends.backend import Model
-from artoolkit.checks.contest import Contestant, Pair, Progress, Settings, check_same_kind
+from artoolkit.backends.backend import Model, Progress
+from artoolkit.checks.contest import Pair, check_same_kind
 from artoolkit.checks.kind import Records
 from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
@@ -46,7 +46,7 @@ def compare(
     trained: QualityMeasurement | None = None,
     seed: int = 0,
     process_memory: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = lambda what, share: None,
     **options: Any,
 ) -> Verdict:
     """The verdict of `candidate` against `baseline`: every check of `CHECKS` that applies.
@@ -66,15 +66,12 @@ def compare(
     or made for other targets, `DataError` for the data set, `BackendError` where a file does not
     open.
     """
-    pair = _pair(
-        baseline,
-        candidate,
-        Settings(
-            backend=backend, device=device, threads=threads, options=options, dataset=dataset,
-            split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent, inputs=inputs,
-            outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
-            progress=progress,
-        ),
+    first, last = _sides(baseline, candidate, inputs)
+    pair = Pair.of(
+        first, last, backend=backend, device=device, threads=threads, options=options,
+        dataset=dataset, split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent,
+        inputs=inputs, outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
+        progress=progress,
     )  # fmt: skip
     bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
     if bundle is not None and out is None:
@@ -94,7 +91,7 @@ def judged(pair: Pair) -> tuple[Verdict, Records]:
     checks = []
     records: dict[str, Any] = {}
     for index, kind in enumerate(CHECKS):
-        pair.report(kind.name, index / len(CHECKS))
+        pair.progress(kind.name, index / len(CHECKS))
         check, found = kind.ask(pair)
         if check is not None:
             checks.append(check)
@@ -105,20 +102,20 @@ def judged(pair: Pair) -> tuple[Verdict, Records]:
         candidate=pair.candidate.subject,
         target=pair.target,
         measurements={name: record.sha256() for name, record in records.items()},
-        seed=pair.settings.seed,
+        seed=pair.seed,
         device=device_identity(pair.device),
     )
     return verdict, records
 
 
-def _pair(baseline: Model, candidate: Model | None, settings: Settings) -> Pair:
-    """The two sides, opened; refused where they are no pair."""
+def _sides(baseline: Model, candidate: Model | None, inputs: Path | None) -> tuple[Model, Model]:
+    """The two sides, bundles opened; refused where they are no pair."""
     files = [isinstance(m, Path) and m.suffix == ".onnx" for m in (baseline, candidate)]
-    if all(files):
-        return Pair(Contestant(baseline), Contestant(cast(Path, candidate)), settings)
+    if candidate is not None and all(files):
+        return baseline, candidate
     if any(files):
         raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
-    if settings.inputs is not None:
+    if inputs is not None:
         raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
     first = _opened(baseline)
     inner = first.baseline if candidate is None else first
@@ -127,7 +124,7 @@ def _pair(baseline: Model, candidate: Model | None, settings: Settings) -> Pair:
     last = first if candidate is None else _opened(candidate)
     check_names(last.manifest.target)
     check_same_kind(last.manifest, inner.manifest)
-    return Pair(Contestant(inner), Contestant(last), settings)
+    return inner, last
 
 
 def _opened(model: Model) -> Bundle:
@@ -136,10 +133,10 @@ def _opened(model: Model) -> Bundle:
 
 def _check_own_evidence(pair: Pair, bundle: Bundle) -> None:
     """What lies in a bundle is judged by its manifest, against the baseline that it carries."""
-    if pair.settings.margin_percent not in (None, bundle.manifest.target.margins.latency_percent):
+    if pair.margin_percent not in (None, bundle.manifest.target.margins.latency_percent):
         raise UsageError(
             "the margins of a bundle's own evidence stand in its target",
-            got=f"--margin {pair.settings.margin_percent:g}",
+            got=f"--margin {pair.margin_percent:g}",
             hint="Add --out DIR for a verdict with another margin.",
         )
     if bundle.manifest.baseline not in (None, pair.baseline.subject.sha256):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from artoolkit.backends import backend_for, backend_named
-from artoolkit.backends.backend import Backend, Model, onnx_of
+from artoolkit.backends.backend import Backend, Model, Progress, onnx_of
 from artoolkit.checks.kind import Terms
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.opening import read_feeds, seeded_feeds
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from artoolkit.data import DataSet
     from artoolkit.evaluation.quality import QualityMeasurement
 
-Progress = Callable[[str, float], None]
+R = TypeVar("R", bound=PairRecord)
 ROLES = ("baseline", "candidate")
 # As many batches as a bundle has golden images.
 BATCHES = 4
@@ -65,14 +65,15 @@ class Contestant:
         return Subject(name=self.path.resolve().name, sha256=sha256)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to measure; None: as the target says. Arguments of `artoolkit.checks.compare.compare`."""
+@dataclass(frozen=True)
+class Pair:
+    """Baseline and candidate, how they are opened, and what `compare` was asked for."""
 
-    backend: str | None = None
-    device: str | None = None
+    baseline: Contestant
+    candidate: Contestant
+    backend: Backend
+    device: str
     threads: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
     dataset: DataSet | None = None
     split: str = "val"
     plan: LatencyPlan = field(default_factory=LatencyPlan)
@@ -82,27 +83,44 @@ class Settings:
     trained: QualityMeasurement | None = None
     seed: int = 0
     process_memory: bool = True
-    progress: Progress | None = None
+    progress: Progress = lambda what, share: None
 
+    @classmethod
+    def of(
+        cls,
+        baseline: Model,
+        candidate: Model,
+        *,
+        backend: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **asked: Any,
+    ) -> Pair:
+        """The pair on what the candidate's target says, or on `backend` with its `options`."""
+        asking = options or {}
+        runs = backend_named(backend, **asking) if backend else backend_for(candidate, **asking)
+        manifest = Contestant(candidate).manifest
+        return cls(
+            Contestant(baseline),
+            Contestant(candidate),
+            backend=runs,
+            device=runs.device_for(candidate, device),
+            threads=threads or (manifest.target.threads if manifest else None),
+            **asked,
+        )
 
-@dataclass(frozen=True)
-class Pair:
-    """Baseline and candidate, how they are opened, and what they are fed."""
-
-    baseline: Contestant
-    candidate: Contestant
-    settings: Settings = field(default_factory=Settings)
-
-    def both(self) -> tuple[tuple[str, Contestant], tuple[str, Contestant]]:
-        return ("baseline", self.baseline), ("candidate", self.candidate)
+    @property
+    def sides(self) -> tuple[Contestant, Contestant]:
+        return self.baseline, self.candidate
 
     @cached_property
     def terms(self) -> Terms:
-        """Those of the candidate's manifest; a file's are the margins that a target has unasked."""
+        """Those of the candidate's manifest, with the latency margin that was asked for."""
         terms = terms_of(self.candidate.manifest, self.baseline.subject, self.candidate.subject)
-        if self.settings.margin_percent is None:
+        if self.margin_percent is None:
             return terms
-        changed = {"latency_percent": self.settings.margin_percent}
+        changed = {"latency_percent": self.margin_percent}
         return replace(terms, margins=terms.margins.model_copy(update=changed))
 
     @property
@@ -111,21 +129,6 @@ class Pair:
         margins = {"margins": self.terms.margins.model_dump(mode="json")}
         manifest = self.candidate.manifest
         return (manifest.target.model_dump(mode="json") if manifest else {}) | margins
-
-    @cached_property
-    def backend(self) -> Backend:
-        if self.settings.backend is None:
-            return backend_for(self.candidate.model, **self.settings.options)
-        return backend_named(self.settings.backend, **self.settings.options)
-
-    @cached_property
-    def device(self) -> str:
-        return self.backend.device_for(self.candidate.model, self.settings.device)
-
-    @property
-    def threads(self) -> int | None:
-        manifest = self.candidate.manifest
-        return self.settings.threads or (manifest.target.threads if manifest else None)
 
     def open(self, contestant: Contestant) -> Any:
         """The contestant on the pair's backend and device."""
@@ -139,19 +142,15 @@ class Pair:
             return np.split(images, len(images) // self.candidate.model.manifest.target.batch)
         with closing(self.open(self.baseline)) as runner:
             spec = runner.spec
-        if self.settings.inputs is not None:
-            return [read_feeds(self.settings.inputs, spec)]
-        random = np.random.default_rng(self.settings.seed)
+        if self.inputs is not None:
+            return [read_feeds(self.inputs, spec)]
+        random = np.random.default_rng(self.seed)
         return [seeded_feeds(spec, random) for _ in range(BATCHES)]
 
-    def header(self, record: type[PairRecord]) -> dict[str, Any]:
-        """The common fields of a record of both."""
+    def record(self, kind: type[R], **values: Any) -> R:
+        """A record of both with these values."""
         both = {"baseline": self.baseline.subject, "candidate": self.candidate.subject}
-        return header(record) | both
-
-    def report(self, what: str, fraction: float) -> None:
-        if self.settings.progress:
-            self.settings.progress(what, fraction)
+        return kind(**header(kind), **both, **values)
 
 
 def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -> Terms:

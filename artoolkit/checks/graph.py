@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
@@ -15,33 +14,32 @@ SHOWN, KEPT = 5, 100
 
 
 class GraphMeasurement(PairRecord):
-    """Nodes, trained parameters and constants of the baseline's graph, and what differs."""
+    """What was compared, by count, and the first of the `found` differences."""
 
     KIND: ClassVar[str] = "graph"
 
-    kind: Literal["graph"]
-    schema_version: Literal["1"]
-    nodes: int
-    trained: int
-    constants: int
+    counts: dict[str, int]
     found: int
     differences: tuple[str, ...]
 
 
 def measure(pair: Pair) -> Records:
-    one, other = (load_onnx(side.onnx, "the graph check") for _, side in pair.both())
+    one, other = (load_onnx(side.onnx, "the graph check") for side in pair.sides)
     from artoolkit.graph.identity import compare_graphs, weights_by_rule
 
     names = [
         weights_by_rule(model) if side.trained is None else side.trained
-        for model, (_, side) in zip((one, other), pair.both(), strict=True)
+        for model, side in zip((one, other), pair.sides, strict=True)
     ]
     found = compare_graphs(one, other, *names)
-    record = GraphMeasurement(
-        **pair.header(GraphMeasurement),
-        nodes=len(one.graph.node),
-        trained=len(set(names[0])),
-        constants=len(one.graph.initializer) - len(set(names[0])),
+    trained = len(set(names[0]))
+    record = pair.record(
+        GraphMeasurement,
+        counts={
+            "nodes": len(one.graph.node),
+            "trained": trained,
+            "constants": len(one.graph.initializer) - trained,
+        },
         found=len(found),
         differences=tuple(map(str, found[:KEPT])),
     )
@@ -50,28 +48,21 @@ def measure(pair: Pair) -> Records:
 
 def judge(records: Records, terms: Terms) -> Check:
     record: GraphMeasurement = records["graph.json"]
-    numbers = {"nodes": record.nodes, "trained": record.trained, "constants": record.constants}
-    if record.found:
-        return differing("graph", record.differences, record.found, **numbers)
-    return Check(
-        name="graph",
-        result="PASS",
-        **in_brief(
-            f"identical but for {record.trained} trained parameters: {record.nodes} nodes, "
-            f"{record.constants} constants"
-        ),
-        numbers=numbers,
-    )
+    equal = "identical but for {trained} trained parameters: {nodes} nodes, {constants} constants"
+    return without_difference("graph", record, equal)
 
 
-def differing(name: str, differences: Sequence[str], found: int, **numbers: Any) -> Check:
-    """FAIL with the first of `found` differences below the headline."""
-    more = (f"and {found - SHOWN} more",) if found > SHOWN else ()
+def without_difference(name: str, record: GraphMeasurement, equal: str) -> Check:
+    """PASS with `equal`, filled in with the counts; FAIL with the first of the differences."""
+    if not record.found:
+        brief = in_brief(equal.format(**record.counts))
+        return Check(name=name, result="PASS", **brief, numbers=record.counts)
+    more = (f"and {record.found - SHOWN} more",) if record.found > SHOWN else ()
     return Check(
         name=name,
         result="FAIL",
-        **in_brief(f"{found} differences", *differences[:SHOWN], *more),
-        numbers={"differences": list(differences)} | numbers,
+        **in_brief(f"{record.found} differences", *record.differences[:SHOWN], *more),
+        numbers={"differences": list(record.differences), **record.counts},
     )
 
 

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 # Raw measurements by the name of their file.
 Records = Mapping[str, Any]
-Again = Literal["files", "records", "trust"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """Who is compared and what was declared before measuring: all of it from the manifests.
 
-    `checkpoint` is the sha256 of the file that the candidate was exported from, `optional` the
-    names of checks that decide nothing.
+    `checkpoint`: sha256 of the file that the candidate was exported from; `optional`: names of the
+    checks that decide nothing.
     """
 
     baseline: Subject = NAMELESS
@@ -41,29 +40,23 @@ class Terms:
 
     def hashes(self, file: str) -> tuple[str, ...]:
         """The sha256 of those whom the record in `file` has to be of, by the end of its name."""
-        one = {
-            "baseline": self.baseline.sha256,
-            "candidate": self.candidate.sha256,
-            "trained": self.checkpoint,
-        }
-        role = file.removesuffix(".json").rpartition("-")[2]
-        return (one[role],) if role in one else (one["baseline"], one["candidate"])
+        both = (self.baseline.sha256, self.candidate.sha256)
+        roles = {"baseline": both[:1], "candidate": both[1:], "trained": (self.checkpoint,)}
+        return roles.get(file.removesuffix(".json").rpartition("-")[2], both)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckKind:
     """One check of the verdict.
 
-    `question` is one line, for the documentation. `measure` returns raw records by file name, or
-    None where the check does not apply to the pair; it raises `MissingLibraryError`,
-    `BackendError` or `UnavailableError` where this machine has no answer. `judge` is a pure
-    function of them, so that `compare`, `verify`, the report and the calibration judge alike.
-
-    `records` names every file with its type; a name ends in -baseline, -candidate or -trained where
-    the record is of one of them alone. Those of `may_lack` need not be there. `again` says how
-    `verify` answers again: "files", it measures the two model files; "records", it judges the raw
-    measurements; "trust", the record holds what a library or a device said. `required`: unless the
-    target calls it optional.
+    `question`: one line, for the documentation. `records`: every file with its type; a name ends in
+    -baseline, -candidate or -trained where the record is of one of them alone, and those of
+    `may_lack` need not be there. `measure` returns them, or None where the check does not apply to
+    the pair; it raises `MissingLibraryError`, `BackendError` or `UnavailableError` where this
+    machine has no answer. `judge` is a pure function, so that `compare`, `verify`, the report and
+    the calibration judge alike. `again`: `verify` measures the two model "files", or judges the
+    "records", or takes what a library or device said on "trust". `required`: unless the target
+    calls it optional.
     """
 
     name: str
@@ -71,7 +64,7 @@ class CheckKind:
     records: Mapping[str, type[Record]]
     measure: Callable[[Pair], Records | None]
     judge: Callable[[Records, Terms], Check]
-    again: Again = "records"
+    again: Literal["files", "records", "trust"] = "records"
     required: bool = True
     may_lack: tuple[str, ...] = ()
 
@@ -95,11 +88,8 @@ class CheckKind:
 
 def unavailable(name: str, error: ArtoolkitError, *, required: bool = True) -> Check:
     """No answer, and why: the error's first part, and all of it below."""
-    brief = in_brief(error.what)
+    headline = in_brief(error.what)["headline"]
+    details = () if str(error) == headline else (str(error),)
     return Check(
-        name=name,
-        result="UNAVAILABLE",
-        headline=brief["headline"],
-        details=() if str(error) == brief["headline"] else (str(error),),
-        required=required,
+        name=name, result="UNAVAILABLE", headline=headline, details=details, required=required
     )

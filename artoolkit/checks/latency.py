@@ -44,9 +44,9 @@ def measure(pair: Pair) -> Records:
         lambda: pair.open(pair.candidate),
         images=pair.feeds,
         subjects=(pair.baseline.subject, pair.candidate.subject),
-        plan=pair.settings.plan.model_copy(update={"margin_percent": margin}),
+        plan=pair.plan.model_copy(update={"margin_percent": margin}),
         machine=Machine(gpu_reader(pair.device)),
-        progress=pair.settings.progress,
+        progress=pair.progress,
     )
     return {"latency.json": record}
 

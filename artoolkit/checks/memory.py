@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from artoolkit.checks.contest import ROLES, Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory, process_memory
@@ -14,19 +16,19 @@ PROCESS_RUNS = 3
 
 def measure(pair: Pair) -> Records:
     records = {}
-    for role, side in pair.both():
-        pair.report(f"memory of the {role}", 0.0)
+    for role, side in zip(ROLES, pair.sides, strict=True):
+        pair.progress(f"memory of the {role}", 0.0)
         source, components = pair.backend.memory(
             side.model, device=pair.device, threads=pair.threads
         )
         process = None
-        if pair.settings.process_memory:
+        if pair.process_memory:
             process = process_memory(
                 side.path,
                 backend=pair.backend.name,
                 device=pair.device,
                 threads=pair.threads,
-                options=pair.settings.options,
+                options=asdict(pair.backend),
                 runs=PROCESS_RUNS,
             )
         records[f"memory-{role}.json"] = MemoryMeasurement(
@@ -42,33 +44,28 @@ def measure(pair: Pair) -> Records:
 def judge(records: Records, terms: Terms) -> Check:
     pair: list[MemoryMeasurement] = [records[f"memory-{role}.json"] for role in ROLES]
     before, after = (record.components.model_dump() for record in pair)
-    different = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+    different = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+    words = "equal: " + ", ".join(
+        f"{key.removesuffix('_bytes')} {mib(value)}" for key, value in after.items()
+    )
     if different:
         words = "; ".join(
             f"{key.removesuffix('_bytes')} {a:,} -> {b:,} bytes ({b - a:+,})"
             for key, (a, b) in different.items()
         )
-    else:
-        words = "equal: " + ", ".join(
-            f"{key.removesuffix('_bytes')} {mib(value)}" for key, value in after.items()
-        )
-    peaks = [_peak(record.process) for record in pair]
-    details = (
-        [f"peak of a process: {peaks[0]} against {peaks[1]} (reported only, not compared)"]
-        if any(record.process for record in pair)
-        else []
-    )
+    peaks = [_peak(record.process) for record in pair if record.process]
+    if peaks:
+        peaks = [f"peak of a process (reported only, not compared): {' against '.join(peaks)}"]
+    shown = {"components", "process"}
     return Check(
         name="memory",
         result="FAIL" if different else "PASS",
-        **in_brief(words, *details),
+        **in_brief(words, *peaks),
         numbers={
             "source": pair[1].source,
-            "different": {key: list(values) for key, values in different.items()},
-        }
-        | {
-            role: record.model_dump(mode="json", include={"components", "process"})
-            for role, record in zip(ROLES, pair, strict=True)
+            "different": different,
+            "baseline": pair[0].model_dump(mode="json", include=shown),
+            "candidate": pair[1].model_dump(mode="json", include=shown),
         },
     )
 
@@ -77,9 +74,7 @@ def mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def _peak(process: ProcessMemory | None) -> str:
-    if process is None:
-        return "not measured"
+def _peak(process: ProcessMemory) -> str:
     return f"{mib(min(process.peak_bytes))} to {mib(max(process.peak_bytes))}"
 
 

@@ -16,7 +16,7 @@ from artoolkit.backends.runner import Runner
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.evidence.bundle import Bundle
-from artoolkit.evidence.verdict import Check, PairRecord, Result, in_brief
+from artoolkit.evidence.verdict import Check, PairRecord, in_brief
 from artoolkit.labels import VOID
 
 Outputs = dict[str, NDArray[Any]]
@@ -27,39 +27,36 @@ class OutputsMeasurement(PairRecord):
 
     `agreement` is the share of `pixels` with the same label; `scores_max_abs` is in the unit of the
     scores, `scores_max_rel` that over the largest score. `layers` are those that differ the most
-    from float32, None where nobody looked. `tensors` are type and shape by name, of (baseline,
-    candidate).
+    from float32, None where nobody looked. Of a baseline: what is not as declared (`wrong`), and
+    how far finite values lie apart, by output.
     """
 
     KIND: ClassVar[str] = "outputs"
 
-    kind: Literal["outputs"]
-    schema_version: Literal["1"]
     against: Literal["trained network", "golden labels", "baseline"]
-    images: int
+    images: int = 1
     pixels: int = 0
-    agreement: float | None = None
+    agreement: float = 1.0
     scores_max_abs: float | None = None
     scores_max_rel: float | None = None
     layers: tuple[str, ...] | None = None
-    tensors: tuple[dict[str, str], dict[str, str]] | None = None
-    not_finite: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
     largest_difference: dict[str, float] | None = None
 
 
 def measure(pair: Pair) -> Records:
-    if pair.settings.outputs is not None:
-        return {"outputs.json": pair.settings.outputs}
+    if pair.outputs is not None:
+        return {"outputs.json": pair.outputs}
     if isinstance(pair.candidate.model, Bundle):
         with closing(pair.open(pair.candidate)) as runner:
             found = golden_replay(runner, pair.candidate.model)
     else:
         results = []
-        for _, side in pair.both():
+        for side in pair.sides:
             with closing(pair.open(side)) as runner:
                 results.append(runner.infer(pair.feeds[0]))
-        found = tensors_apart(*results)
-    return {"outputs.json": OutputsMeasurement(**pair.header(OutputsMeasurement), **found)}
+        found = outputs_apart(*results)
+    return {"outputs.json": pair.record(OutputsMeasurement, **found)}
 
 
 def golden_replay(runner: Runner, bundle: Bundle) -> dict[str, Any]:
@@ -76,94 +73,55 @@ def golden_replay(runner: Runner, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def tensors_apart(baseline: Outputs, candidate: Outputs) -> dict[str, Any]:
-    """What the two declare, what is not finite in the candidate, and how far values lie apart."""
-    declared = [
+def outputs_apart(baseline: Outputs, candidate: Outputs) -> dict[str, Any]:
+    """Other names, types or shapes, what is not finite, and how far values lie apart."""
+    one, other = (
         {name: f"{a.dtype.name} {'x'.join(map(str, a.shape))}" for name, a in outputs.items()}
         for outputs in (baseline, candidate)
-    ]
-    same = declared[0] == declared[1]
-    return {
-        "against": "baseline",
-        "images": 1,
-        "tensors": declared,
-        "not_finite": [
-            name
-            for name, array in candidate.items()
-            if array.dtype.kind == "f" and not np.isfinite(array).all()
-        ],
-        "largest_difference": {
-            name: _apart(array, candidate[name])
-            for name, array in baseline.items()
-            if same and array.size
-        },
-    }
-
-
-def _apart(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest finite difference: what is not finite is named by itself."""
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    return float(difference[np.isfinite(difference)].max(initial=0.0))
+    )
+    wrong = [f"{one} against {other}"] if one != other else []
+    apart = {}
+    for name, array in candidate.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            wrong.append(f"{name} is not finite in the candidate")
+        if one == other:
+            difference = np.abs(baseline[name].astype(np.float64) - array.astype(np.float64))
+            apart[name] = float(difference[np.isfinite(difference)].max(initial=0.0))
+    return {"against": "baseline", "wrong": wrong, "largest_difference": apart}
 
 
 def judge(records: Records, terms: Terms) -> Check:
+    """Weights of bare files differ, so values may: how far they do is reported, not judged."""
     record: OutputsMeasurement = records["outputs.json"]
-    if record.tensors is not None:
-        return _judge_tensors(record)
     least = terms.margins.label_agreement[terms.precision]
     allowed = terms.margins.scores_atol[terms.precision]
-    assert record.agreement is not None, "measured wherever tensors are not"
-    holds = record.agreement >= least
-    details = [
-        f"on {record.images} images, {record.pixels:,} pixels; at least {100 * least:g} % needed"
-    ]
-    numbers: dict[str, Any] = record.model_dump(
-        mode="json", include={"against", "images", "pixels", "agreement"}
-    ) | {"least": least}
+    numbers: dict[str, Any] = {"against": record.against, "images": record.images}
+    if record.largest_difference is not None:
+        holds = not record.wrong
+        headline = record.wrong[0] if record.wrong else "same names, types and shapes, finite"
+        apart = record.largest_difference.items()
+        details = [*record.wrong[1:], *(f"{name} differs by at most {d:.3g}" for name, d in apart)]
+        numbers |= {"wrong": list(record.wrong), "largest_difference": dict(apart)}
+    else:
+        holds = record.agreement >= least
+        headline = f"{100 * record.agreement:.4f} % of the pixels agree with the {record.against}"
+        details = [f"{record.images} images, {record.pixels:,} pixels, {100 * least:g} % needed"]
+        numbers |= {"pixels": record.pixels, "agreement": record.agreement, "least": least}
     if record.scores_max_abs is not None:
         holds &= record.scores_max_abs <= allowed
         details.append(f"scores differ by at most {record.scores_max_abs:.2g}, {allowed:g} allowed")
-        numbers |= {
-            "scores_max_abs": record.scores_max_abs,
-            "scores_max_rel": record.scores_max_rel,
-            "allowed": allowed,
-        }
+        numbers |= {"scores_max_abs": record.scores_max_abs, "allowed": allowed}
+        numbers["scores_max_rel"] = record.scores_max_rel
     if record.layers is not None and not holds:
-        worst = ", ".join(record.layers)
-        details.append(
-            f"largest relative errors against float32: {worst}"
-            if worst
-            else "every layer computes what it does in float32"
-        )
+        worst = ", ".join(record.layers) or "none"
+        details.append(f"largest relative errors of layers against float32: {worst}")
         numbers["layers"] = list(record.layers)
-    headline = f"{100 * record.agreement:.4f} % of the pixels agree with the {record.against}"
-    result: Result = "PASS" if holds else "FAIL"
-    return Check(name="outputs", result=result, **in_brief(headline, *details), numbers=numbers)
-
-
-def _judge_tensors(record: OutputsMeasurement) -> Check:
-    """PASS if both give the same names, types and shapes, and only finite values.
-
-    Weights differ, so values may: how far they lie apart is reported, not judged.
-    """
-    assert record.tensors is not None, "checked by judge"
-    one, other = record.tensors
-    numbers = {
-        "against": record.against,
-        "not_finite": list(record.not_finite),
-        "largest_difference": record.largest_difference,
-    }
-    result: Result = "FAIL"
-    details: list[str] = []
-    if one != other:
-        headline, details = "other names, types or shapes", [f"{one} against {other}"]
-    elif record.not_finite:
-        headline = f"not finite in the candidate: {', '.join(record.not_finite)}"
-    else:
-        result, headline = "PASS", "same names, types and shapes; finite values"
-        apart = (record.largest_difference or {}).items()
-        details = [f"{name} differs by at most {value:.3g}" for name, value in apart]
-    return Check(name="outputs", result=result, **in_brief(headline, *details), numbers=numbers)
+    return Check(
+        name="outputs",
+        result="PASS" if holds else "FAIL",
+        **in_brief(headline, *details),
+        numbers=numbers,
+    )
 
 
 OUTPUTS = CheckKind(

@@ -7,13 +7,13 @@ device, answer wherever another one runs: each has a row of its own, which decid
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 from artoolkit.backends import backend_named, backend_names
 from artoolkit.backends.backend import Backend
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
-from artoolkit.evidence.verdict import Check, PairRecord, Result, in_brief
+from artoolkit.evidence.verdict import Check, PairRecord, in_brief
 
 NAME = "program"
 
@@ -23,45 +23,42 @@ class ProgramMeasurement(PairRecord):
 
     KIND: ClassVar[str] = "program"
 
-    kind: Literal["program"]
-    schema_version: Literal["1"]
     backend: str
     device: str
-    result: Result
-    headline: str
-    details: tuple[str, ...]
-    numbers: dict[str, Any]
+    answer: Check
 
 
-def compared(pair: Pair, backend: Backend, device: str) -> ProgramMeasurement:
+def _compared(pair: Pair, backend: Backend, device: str) -> ProgramMeasurement:
     found = backend.compare_programs(
         pair.baseline.model,
         pair.candidate.model,
         device=device,
         trained=pair.baseline.trained,
-        progress=pair.settings.progress,
+        progress=pair.progress,
     )
-    return ProgramMeasurement(
-        **pair.header(ProgramMeasurement),
-        backend=backend.name,
-        device=device,
-        result=found.result,
-        headline=found.headline,
-        details=found.details,
-        numbers=found.numbers,
-    )
+    brief = in_brief(found.headline, *found.details)
+    answer = Check(name=NAME, result=found.result, **brief, numbers=found.numbers)
+    return pair.record(ProgramMeasurement, backend=backend.name, device=device, answer=answer)
 
 
 def measure(pair: Pair) -> Records:
-    pair.report("compiled programs", 0.0)
-    return {"program.json": compared(pair, pair.backend, pair.device)}
+    pair.progress("compiled programs", 0.0)
+    return {"program.json": _compared(pair, pair.backend, pair.device)}
+
+
+def _measure_ahead(pair: Pair, *, name: str) -> Records | None:
+    """Of a bundle: its target says what is compiled for."""
+    if pair.backend.name == name or pair.candidate.manifest is None:
+        return None
+    backend = backend_named(name)
+    device = backend.device_for(pair.candidate.model)
+    return {f"program-{name}.json": _compared(pair, backend, device)}
 
 
 def judge(records: Records, terms: Terms) -> Check:
     (record,) = records.values()
-    details = [text for text in record.details if text != record.headline]
-    brief = in_brief(record.headline, *details)
-    return Check(name=NAME, result=record.result, **brief, numbers=record.numbers)
+    answer: Check = record.answer
+    return answer
 
 
 PROGRAM = CheckKind(
@@ -74,23 +71,13 @@ PROGRAM = CheckKind(
 )
 
 
-def _measure_ahead(pair: Pair, *, name: str) -> Records | None:
-    """Of a bundle: its target says what is compiled for."""
-    if pair.backend.name == name or pair.candidate.manifest is None:
-        return None
-    backend = backend_named(name)
-    device = backend.device_for(pair.candidate.model)
-    return {f"program-{name}.json": compared(pair, backend, device)}
-
-
-def ahead_of_time(name: str) -> CheckKind:
-    """The check of what the backend called `name` would compile, without its device."""
-    title = backend_named(name).title
+def ahead_of_time(backend: Backend) -> CheckKind:
+    """The check of what a backend would compile, without its device."""
     return CheckKind(
-        name=f"{NAME} ({title})",
-        question=f"Would {title} compile the same program? Reported wherever another runtime runs",
-        records={f"program-{name}.json": ProgramMeasurement},
-        measure=partial(_measure_ahead, name=name),
+        name=f"{NAME} ({backend.title})",
+        question=f"Would {backend.title} compile the same program? Reported, never required",
+        records={f"program-{backend.name}.json": ProgramMeasurement},
+        measure=partial(_measure_ahead, name=backend.name),
         judge=judge,
         again="trust",
         required=False,
@@ -98,5 +85,7 @@ def ahead_of_time(name: str) -> CheckKind:
 
 
 AHEAD_OF_TIME = tuple(
-    ahead_of_time(name) for name in backend_names() if backend_named(name).ahead_of_time
+    ahead_of_time(backend)
+    for backend in map(backend_named, backend_names())
+    if backend.ahead_of_time
 )

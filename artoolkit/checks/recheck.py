@@ -15,82 +15,58 @@ from typing import Any
 from pydantic import ValidationError
 
 from artoolkit.checks.compare import VERDICT
-from artoolkit.checks.contest import Contestant, Pair, check_same_kind, terms_of
+from artoolkit.checks.contest import Pair, check_same_kind, terms_of
 from artoolkit.checks.kind import CheckKind, Terms
 from artoolkit.checks.registry import CHECKS
 from artoolkit.errors import ArtoolkitError, BundleError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import current_environment, read_record
 from artoolkit.evidence.seal import read_sealed
-from artoolkit.evidence.verdict import Check, Verdict, in_brief, meaning
+from artoolkit.evidence.verdict import Check, Verdict, failed, in_brief, meaning
 from artoolkit.spec import Target, problems
 
 # The same numbers on another processor: far more than rounding, far less than what decides.
 TOLERANCE = 1e-6
-TRUST = "taken on trust"
+NAME, TRUST = "evidence", "taken on trust"
 
 
 def check_evidence(bundle: Bundle) -> Check | None:
     """PASS if the verdict in `evidence/` is this bundle's and follows; None where there is none.
 
-    The details say of every check how far it was answered again.
+    The details say of every check how far it was answered again. A verdict of another version is
+    refused by name, which is UNAVAILABLE.
     """
     path = bundle.evidence / VERDICT
     if not path.is_file():
         return None
+    wrong, answers = [], []
     try:
         if (version := read_sealed(path).get("schema_version")) != Verdict.VERSION:
-            return _another_version(version)
+            other = f"a verdict of version {version}; this artoolkit reads {Verdict.VERSION}"
+            brief = in_brief(other, "artoolkit compare BUNDLE gives another.")
+            return Check(name=NAME, result="UNAVAILABLE", **brief)
         verdict = read_record(path, Verdict)
         wrong = [*_chain(bundle, verdict), *_declared(bundle, verdict)]
     except BundleError as error:
-        return _failed(str(error))
-    answers = []
+        return failed(NAME, [str(error)])
     for kind in CHECKS:
         try:
             answers += _answered(kind, bundle, verdict)
         except ArtoolkitError as error:  # noqa: PERF203 -- every check, whatever another one says
             wrong.append(f"{kind.name}: {error}")
+    if wrong:
+        return failed(NAME, wrong)
     known = [kind.name for kind in CHECKS]
     answers += [f"{c.name} {c.result}: {TRUST}" for c in verdict.checks if c.name not in known]
-    if wrong:
-        return _failed(*wrong)
-    return Check(
-        name="evidence",
-        result="PASS",
-        **in_brief(f"the verdict {verdict.result} is of this bundle and follows", *answers),
-        numbers={"verdict": verdict.result, "measurements": len(verdict.measurements)},
-    )
-
-
-def _failed(*wrong: str) -> Check:
-    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return Check(
-        name="evidence",
-        result="FAIL",
-        **in_brief(f"{wrong[0]}{more}", *(wrong if more else ())),
-        numbers={"problems": list(wrong)},
-    )
-
-
-def _another_version(version: object) -> Check:
-    """A verdict of another version is refused by name, which is no answer."""
-    return Check(
-        name="evidence",
-        result="UNAVAILABLE",
-        **in_brief(
-            f"a verdict of schema version {version}; this artoolkit reads {Verdict.VERSION}",
-            "artoolkit compare BUNDLE gives another.",
-        ),
-    )
+    brief = in_brief(f"the verdict {verdict.result} is of this bundle and follows", *answers)
+    return Check(name=NAME, result="PASS", **brief)
 
 
 def _chain(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
     """Links of the chain manifest <- verdict -> measurements that do not hold."""
-    manifest = bundle.manifest
-    if verdict.candidate.sha256 != manifest.sha256:
+    if verdict.candidate.sha256 != bundle.manifest.sha256:
         yield "the verdict is of another bundle: it names another manifest"
-    if manifest.baseline not in (None, verdict.baseline.sha256):
+    if bundle.manifest.baseline not in (None, verdict.baseline.sha256):
         yield "the verdict is against another baseline than the bundle carries"
     if len({check.name for check in verdict.checks}) != len(verdict.checks):
         yield "the verdict answers a check twice"
@@ -131,17 +107,18 @@ def _answered(kind: CheckKind, bundle: Bundle, verdict: Verdict) -> list[str]:
         expected = "required" if kind.requires(terms) else "optional"
         raise BundleError(f"the manifest calls it {expected}, and the verdict does not")
     measured, why_not = _measured(kind, bundle)
-    if measured is not None and not (row.result == "UNAVAILABLE" and measured.result != "FAIL"):
+    # Where somebody without the library asked, any answer but FAIL speaks for the bundle.
+    if measured is not None and (row.result != "UNAVAILABLE" or measured.result == "FAIL"):
         how = "measured again from both files"
         _compare(row, measured, how, verdict)
         return [f"{kind.name} {row.result}: {how}"]
     records = dict(_records(kind, bundle, verdict, terms))
-    if not records:
-        if row.result != "UNAVAILABLE":
-            raise BundleError(f"{row.result} has no measurement")
-        return []
-    _compare(row, kind.answer(records, terms), "by its measurements", verdict)
-    return [f"{kind.name} {row.result}: {why_not or 'judged again from its measurements'}"]
+    if records:
+        _compare(row, kind.answer(records, terms), "by its measurements", verdict)
+        return [f"{kind.name} {row.result}: {why_not or 'judged again from its measurements'}"]
+    if row.result != "UNAVAILABLE":
+        raise BundleError(f"{row.result} has no measurement")
+    return []
 
 
 def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:
@@ -152,7 +129,7 @@ def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:
         return None, f"{TRUST}: made where its library or device is"
     if bundle.baseline is None:
         return None, f"{TRUST}: the bundle carries no baseline"
-    check, _ = kind.ask(Pair(Contestant(bundle.baseline), Contestant(bundle)))
+    check, _ = kind.ask(Pair.of(bundle.baseline, bundle))
     if check is None or check.result == "UNAVAILABLE":
         return None, f"{TRUST}: {check.headline if check else 'it does not apply'}"
     return check, ""
@@ -181,20 +158,15 @@ def _compare(row: Check, again: Check, how: str, verdict: Verdict) -> None:
     """
     if row.result != again.result:
         raise BundleError(f"{again.result} {how}, and not {row.result}")
-    same = _same_software(verdict)
+    there, here = verdict.environment, current_environment()
+    same = (there.artoolkit, there.libraries.get("numpy")) == (
+        here.artoolkit, here.libraries.get("numpy")
+    )  # fmt: skip
     ours, theirs = (check.numbers if same else _single(check.numbers) for check in (row, again))
     if place := difference(ours, theirs):
         raise BundleError(f"{place} is not the number {how}")
     if same and (row.headline, row.details) != (again.headline, again.details):
         raise BundleError(f"its words are not those {how}")
-
-
-def _same_software(verdict: Verdict) -> bool:
-    there, here = verdict.environment, current_environment()
-    return (there.artoolkit, there.libraries.get("numpy")) == (
-        here.artoolkit,
-        here.libraries.get("numpy"),
-    )
 
 
 def _single(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -203,21 +175,12 @@ def _single(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def difference(ours: Any, theirs: Any, place: str = "") -> str | None:
     """Where two JSON values differ by more than `TOLERANCE`, or None."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        if ours.keys() != theirs.keys():
-            return place or "its numbers"
-        pairs = [(ours[key], theirs[key], f"{place}.{key}".lstrip(".")) for key in ours]
-    elif isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
-        if len(ours) != len(theirs):
-            return place
-        pairs = [
-            (a, b, f"{place}[{index}]")
-            for index, (a, b) in enumerate(zip(ours, theirs, strict=True))
-        ]
-    elif isinstance(ours, float) and isinstance(theirs, (int, float)):
-        same = math.isclose(ours, theirs, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        return None if same else place
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        parts = [(f"{place}.{key}".lstrip("."), ours[key], theirs[key]) for key in ours]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        parts = [(f"{place}[{i}]", a, b) for i, (a, b) in enumerate(zip(ours, theirs, strict=True))]
     else:
-        return None if ours == theirs else place
-    found = (difference(a, b, where) for a, b, where in pairs)
-    return next((where for where in found if where), None)
+        numbers = isinstance(ours, float) and isinstance(theirs, (int, float))
+        near = numbers and math.isclose(ours, theirs, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return None if near or ours == theirs else place or "its numbers"
+    return next((found for where, a, b in parts if (found := difference(a, b, where))), None)

@@ -14,6 +14,7 @@ from artoolkit.checks.registry import CHECKS
 from artoolkit.cost.benchmark import BenchmarkMeasurement
 from artoolkit.cost.roofline import FloorMeasurement
 from artoolkit.evidence.bundle import Manifest
+from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Verdict
 from artoolkit.spec import Frozen
 
@@ -39,7 +40,13 @@ _SHA256 = {
 
 def schema_of(name: str, models: Mapping[str, type[Frozen]] = SCHEMAS) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `verdict-1` and its like, made from the model."""
-    schema = models[name].model_json_schema()
+    model = models[name]
+    schema = model.model_json_schema()
+    if issubclass(model, Record):
+        schema["properties"] |= {
+            "kind": {"const": model.KIND},
+            "schema_version": {"const": model.VERSION},
+        }
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"artoolkit {name}"
     schema["properties"]["sha256"] = _SHA256

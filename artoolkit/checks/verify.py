@@ -6,10 +6,9 @@ signature where one is asked for, then the golden images through the backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import unavailable
 from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.checks.recheck import check_evidence
@@ -18,7 +17,7 @@ from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems, open_bun
 from artoolkit.evidence.engines import engine_problems
 from artoolkit.evidence.keys import read_public_key
 from artoolkit.evidence.signature import check_signature, note_signature
-from artoolkit.evidence.verdict import EXIT_CODES, Answer, Check, in_brief, overall
+from artoolkit.evidence.verdict import EXIT_CODES, Answer, Check, failed, overall
 from artoolkit.spec import Frozen
 
 GOLDEN = "golden replay"
@@ -44,16 +43,10 @@ def check_files(path: Path) -> Check:
     problems = file_problems(path)
     if not problems:
         problems = engine_problems(open_bundle(path, check_hashes=False))
-    if not problems:
-        words = "every file has the hash it was sealed with"
-        return Check(name="files", result="PASS", headline=words)
-    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return Check(
-        name="files",
-        result="FAIL",
-        **in_brief(f"{problems[0]}{more}", *(problems if more else ())),
-        numbers={"problems": problems},
-    )
+    if problems:
+        return failed("files", problems)
+    whole = "every file has the hash it was sealed with"
+    return Check(name="files", result="PASS", headline=whole)
 
 
 def check_golden(
@@ -64,14 +57,13 @@ def check_golden(
     threads: int | None = None,
 ) -> Check:
     """The golden images give the golden labels, but for the pixels that the margin allows."""
-    one = Contestant(bundle)
-    pair = Pair(one, one, Settings(backend=backend, device=device, threads=threads))
+    pair = Pair.of(bundle, bundle, backend=backend, device=device, threads=threads)
     try:
         found = OUTPUTS.answer(OUTPUTS.measure(pair) or {}, pair.terms)
     except MissingLibraryError as error:
         return unavailable(GOLDEN, error)
     except BackendError as error:
-        return Check(name=GOLDEN, result="FAIL", **in_brief(str(error)))
+        return failed(GOLDEN, [str(error)])
     return found.model_copy(update={"name": GOLDEN, "required": True})
 
 
@@ -82,7 +74,6 @@ def verify(
     device: str | None = None,
     threads: int | None = None,
     public_key: Path | None = None,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> Verification:
     """Whether a bundle is whole and computes here what it should; a broken one is not run.
 
@@ -94,10 +85,8 @@ def verify(
     """
     path = bundle.path if isinstance(bundle, Bundle) else bundle
     key = None if public_key is None else read_public_key(public_key)
-    progress("hashes")
     checks = [check_files(path)]
     if checks[0].result == "PASS":
-        progress("evidence")
         checks += filter(None, [check_evidence(open_bundle(path, check_hashes=False))])
     if key is not None:
         checks.append(check_signature(path, key))
@@ -105,7 +94,6 @@ def verify(
         checks.append(note_signature(path))
     if any(check.result == "FAIL" for check in checks if check.required):
         return Verification(checks=tuple(checks))
-    progress("golden images")
     # The hashes were checked above.
     whole = open_bundle(path, check_hashes=False)
     golden = check_golden(whole, backend=backend, device=device, threads=threads)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -44,8 +44,6 @@ class BenchmarkMeasurement(Record):
 
     KIND: ClassVar[str] = "performance"
 
-    kind: Literal["performance"]
-    schema_version: Literal["1"]
     subject: Subject
     runner: RunnerSpec
     plan: BenchmarkPlan

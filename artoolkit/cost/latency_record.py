@@ -67,8 +67,6 @@ class LatencyMeasurement(PairRecord):
     KIND: ClassVar[str] = "latency"
     VERSION: ClassVar[str] = "3"
 
-    kind: Literal["latency"]
-    schema_version: Literal["3"]
     plan: LatencyPlan
     includes: str
     runners: tuple[RunnerSpec, RunnerSpec]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from artoolkit.backends import backend_named, register
 from artoolkit.cost.opening import feeds_for, model_and_backend, model_at
@@ -42,8 +42,6 @@ class MemoryMeasurement(Record):
 
     KIND: ClassVar[str] = "memory"
 
-    kind: Literal["memory"]
-    schema_version: Literal["1"]
     subject: Subject
     source: str
     components: MemoryComponents

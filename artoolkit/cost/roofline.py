@@ -10,7 +10,7 @@ cache.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from artoolkit.backends.backend import Operator
 from artoolkit.cost.machine_peak import MachineFloor
@@ -46,8 +46,6 @@ class FloorMeasurement(Record):
 
     KIND: ClassVar[str] = "floor"
 
-    kind: Literal["floor"]
-    schema_version: Literal["1"]
     subject: Subject
     machine_floor: MachineFloor
     operators: tuple[Operator, ...]

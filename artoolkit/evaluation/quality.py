@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,6 @@ class QualityMeasurement(Record):
 
     KIND: ClassVar[str] = "quality"
 
-    kind: Literal["quality"]
-    schema_version: Literal["1"]
     subject: Subject
     predictor: dict[str, Any]
     dataset: str

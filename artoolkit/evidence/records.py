@@ -53,7 +53,7 @@ class Environment(Frozen):
 
 
 class Record(Frozen):
-    """Base of all records; subclasses fix `kind` and `schema_version` by Literal types."""
+    """Base of all records; `KIND` and `VERSION` of a subclass are its `kind` and version."""
 
     KIND: ClassVar[str]
     VERSION: ClassVar[str] = "1"

@@ -47,6 +47,13 @@ def in_brief(text: str, *details: str) -> dict[str, Any]:
     return {"headline": headline, "details": (*whole, *details)}
 
 
+def failed(name: str, problems: Sequence[str]) -> Check:
+    """FAIL with the first problem as the headline; where there are more, all stand below."""
+    more = f", and {len(problems) - 1} more" if problems[1:] else ""
+    brief = in_brief(problems[0] + more, *(problems if more else ()))
+    return Check(name=name, result="FAIL", **brief, numbers={"problems": list(problems)})
+
+
 class Subject(Frozen):
     """One side of a comparison: a name to show and the sha256 of its manifest or file."""
 
@@ -79,8 +86,6 @@ class Verdict(PairRecord):
     KIND: ClassVar[str] = "verdict"
     VERSION: ClassVar[str] = "2"
 
-    kind: Literal["verdict"]
-    schema_version: Literal["2"]
     target: dict[str, Any]
     checks: tuple[Check, ...]
     result: Answer

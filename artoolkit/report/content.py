@@ -5,7 +5,7 @@ Read next: `evidence.py` and `curves.py`, which fill it from bundles and runs, a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -149,7 +149,5 @@ class ReportContent(Record):
     KIND: ClassVar[str] = "report"
     VERSION: ClassVar[str] = "2"
 
-    kind: Literal["report"]
-    schema_version: Literal["2"]
     bundles: tuple[BundlePart, ...]
     runs: tuple[RunPart, ...]

@@ -17,7 +17,7 @@ from artoolkit.checks.registry import CHECKS
 from artoolkit.cli import main
 
 PACKAGE = """
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from artoolkit.checks.kind import CheckKind
 from artoolkit.evidence.verdict import Check, PairRecord
@@ -26,14 +26,12 @@ from artoolkit.evidence.verdict import Check, PairRecord
 class NameMeasurement(PairRecord):
     KIND: ClassVar[str] = "name"
 
-    kind: Literal["name"]
-    schema_version: Literal["1"]
     letters: tuple[int, int]
 
 
 def measure(pair):
-    letters = [len(side.path.name) for _, side in pair.both()]
-    return {"name.json": NameMeasurement(**pair.header(NameMeasurement), letters=letters)}
+    letters = [len(side.path.name) for side in pair.sides]
+    return {"name.json": pair.record(NameMeasurement, letters=letters)}
 
 
 def judge(records, terms):

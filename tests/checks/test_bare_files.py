@@ -10,18 +10,18 @@ from judged import QUICK
 from tiny import HEIGHT, WIDTH, write_tiny
 
 from artoolkit.checks.compare import compare, judged
-from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import Terms
-from artoolkit.checks.outputs import OUTPUTS, OutputsMeasurement, tensors_apart
+from artoolkit.checks.outputs import OUTPUTS, OutputsMeasurement, outputs_apart
 from artoolkit.errors import DataError, UsageError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.records import header
 from artoolkit.evidence.seal import file_sha256
-from artoolkit.evidence.verdict import Check
+from artoolkit.evidence.verdict import NAMELESS, Check
 
 
 def pair(baseline: Path, candidate: Path, **more: object) -> Pair:
-    settings = Settings(plan=QUICK, threads=1, process_memory=False, **more)  # type: ignore[arg-type]
-    return Pair(Contestant(baseline), Contestant(candidate), settings)
+    return Pair.of(baseline, candidate, plan=QUICK, threads=1, process_memory=False, **more)
 
 
 def test_all_five_checks_without_bundle_or_data(tmp_path: Path) -> None:
@@ -53,10 +53,11 @@ def test_a_file_and_a_bundle_are_no_pair(tmp_path: Path, baseline: Bundle) -> No
 
 
 def judge(one: np.ndarray, other: np.ndarray) -> Check:
-    found = tensors_apart({"y": one}, {"y": other})
-    side = Contestant(Path(__file__))
-    header = Pair(side, side).header(OutputsMeasurement)
-    return OUTPUTS.judge({"outputs.json": OutputsMeasurement(**header, **found)}, Terms())
+    found = outputs_apart({"y": one}, {"y": other})
+    record = OutputsMeasurement(
+        **header(OutputsMeasurement), baseline=NAMELESS, candidate=NAMELESS, **found
+    )
+    return OUTPUTS.judge({"outputs.json": record}, Terms())
 
 
 def test_outputs_of_another_shape_or_not_finite_fail() -> None:
@@ -65,4 +66,4 @@ def test_outputs_of_another_shape_or_not_finite_fail() -> None:
     assert judge(one, np.ones((1, 4), np.float32)).result == "FAIL"
     assert judge(one, np.ones((1, 3), np.float64)).result == "FAIL"
     broken = judge(one, np.array([[1, np.nan, 1]], np.float32))
-    assert (broken.result, broken.numbers["not_finite"]) == ("FAIL", ["y"])
+    assert (broken.result, broken.headline) == ("FAIL", "y is not finite in the candidate")

@@ -11,7 +11,7 @@ from judged import QUICK, Scenes, without_rtx
 from tiny import tiny_bundle
 
 from artoolkit.checks.compare import compare, judged
-from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import Records
 from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.cost.latency_record import LatencyMeasurement
@@ -28,8 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verdict_of(candidate: Bundle, baseline: Bundle, **more: object) -> tuple[Verdict, Records]:
-    settings = Settings(**{"plan": QUICK, "process_memory": False} | more)  # type: ignore[arg-type]
-    return judged(Pair(Contestant(baseline), Contestant(candidate), settings))
+    return judged(Pair.of(baseline, candidate, plan=QUICK, process_memory=False, **more))
 
 
 def by_name(verdict: Verdict) -> dict[str, Check]:
@@ -106,9 +105,8 @@ def test_wrong_golden_labels_fail_the_outputs(baseline: Bundle, candidate: Bundl
 def test_the_parity_of_an_export_takes_the_place_of_the_golden_images(
     baseline: Bundle, candidate: Bundle
 ) -> None:
-    pair = Pair(Contestant(baseline), Contestant(candidate))
-    parity = OutputsMeasurement(
-        **pair.header(OutputsMeasurement), against="trained network", images=3, pixels=9,
+    parity = Pair.of(baseline, candidate).record(
+        OutputsMeasurement, against="trained network", images=3, pixels=9,
         agreement=1.0, scores_max_abs=0.5, scores_max_rel=0.1, layers=("conv 0.2",),
     )  # fmt: skip
     verdict, records = verdict_of(candidate, baseline, outputs=parity)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tiny import tiny_bundle, write_tiny
 
-from artoolkit.checks.contest import Contestant, Pair
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.graph import GRAPH
-from artoolkit.checks.kind import CheckKind, Terms
-from artoolkit.checks.parts import PARTS, PartsMeasurement
+from artoolkit.checks.kind import CheckKind
+from artoolkit.checks.parts import PARTS
 from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.verdict import Check
@@ -18,7 +18,7 @@ from artoolkit.graph.onnx_file import load_onnx
 
 
 def asked(kind: CheckKind, *models: Path | Bundle) -> Check:
-    check, _ = kind.ask(Pair(*map(Contestant, models)))
+    check, _ = kind.ask(Pair.of(*models))
     assert check is not None
     return check
 
@@ -65,19 +65,15 @@ def test_parts_of_the_training_are_found_by_name_and_by_operator(
 
 
 def test_bare_files_say_nothing_of_parts(baseline: Bundle, candidate: Bundle) -> None:
-    assert PARTS.ask(Pair(Contestant(baseline.model), Contestant(candidate.model))) == (None, {})
+    assert PARTS.ask(Pair.of(baseline.model, candidate.model)) == (None, {})
 
 
 def test_many_differences_are_counted_and_the_first_shown(
     baseline: Bundle, candidate: Bundle
 ) -> None:
     keys = tuple(f"aux.{i}" for i in range(8))
-    record = PartsMeasurement(
-        **Pair(Contestant(baseline), Contestant(candidate)).header(PartsMeasurement),
-        parameters=((), keys),
-        operators=({"Conv": 1}, {"Conv": 1}),
-    )
-    check = PARTS.judge({"parts.json": record}, Terms())
+    longer = candidate.manifest.model_copy(update={"trained": ("conv.weight", *keys)})
+    check = asked(PARTS, baseline, Bundle(candidate.path, longer))
     assert check.headline == "8 differences"
     assert (len(check.details), check.details[-1]) == (6, "and 3 more")
     assert len(check.numbers["differences"]) == 8

@@ -16,7 +16,7 @@ from artoolkit.backends.tensorrt import RTX
 from artoolkit.backends.tensorrt import pair as plan_pair_module
 from artoolkit.backends.tensorrt.backend import ENGINE_SOURCE, engine_memory
 from artoolkit.checks.compare import judged
-from artoolkit.checks.contest import Contestant, Pair, Settings
+from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import Records
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
@@ -43,9 +43,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> FakeTensorrt:
 
 
 def verdict_of(bundles: tuple[Bundle, Bundle], **more: object) -> tuple[Verdict, Records]:
-    values = {"plan": QUICK, "process_memory": False, **more}
-    sides = map(Contestant, bundles)
-    return judged(Pair(*sides, Settings(**values)))  # type: ignore[arg-type]
+    return judged(Pair.of(*bundles, plan=QUICK, process_memory=False, **more))
 
 
 def checks(bundles: tuple[Bundle, Bundle], **more: object) -> dict[str, Check]:

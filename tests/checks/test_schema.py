@@ -37,7 +37,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         ("verdict-2", "evidence/verdict.json"),
         ("latency-3", "evidence/latency.json"),
         ("graph-1", "evidence/graph.json"),
-        ("parts-1", "evidence/parts.json"),
+        ("graph-1", "evidence/parts.json"),
         ("program-1", "evidence/program.json"),
         ("outputs-1", "evidence/outputs.json"),
         ("memory-1", "evidence/memory-candidate.json"),

@@ -376,7 +376,7 @@ def test_a_verdict_of_the_first_version_is_refused_by_name(bundle: Bundle) -> No
     found = verify(bundle)
     evidence = next(check for check in found.checks if check.name == "evidence")
     assert (evidence.result, found.exit_code) == ("UNAVAILABLE", 3)
-    assert "schema version 1" in evidence.headline
+    assert "of version 1" in evidence.headline
     with pytest.raises(BundleError, match="verdict record of another schema version; got 1"):
         read_record(bundle.evidence / "verdict.json", Verdict)
 
