@@ -97,3 +97,12 @@ def test_it_shows_in_compare_verify_json_and_html(bundle: Path, tmp_path: Path) 
     assert "counted by hand" in page.read_text()
     checks = json.loads(content.read_text())["bundles"][0]["verdict"]["checks"]
     assert checks[-1]["numbers"] == {"letters": [8, 6]}
+
+
+def test_the_readme_asks_what_the_checks_ask() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    head, _, rest = readme.partition("| check | question |\n|---|---|\n")
+    assert head != readme
+    assert rest.partition("\n\n")[0].splitlines() == [
+        f"| {kind.name} | {kind.question} |" for kind in CHECKS
+    ]
