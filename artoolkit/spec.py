@@ -100,11 +100,13 @@ class RequestedNetwork(Frozen):
     """A network as a user names it; None and empty where nothing was said.
 
     `name` is a built-in one or `package.module:factory`, `layout` one of `words.LAYOUTS`, and
-    `options` are those of `networks.build`.
+    `options` are those of `networks.build`. `take` is the key of the weights to take from a file
+    that holds several sets, such as "model" beside "ema".
     """
 
     name: str | None = None
     layout: str | None = None
+    take: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 

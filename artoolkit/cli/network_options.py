@@ -51,6 +51,11 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                     help="Whose keys the weights have.  [default: found out]",
                 ),
                 click.option(
+                    "--take",
+                    metavar="KEY",
+                    help="Weights of a file that holds several, such as model beside ema.  [ema]",
+                ),
+                click.option(
                     "--option",
                     "network_option",
                     multiple=True,
@@ -110,9 +115,12 @@ def requested_network(values: dict[str, Any]) -> RequestedNetwork:
             value = list(value)  # as it comes back from a checkpoint
         if value is not None:
             options[name] = value
-    layout = values.pop("layout")
+    layout, take = values.pop("layout"), values.pop("take")
     return RequestedNetwork(
-        name=values.pop("network"), layout=None if layout == AUTO else layout, options=options
+        name=values.pop("network"),
+        layout=None if layout == AUTO else layout,
+        take=take,
+        options=options,
     )
 
 

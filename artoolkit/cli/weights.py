@@ -180,6 +180,7 @@ def import_(
         layout=asked.layout or AUTO,
         labels=_labels(labels),
         options=asked.options,
+        take=asked.take,
     )
     write_checkpoint(out, checkpoint)
     click.echo(f"{out}: {described(checkpoint)}")

@@ -20,8 +20,9 @@ from artoolkit.errors import CheckpointError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
-from artoolkit.networks.custom import check_trusted, is_custom
+from artoolkit.networks.custom import PREFIX, check_trusted, is_custom
 from artoolkit.networks.network import Network
+from artoolkit.networks.weight_files import read_safetensors, require_finite, safetensors_header
 from artoolkit.optional import require
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Frozen, problems
@@ -95,12 +96,23 @@ def _shape_list(keys: list[str]) -> str:
     return shown if len(keys) <= 20 else f"{shown} and {len(keys) - 20} more"
 
 
-def state_differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """What stands between `state` and the keys and shapes of `expected`, one phrase a kind."""
-    missing = [key for key in expected if key not in state]
-    left_over = [key for key in state if key not in expected]
+def state_differences(
+    expected: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    names: Mapping[str, str] | None = None,
+) -> list[str]:
+    """What stands between `state` and the keys and shapes of `expected`, one phrase a kind.
+
+    `names` are the keys as the user's file has them, by those of `state`.
+    """
+
+    def name(key: str) -> str:
+        return (names or {}).get(key, key.removeprefix(PREFIX))
+
+    missing = [name(key) for key in expected if key not in state]
+    left_over = [name(key) for key in state if key not in expected]
     reshaped = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        f"{name(key)} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
@@ -108,9 +120,17 @@ def state_differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor
     return [f"{len(keys)} {kind}: {_shape_list(keys)}" for kind, keys in kinds if keys]
 
 
-def load_strictly(network: Network, state: Mapping[str, Tensor], source: str) -> None:
-    """Copies `state` into `network`; `CheckpointError` naming every key that does not fit."""
-    if differences := state_differences(network.state_dict(), state):
+def load_strictly(
+    network: Network,
+    state: Mapping[str, Tensor],
+    source: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Copies `state` into `network`; `CheckpointError` naming every key that does not fit.
+
+    `names` as in `state_differences`.
+    """
+    if differences := state_differences(network.state_dict(), state, names):
         raise CheckpointError(
             f"the weights of {source} do not fit {network.name} with {network.num_classes} classes",
             got="; ".join(differences),
@@ -122,11 +142,13 @@ def load_strictly(network: Network, state: Mapping[str, Tensor], source: str) ->
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in `path`, tensors on the CPU.
 
-    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, and where
-    its network is code that the user never named (`custom.trust`).
+    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, where its
+    weights are not finite, and where its network is code that the user never named
+    (`custom.trust`).
     """
     file = Path(path)
     metadata, state = read_safetensors(file)
+    require_finite(state, file)
     if HEADER_KEY not in metadata:
         raise CheckpointError(
             f"{file} holds weights but no artoolkit header",
@@ -144,41 +166,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a safetensors file with artoolkit's header; False for any other file."""
-    safetensors = require("safetensors", PURPOSE)
-    try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            return HEADER_KEY in (opened.metadata() or {})
-    except (safetensors.SafetensorError, OSError):
-        return False
-
-
-def read_safetensors(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a safetensors file; `CheckpointError` for anything else."""
-    safetensors = require("safetensors", PURPOSE)
-    if not file.is_file():
-        raise CheckpointError(f"no checkpoint at {file}", hint="Check the path.")
-    try:
-        with safetensors.safe_open(file, framework="pt") as opened:
-            metadata = dict(opened.metadata() or {})
-            return metadata, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, OSError) as error:
-        if is_pickle(file):
-            raise CheckpointError(
-                f"{file} is a pickle, which can run code when it is read",
-                expected="a safetensors file",
-                hint="Weights of others are read, as weights alone, where --network says whose "
-                "they are; `artoolkit weights import` makes a checkpoint of them.",
-            ) from error
-        raise CheckpointError(
-            f"{file} is not a safetensors file, or it is cut off: {error}"
-        ) from error
-
-
-def is_pickle(file: Path) -> bool:
-    """Whether the file starts as torch's zip archives and bare pickles do."""
-    with file.open("rb") as opened:
-        start = opened.read(4)
-    return start == b"PK\x03\x04" or (len(start) > 1 and start[0] == 0x80 and start[1] <= 5)
+    return HEADER_KEY in (safetensors_header(Path(path)) or {})
 
 
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

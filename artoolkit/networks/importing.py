@@ -6,13 +6,16 @@ starts from. Which key goes where is said in `published.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from artoolkit.data import cityscapes, nyuv2
 from artoolkit.errors import CheckpointError, UsageError
@@ -22,24 +25,27 @@ from artoolkit.networks.builder import build
 from artoolkit.networks.checkpoint import (
     Checkpoint,
     CheckpointMeta,
+    is_checkpoint,
     load_strictly,
     state_differences,
 )
 from artoolkit.networks.custom import PREFIX, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.published import (
-    Published,
     classifier_keys,
     convert,
     detect,
     detect_with_trunks,
     load_trunk,
-    read_published,
+    names_in_file,
     trunk_state,
 )
 from artoolkit.networks.sources import Source, source_of_file
+from artoolkit.networks.weight_files import Published, read_published
 from artoolkit.spec import problems
 from artoolkit.words import AUTO
+
+log = logging.getLogger(__name__)
 
 # What the public code bases mean by a number of classes when their files do not say.
 KNOWN_TABLES: Mapping[tuple[str, int], LabelTable] = {
@@ -61,31 +67,35 @@ def checkpoint_from_published(
     labels: LabelTable | None = None,
     fallback: LabelTable | None = None,
     options: Mapping[str, Any] | None = None,
+    take: str | None = None,
     seed: int = 0,
 ) -> Checkpoint:
     """The weights of `path` as a checkpoint of `network`, with label order and normalisation.
 
     `labels` None: those that the file states, or that its code base means by `num_classes`, or
-    `fallback`. With layout "torchvision" only the trunk is loaded; the rest starts from `seed`. The
-    network's own code is run (`package.module:factory`), never code of the file. Raises
+    `fallback`. `take` as in `read_published`. With layout "torchvision" only the trunk is loaded;
+    the rest starts from `seed`. The network's own code is run, never code of the file. Raises
     `CheckpointError` for a file that cannot be read or does not fit, every key named, `UsageError`
     where the classes stay unknown, `DownloadError` where a known file is not the published one.
     """
     source = _verified(path)
-    published = read_published(path)
+    _refuse_own(path)
+    published = read_published(path, take=take)
     provenance = _origin(path, source)
     if is_custom(network):
         found, built = "own", build(network, num_classes=num_classes, **(options or {}))
-        state = {PREFIX + key: value for key, value in published.state.items()}
+        published, state, names = _into_own(published, built.state_dict())
     else:
+        published = _in_layout(published, detect)
         found = detect(published.state) if layout == AUTO else layout
-        state = convert(published.state, found)
+        state, names = convert(published.state, found), names_in_file(published.keys, found)
         built = _built(network, num_classes, found, options or {}, seed)
+    provenance |= _taken(published)
     if found == "torchvision":
         load_trunk(built, published.state)
         provenance["untrained"] = f"everything but the trunk, from seed {seed}"
     else:
-        load_strictly(built, state, str(path))
+        load_strictly(built, state, str(path), names)
     if found == "caffe":
         provenance |= {"imgsz": list(CAFFE_HW), "untrained": "auxiliary classifiers, at zero"}
     meta = CheckpointMeta(
@@ -99,6 +109,48 @@ def checkpoint_from_published(
     )
     state = {key: value.clone() for key, value in built.state_dict().items()}
     return Checkpoint(meta, state, path)
+
+
+def _into_own(
+    published: Published, expected: Mapping[str, Tensor]
+) -> tuple[Published, dict[str, Tensor], dict[str, str]]:
+    """The file without the prefix that keeps it from a network of the user's own, if there is one.
+
+    With its weights and its keys under the names that `expected` has.
+    """
+    wanted = {key.removeprefix(PREFIX) for key in expected}
+    # The first of the best: a prefix is taken off only where that helps.
+    published = max(published.bared(), key=lambda one: len(wanted & one.state.keys()))
+    state = {PREFIX + key: value for key, value in published.state.items()}
+    return published, state, {PREFIX + key: name for key, name in published.keys.items()}
+
+
+def _in_layout(published: Published, detect: Callable[[Mapping[str, object]], str]) -> Published:
+    """The file without a prefix that hides its layout; as it is where it has none in any case."""
+    for one in published.bared():
+        with suppress(CheckpointError):
+            detect(one.state)
+            return one
+    return published
+
+
+def _taken(published: Published) -> dict[str, Any]:
+    """Which of several sets of weights this is, and tensors that belong to none; also logged."""
+    found: dict[str, Any] = {}
+    if published.taken:
+        log.info("weights taken: %s (--take names another)", published.taken)
+        found["taken"] = published.taken
+    if published.beside:
+        log.info("not weights of the network, left out: %s", ", ".join(published.beside[:8]))
+        found["left_out"] = list(published.beside)
+    return found
+
+
+def _refuse_own(path: Path) -> None:
+    if is_checkpoint(path):
+        raise CheckpointError(
+            f"{path} is a checkpoint of artoolkit already", hint="Use it as it is."
+        )
 
 
 def _verified(path: Path) -> Source | None:
@@ -139,25 +191,29 @@ class Trunk:
     left_out: tuple[str, ...]
 
 
-def trunk_from_published(path: Path, network: Network, labels: LabelTable) -> Trunk:
+def trunk_from_published(
+    path: Path, network: Network, labels: LabelTable, *, take: str | None = None
+) -> Trunk:
     """The encoder of `network` from a torchvision or v1c file, or out of a whole published network.
 
     A network of the user's own that names no encoder takes all of its weights. `CheckpointError`
     naming every key where the file holds another trunk; `network` itself stays as it is.
     """
     source = _verified(path)
-    published = read_published(path)
+    published = read_published(path, take=take)
     if is_custom(network.name):
         found = "own"
-        state = {PREFIX + key: value for key, value in published.state.items()}
+        published, state, names = _into_own(published, network.state_dict())
     else:
+        published = _in_layout(published, detect_with_trunks)
         found = detect_with_trunks(published.state)
+        names = names_in_file(published.keys, found)
         trunk_only = found == "torchvision"
         state = trunk_state(published.state) if trunk_only else convert(published.state, found)
     prefixes = encoder_prefixes(network)
     own = {key: value for key, value in network.state_dict().items() if key.startswith(prefixes)}
     trunk = {key: value for key, value in state.items() if key.startswith(prefixes)}
-    if differences := state_differences(own, trunk):
+    if differences := state_differences(own, trunk, names):
         raise CheckpointError(
             f"{path} ({found}) does not hold the encoder of {network.name}",
             got="; ".join(differences),
@@ -165,10 +221,10 @@ def trunk_from_published(path: Path, network: Network, labels: LabelTable) -> Tr
             if found != "own"
             else "Say which prefixes are the encoder: --option 'encoder=[\"backbone.\"]'.",
         )
-    provenance = _origin(path, source) | {"layout": found}
+    provenance = _origin(path, source) | {"layout": found} | _taken(published)
     meta = CheckpointMeta.of(network, labels, provenance=provenance)
     gone = classifier_keys(published.state) if found == "torchvision" else ()
-    left_out = (*gone, *(key for key in state if not key.startswith(prefixes)))
+    left_out = (*gone, *(names.get(key, key) for key in state if not key.startswith(prefixes)))
     return Trunk(Checkpoint(meta, trunk, path), found, tuple(left_out))
 
 

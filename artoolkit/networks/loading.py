@@ -70,6 +70,7 @@ def load(
         layout=asked.layout or AUTO,
         fallback=table,
         options=asked.options,
+        take=asked.take,
     )
     log.info("%s: %s", path, described(checkpoint))
     return checkpoint

@@ -1,19 +1,14 @@
 """Weights that others published, brought into artoolkit's networks.
 
-`read_published` opens a file without running code from it; `convert` renames its keys so that they
+`weight_files.py` opens a file without running code from it; `convert` renames its keys so that they
 load strictly into `build(name, num_classes=K, layout=layout)`; `load_trunk` starts a network from
-an ImageNet trunk. Which key goes where stands in `layouts.py`; `.caffemodel` files are read by
-`caffemodel.py`.
+an ImageNet trunk. Which key goes where stands in `layouts.py`.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,14 +16,12 @@ from torch import Tensor
 
 from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.networks.builder import LAYOUTS
-from artoolkit.networks.caffemodel import read_caffemodel
-from artoolkit.networks.checkpoint import HEADER_KEY, is_pickle, read_safetensors, state_differences
+from artoolkit.networks.checkpoint import state_differences
 from artoolkit.networks.layouts import Layout, State
 from artoolkit.networks.network import Network
+from artoolkit.networks.weight_files import unwrap
 from artoolkit.words import AUTO
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "segmenter", "net", "network")
-PREFIXES = ("module.", "_orig_mod.")
 NORM_EPS = 1e-5
 # The parts of an ImageNet classifier that no segmentation network has.
 CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
@@ -47,103 +40,6 @@ FOREIGN = (
         "Fetch mmsegmentation's: artoolkit weights list --network stdc1.",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Published:
-    """The weights in a published file, and what the file says about its classes."""
-
-    state: State
-    classes: tuple[str, ...] | None = None
-    palette: tuple[tuple[int, int, int], ...] | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_published(path: str | os.PathLike[str]) -> Published:
-    """Weights from safetensors, a weights-only torch file or a `.caffemodel`, on the CPU.
-
-    Raises `CheckpointError` for anything else, and for a file whose reading would run code.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(f"no weights at {file}", hint="Check the path.")
-    if file.suffix == ".caffemodel":
-        return Published(read_caffemodel(file))
-    if not is_pickle(file):
-        metadata, state = read_safetensors(file)
-        if HEADER_KEY in metadata:
-            raise CheckpointError(
-                f"{file} is a checkpoint of artoolkit already", hint="Use it as it is."
-            )
-        return Published(unwrap(state))
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        raise CheckpointError(
-            f"{file} holds more than weights, and reading that would run its code",
-            got=named[1] if named else None,
-            expected="safetensors, or a torch file that weights_only=True reads",
-            hint="Where you trust it: torch.save(torch.load(FILE, weights_only=False)"
-            "['state_dict'], NEW).",
-        ) from error
-    except Exception as error:  # torch's reader fails on damaged files in a dozen ways
-        first_line = str(error).split("\n", maxsplit=1)[0]
-        raise CheckpointError(
-            f"{file} cannot be read as a torch file ({type(error).__name__}: {first_line})",
-            hint="Is the download complete?",
-        ) from error
-    classes, palette = _labels(content)
-    return Published(unwrap(content), classes, palette)
-
-
-def _labels(
-    content: object,
-) -> tuple[tuple[str, ...] | None, tuple[tuple[int, int, int], ...] | None]:
-    """Class names and colors where mmsegmentation keeps them in its files."""
-    meta = content.get("meta") if isinstance(content, Mapping) else None
-    if not isinstance(meta, Mapping):
-        return None, None
-    nested = meta.get("dataset_meta")
-    source = nested if isinstance(nested, Mapping) else meta
-    classes = source.get("CLASSES") or source.get("classes")
-    palette = source.get("PALETTE") or source.get("palette") or ()
-    names = tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else None
-    try:
-        colors = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-    except (TypeError, ValueError):
-        return names, None
-    return names, colors if names and len(colors) == len(names) else None
-
-
-def unwrap(content: object) -> State:
-    """The state dict inside what a file held: wrappers and parallel prefixes taken off.
-
-    Batch counters that old files lack are added (they do not change any output).
-    """
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if key in content), None)
-        if not isinstance(inner, Mapping):
-            break
-        content = inner
-    state = (
-        {key: value for key, value in content.items() if isinstance(value, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
-    if not state or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(
-            "no weights found in the file",
-            got=type(content).__name__,
-            expected=f"a state dict, or one under {', '.join(WRAPPERS)}",
-        )
-    for prefix in PREFIXES * 2:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    for key in [key for key in state if key.endswith("running_mean")]:
-        counter = key.replace("running_mean", "num_batches_tracked")
-        state.setdefault(counter, torch.zeros((), dtype=torch.int64))
-    return state
 
 
 def detect(state: Mapping[str, object]) -> str:
@@ -204,6 +100,16 @@ def convert(state_dict: Mapping[str, Any], layout: str = AUTO) -> State:
     if len(renamed) != len(state):
         raise CheckpointError("two weights of the file have the same place in the network")
     return renamed
+
+
+def names_in_file(keys: Mapping[str, str], layout: str) -> dict[str, str]:
+    """The file's own keys by artoolkit's, for messages about them."""
+    for one in LAYOUTS[layout]:
+        bare = {key.removeprefix("backbone."): name for key, name in keys.items()}
+        for known in (keys, bare):
+            if one.matches(known):
+                return {one.rename(key): name for key, name in known.items()}
+    return dict(keys)
 
 
 def _with_merged_norms(state: Mapping[str, Tensor]) -> State:

@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from artoolkit.data import DataSet
-from artoolkit.errors import RecipeError, TrainingError
+from artoolkit.errors import TrainingError
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.files import reading
 from artoolkit.labels import LabelTable
+from artoolkit.networks.weight_files import read_torch
 from artoolkit.preprocess import Preprocess
 from artoolkit.training.assembly import data_fingerprints
 from artoolkit.training.engine import Learner
@@ -158,9 +160,9 @@ def require_state(out: Path) -> Path:
 
 def read_state(out: Path) -> SavedRun:
     """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
-    path = require_state(out)
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+    path, hint = require_state(out), "Start again with another --out."
+    saved = read_torch(path, TrainingError, hint=hint)
+    with reading(path, TrainingError, hint=hint):
         if saved["format"] == 1:  # the same but for one name
             saved |= {"format": FORMAT, "optimizer": saved["optimiser"]}
         if saved["format"] != FORMAT:
@@ -176,11 +178,3 @@ def read_state(out: Path) -> SavedRun:
             tensors=saved,
             labels=LabelTable.model_validate_json(saved["labels"]) if "labels" in saved else None,
         )
-    except (TrainingError, RecipeError):
-        raise
-    # torch.load raises whatever a broken archive makes of it.
-    except Exception as error:
-        raise TrainingError(
-            f"{path} cannot be read: {' '.join(str(error).split())[:200]}",
-            hint="Start again with another --out.",
-        ) from error

@@ -75,7 +75,8 @@ def train(
         raise UsageError("no recipe", expected=f"--recipe {'|'.join(recipe_names())} or a path")
     chosen = requested_recipe(recipe, dataset, **wanted)
     data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
-    encoder = None if init is None else _encoder(Path(init), chosen, data)
+    take = requested(network).take
+    encoder = None if init is None else _encoder(Path(init), chosen, data, take)
     return run.start(chosen, data, out, encoder=encoder, machine=machine, watcher=watcher)
 
 
@@ -136,12 +137,12 @@ def go_on(
     return run.resume(out, data, changed_data=changed_data, machine=machine, watcher=watcher)
 
 
-def _encoder(path: Path, recipe: Recipe, data: DataSet) -> Checkpoint:
+def _encoder(path: Path, recipe: Recipe, data: DataSet, take: str | None) -> Checkpoint:
     """The weights that the encoder starts from; logs which they are, and what does not use them."""
     if is_checkpoint(path):
         return read_checkpoint(path)
     network = build_network(recipe, data.labels, seed=recipe.seed)
-    trunk = trunk_from_published(path, network, data.labels)
+    trunk = trunk_from_published(path, network, data.labels, take=take)
     prefixes = encoder_prefixes(network)
     fresh = {key.split(".")[0] for key in network.state_dict() if not key.startswith(prefixes)}
     log.info(

@@ -13,7 +13,8 @@ from artoolkit.networks import build
 from artoolkit.networks.caffemodel import read_caffemodel
 from artoolkit.networks.checkpoint import load_strictly
 from artoolkit.networks.layouts import CAFFE
-from artoolkit.networks.published import convert, read_published
+from artoolkit.networks.published import convert
+from artoolkit.networks.weight_files import read_published
 
 
 def varint(value: int) -> bytes:

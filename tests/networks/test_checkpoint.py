@@ -106,7 +106,7 @@ def test_missing_cut_and_foreign_files_are_named(path: Path) -> None:
     whole = path.read_bytes()
     for content in (whole[:-10], whole[:100], b"", b"hello"):
         path.write_bytes(content)
-        with pytest.raises(CheckpointError, match="or it is cut off"):
+        with pytest.raises(CheckpointError, match=r"or it is cut off|is empty"):
             read_checkpoint(path)
     path.write_bytes(safetensors.torch.save({"weight": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match="no artoolkit header"):
@@ -118,7 +118,7 @@ def test_a_wrong_header_lists_its_problems(path: Path) -> None:
     header = a_checkpoint().meta.model_dump(mode="json") | {"num_classes": "many", "extra": 1}
     metadata = {"artoolkit": json.dumps(header)}
     path.write_bytes(safetensors.torch.save({"weight": torch.zeros(1)}, metadata=metadata))
-    with pytest.raises(CheckpointError, match=r"num_classes: .*'many'.*extra: "):
+    with pytest.raises(CheckpointError, match=r"num_classes .*'many'.*extra "):
         read_checkpoint(path)
 
 

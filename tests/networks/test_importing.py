@@ -20,8 +20,9 @@ from artoolkit.networks.importing import (
     labels_of,
     trunk_from_published,
 )
-from artoolkit.networks.published import Published, convert, load_trunk, trunk_state
+from artoolkit.networks.published import convert, load_trunk, trunk_state
 from artoolkit.networks.sources import source_named
+from artoolkit.networks.weight_files import Published
 
 THREE = LabelTable(name="three", names=tuple("abc"), colors=((1, 2, 3),) * 3, file_ids=(0, 1, 2))
 
@@ -52,7 +53,7 @@ def test_import_records_what_the_weights_are(mobilenet_file: Path, tmp_path: Pat
 
 
 def test_wrong_class_count_and_wrong_network_are_said(mobilenet_file: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"classifier.bias \(40,\) instead of \(19,\)"):
+    with pytest.raises(CheckpointError, match=r"segm.bias \(40,\) instead of \(19,\)"):
         checkpoint_from_published(mobilenet_file, network="refinenet_lw_mbv2", num_classes=19)
     with pytest.raises(UsageError, match="icnet has no layout 'drsleep'"):
         checkpoint_from_published(mobilenet_file, network="icnet", num_classes=40)
@@ -178,7 +179,7 @@ def test_a_trunk_is_taken_out_of_a_whole_network(tmp_path: Path) -> None:
     key = "trunk.layer4.2.conv3.conv.weight"
     assert torch.equal(trunk.checkpoint.state[key],
                        state["backbone.backbone.layer4.2.conv3.weight"])  # fmt: skip
-    assert "head.classifier.bias" in trunk.left_out
+    assert "decode_head.conv_seg.bias" in trunk.left_out
 
 
 def test_a_trunk_of_another_network_is_named_key_by_key(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_trunk_of_another_network_is_named_key_by_key(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"\(torchvision\) does not hold the encoder of icnet_r50; got .*missing: .*"
-        r"trunk\.stem\.1.*of another shape: trunk\.stem\.0.* weights list --network icnet_r50",
+        r"trunk\.stem\.1.*of another shape: conv1\.weight.* weights list --network icnet_r50",
     ):
         trunk_from_published(path, build("icnet_r50", num_classes=3, **NARROW), THREE)
     source = build("own_network:Plain", num_classes=3)
@@ -196,10 +197,10 @@ def test_a_trunk_of_another_network_is_named_key_by_key(tmp_path: Path) -> None:
     assert set(whole.checkpoint.state) == set(source.state_dict())
     part = build("own_network:Plain", num_classes=3, encoder=["trunk."])
     assert trunk_from_published(path, part, THREE).left_out == (
-        "module.head.weight", "module.head.bias"
+        "head.weight", "head.bias"
     )  # fmt: skip
     wider = build("own_network:Plain", num_classes=3, arguments={"channels": 4})
-    with pytest.raises(CheckpointError, match=r"module\.trunk\.weight .*--option 'encoder="):
+    with pytest.raises(CheckpointError, match=r" trunk\.weight .*--option 'encoder="):
         trunk_from_published(path, wider, THREE)
 
 
