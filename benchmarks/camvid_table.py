@@ -15,11 +15,12 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {arm} | {last['epoch']} | {shown} | {last['mIoU']:.2f} |")
     lines += ["", "| check | answer | what was found |", "|---|---|---|"]
     for check in raw["evidence"]["verdict"]["checks"]:
-        # A verdict of version 1 had one text, which also named the changes that made a CPU's graph
-        # plain again; a later one has a headline and details.
+        # A verdict of version 1 called the program a plan and had one text, which also named the
+        # changes that made a CPU's graph plain again; a later one has a headline and details.
         found = check.get("summary") or "; ".join([check["headline"], *check["details"]])
         found = found.partition("; as a GPU is given it")[0]
-        lines.append(f"| {check['name']} | {check['result']} | {found} |")
+        name = check["name"].replace("plan", "program")
+        lines.append(f"| {name} | {check['result']} | {found} |")
     return lines
 
 

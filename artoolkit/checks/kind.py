@@ -87,9 +87,8 @@ class CheckKind:
 
 
 def unavailable(name: str, error: ArtoolkitError, *, required: bool = True) -> Check:
-    """No answer, and why: the error's first part, and all of it below."""
-    headline = in_brief(error.what)["headline"]
-    details = () if str(error) == headline else (str(error),)
-    return Check(
-        name=name, result="UNAVAILABLE", headline=headline, details=details, required=required
-    )
+    """No answer, and why: the error's first part, and what else it says below."""
+    what = " ".join(error.what.split())
+    rest = str(error).removeprefix(what).lstrip(";. ")
+    brief = in_brief(what, *([rest] if rest else []))
+    return Check(name=name, result="UNAVAILABLE", **brief, required=required)

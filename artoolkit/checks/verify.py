@@ -13,7 +13,7 @@ from artoolkit.checks.kind import unavailable
 from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.checks.recheck import check_evidence
 from artoolkit.errors import BackendError, MissingLibraryError
-from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems, open_bundle
+from artoolkit.evidence.bundle import Bundle, file_problems, open_bundle
 from artoolkit.evidence.engines import engine_problems
 from artoolkit.evidence.keys import read_public_key
 from artoolkit.evidence.signature import check_signature, note_signature
@@ -88,10 +88,7 @@ def verify(
     checks = [check_files(path)]
     if checks[0].result == "PASS":
         checks += filter(None, [check_evidence(open_bundle(path, check_hashes=False))])
-    if key is not None:
-        checks.append(check_signature(path, key))
-    elif (path / SIGNATURE).is_file():
-        checks.append(note_signature(path))
+    checks.append(note_signature(path) if key is None else check_signature(path, key))
     if any(check.result == "FAIL" for check in checks if check.required):
         return Verification(checks=tuple(checks))
     # The hashes were checked above.
