@@ -13,6 +13,7 @@ import pytest
 from small_town import tiny_recipe
 
 import artoolkit
+from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data.synthetic import synthesize
 
 FACE = tuple(name for name in artoolkit.__all__ if not name.startswith("__"))
@@ -69,9 +70,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     out=folder / "runs" / "base", workers=0)  # fmt: skip
     artoolkit.finetune(folder / "runs" / "base" / "model.safetensors", out=folder / "runs" / "ar",
                        data_root=folder / "streets", workers=0)  # fmt: skip
+    artoolkit.export(folder / "runs" / "ar" / "model.safetensors", out=folder / "bundle",
+                     baseline=folder / "runs" / "base" / "model.safetensors", imgsz=(64, 128),
+                     threads=1, golden=1, plan=LatencyPlan(pairs=2, budget_s=1))  # fmt: skip
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FACE)
 def test_the_example_of_each_name_runs(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch

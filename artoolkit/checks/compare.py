@@ -16,6 +16,7 @@ from artoolkit.checks.kind import Records
 from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import write_atomically
@@ -23,18 +24,19 @@ from artoolkit.evidence.verdict import Verdict, decide
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
-    from artoolkit.data import DataSet
     from artoolkit.evaluation.quality import QualityMeasurement
 
 VERDICT = "verdict.json"
 
 
 def compare(
-    baseline: Model,
-    candidate: Model | None = None,
+    baseline: Model | str,
+    candidate: Model | str | None = None,
     *,
-    out: Path | None = None,
-    dataset: DataSet | None = None,
+    out: Path | str | None = None,
+    dataset: DataSet | str | None = None,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
     split: str = "val",
     backend: str | None = None,
     device: str | None = None,
@@ -49,27 +51,39 @@ def compare(
     progress: Progress = lambda what, share: None,
     **options: Any,
 ) -> Verdict:
-    """The verdict of `candidate` against `baseline`: every check of `CHECKS` that applies.
+    """Judge `candidate` against `baseline`: every check of `CHECKS` that applies.
 
     Both are bundles (open, or their folders) or both paths of .onnx files; one bundle alone is
     compared with the baseline that it carries. Verdict and raw measurements are written to the
     folder `out`; without it into the candidate bundle's evidence, and nowhere for files.
 
-    `dataset` and `split` are for the accuracy check. `backend`, `device`, `threads`: by default
-    those of the candidate's target; `options` are the backend's own, as `refit=True`. `plan` says
-    how latency is measured, `margin_percent` puts another margin in the place of the target's,
-    which needs `out`. `inputs`: an .npz with inputs by name for two files, otherwise `seed` makes
-    them. `outputs` and `trained`: what an export measured of the trained network.
-    `process_memory`: whether peaks of fresh processes are measured.
+    `dataset`, `data_root`, `classes` and `split` are for the accuracy check. `backend`, `device`,
+    `threads`: by default those of the candidate's target; `options` are the backend's own, as
+    `refit=True`. `plan` says how latency is measured, `margin_percent` puts another margin in the
+    place of the target's, which needs `out`. `inputs`: an .npz with inputs by name for two files,
+    otherwise `seed` makes them. `outputs` and `trained`: what an export measured of the trained
+    network. `process_memory`: whether peaks of fresh processes are measured.
 
     Raises `UsageError` for a pair that cannot be compared, `BundleError` where bundles were changed
     or made for other targets, `DataError` for the data set, `BackendError` where a file does not
     open.
+
+    >>> import artoolkit
+    >>> from artoolkit.cost.latency_record import LatencyPlan
+    >>> verdict = artoolkit.compare("bundle", plan=LatencyPlan(pairs=2, budget_s=1))
+    >>> {check.name: check.result for check in verdict.checks}["graph"]
+    'PASS'
     """
-    first, last = _sides(baseline, candidate, inputs)
+    data = None if dataset is None else dataset_of(dataset, data_root, classes=classes)
+    out = None if out is None else Path(out)
+    first, last = _sides(
+        Path(baseline) if isinstance(baseline, str) else baseline,
+        Path(candidate) if isinstance(candidate, str) else candidate,
+        inputs,
+    )
     pair = Pair.of(
         first, last, backend=backend, device=device, threads=threads, options=options,
-        dataset=dataset, split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent,
+        dataset=data, split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent,
         inputs=inputs, outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
         progress=progress,
     )  # fmt: skip

@@ -68,22 +68,27 @@ def check_golden(
 
 
 def verify(
-    bundle: Path | Bundle,
+    bundle: Bundle | Path | str,
     *,
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     public_key: Path | None = None,
 ) -> Verification:
-    """Whether a bundle is whole and computes here what it should; a broken one is not run.
+    """Check that a bundle is whole and computes here what it should; a broken one is not run.
 
     Every file is hashed, the verdict in its evidence is answered again as far as this machine can
     (`artoolkit.checks.recheck`), and the golden images are replayed on `backend` and `device`
     (None: the target's). With `public_key` a signature made with its private key is required.
     Raises `UsageError` for a file that is no such key, `MissingLibraryError` where `cryptography`
     is missing.
+
+    >>> import artoolkit
+    >>> found = artoolkit.verify("bundle")
+    >>> found.result, [check.name for check in found.checks]
+    ('PASS', ['files', 'evidence', 'golden replay'])
     """
-    path = bundle.path if isinstance(bundle, Bundle) else bundle
+    path = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
     key = None if public_key is None else read_public_key(public_key)
     checks = [check_files(path)]
     if checks[0].result == "PASS":

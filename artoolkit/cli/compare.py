@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from artoolkit.cli.options import BackendChoice, dataset_options, device_option, open_data
+from artoolkit.cli.options import BackendChoice, dataset_options, device_option
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -45,9 +45,6 @@ def command(
     *,
     baseline: Path,
     candidate: Path | None,
-    dataset: str | None,
-    data_root: Path | None,
-    classes: Path | None,
     margin: float | None,
     blocks: int,
     budget_s: float,
@@ -64,12 +61,11 @@ def command(
     Both are bundles, or both are .onnx files. One bundle alone is compared with the baseline that
     it carries. Exit code: 0 every required check passed, 1 one failed, 3 undecided.
     """
-    from artoolkit.checks.compare import compare
+    from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.cost.latency_record import LatencyPlan
 
-    data = None if dataset is None else open_data(dataset, data_root, classes)
     if refit:
         measuring["refit"] = True
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
@@ -77,7 +73,6 @@ def command(
         verdict = compare(
             baseline,
             candidate,
-            dataset=data,
             plan=plan,
             margin_percent=margin,
             inputs=inputs,

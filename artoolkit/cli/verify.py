@@ -35,7 +35,7 @@ def command(
     checks again from both model files and the raw measurements, and replays the golden images.
     Exit code: 0 all hold, 1 one does not, 3 something could not be read or run here.
     """
-    from artoolkit.checks.verify import verify
+    from artoolkit import verify
     from artoolkit.cli.verdict_table import show_checks
 
     found = verify(bundle, backend=backend, device=device, threads=threads, public_key=public_key)
