@@ -90,6 +90,7 @@ class RowsTable:
 TABLES: dict[str, Table | RowsTable] = {
     "camvid": Table("camvid", "camvid_table", whole=True),
     "networks": Table("networks", "networks"),
+    "programs": Table("programs", "programs"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),
     "latency": Table("latency", "latency"),
     "image-size": Table("image-size", "image_size"),
