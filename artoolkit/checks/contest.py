@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from artoolkit.backends import backend_for, backend_named
 from artoolkit.backends.backend import Backend, Model, Progress, onnx_of
 from artoolkit.checks.kind import Terms
 from artoolkit.cost.latency_record import LatencyPlan
-from artoolkit.cost.opening import read_feeds, seeded_feeds
+from artoolkit.cost.opening import backend_of, read_feeds, seeded_feeds, subject_of
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import Bundle, Manifest
 from artoolkit.evidence.records import header
-from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import PairRecord, Subject
 from artoolkit.spec import Margins
 
@@ -61,8 +59,7 @@ class Contestant:
     @cached_property
     def subject(self) -> Subject:
         """Its name, and the sha256 of its manifest or file."""
-        sha256 = self.manifest.sha256 if self.manifest else file_sha256(self.path)
-        return Subject(name=self.path.resolve().name, sha256=sha256)
+        return subject_of(self.model)
 
 
 @dataclass(frozen=True)
@@ -98,8 +95,7 @@ class Pair:
         **asked: Any,
     ) -> Pair:
         """The pair on what the candidate's target says, or on `backend` with its `options`."""
-        asking = options or {}
-        runs = backend_named(backend, **asking) if backend else backend_for(candidate, **asking)
+        runs = backend_of(candidate, backend, **(options or {}))
         manifest = Contestant(candidate).manifest
         return cls(
             Contestant(baseline),

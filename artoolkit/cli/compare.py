@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from artoolkit.cli.options import BackendChoice, dataset_options, device_option
+from artoolkit.cli.options import (
+    BackendChoice,
+    cuda_memory_option,
+    dataset_options,
+    device_option,
+    threads_option,
+)
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -21,7 +27,8 @@ LAYER_ERROR = 1e-3
 @click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
 @click.option("--backend", type=BackendChoice(), help="Default: the target's.")
 @device_option(default=None)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
+@threads_option
+@cuda_memory_option
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True),
               help="Latency margin in percent (default: the target's, 2); with bundles it "
               "needs --out, since theirs are fixed in advance.")  # fmt: skip
@@ -66,8 +73,6 @@ def command(
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.cost.latency_record import LatencyPlan
 
-    if refit:
-        measuring["refit"] = True
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     with progress_bar() as progress:
         verdict = compare(
@@ -76,6 +81,7 @@ def command(
             plan=plan,
             margin_percent=margin,
             inputs=inputs,
+            refit=refit or None,
             progress=progress,
             **measuring,
         )
@@ -94,7 +100,7 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     from contextlib import closing
 
     from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-    from artoolkit.cost.opening import feeds_for, read_feeds
+    from artoolkit.cost.opening import feeds_for, model_at, read_feeds
     from artoolkit.deploy.parity import first_difference, largest_errors, layer_errors
     from artoolkit.evidence.bundle import BASELINE, MODEL
 
@@ -102,11 +108,8 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     older = baseline if candidate else baseline / BASELINE
     models = [path if path.suffix == ".onnx" else path / MODEL for path in (older, newer)]
     with closing(open_onnxruntime(models[0])) as runner:
-        if newer.suffix != ".onnx":
-            images = feeds_for(newer, runner.spec)
-        else:
-            feeds = read_feeds(inputs, runner.spec) if inputs else feeds_for(newer, runner.spec)
-            (images, *_) = feeds.values()
+        fed = read_feeds(inputs, runner.spec) if inputs else feeds_for(model_at(newer), runner.spec)
+        images = next(iter(fed.values())) if isinstance(fed, dict) else fed
     errors = layer_errors(models[0], models[1], images)
     first = first_difference(errors, relative=LAYER_ERROR)
     if first is None:
