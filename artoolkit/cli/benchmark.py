@@ -87,7 +87,8 @@ def command(
         percentiles=percentile,
     )
     if floor:
-        from artoolkit.cli.floor_table import measure_floor, show_floor
+        from artoolkit.cli.floor_table import show_floor
+        from artoolkit.cost.roofline import measure_floor
 
         limits = measure_floor(model, backend=backend, threads=threads)
         _give(limits, out, None if as_json else lambda: show_floor(limits))
@@ -102,7 +103,6 @@ def command(
             cuda_memory=cuda_memory,
             memory=memory,
             progress=progress,
-            warn=lambda words: click.echo(words, err=True),
         )
     _give(record, out, None if as_json else lambda: _show(record))
 

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artoolkit.cost.roofline import FloorMeasurement
-
-
-def measure_floor(model: Path, *, backend: str | None, threads: int | None) -> FloorMeasurement:
-    """Profile MODEL on the CPU, by default in ONNX Runtime, and this machine with its threads."""
-    from artoolkit.backends.backend import onnx_of
-    from artoolkit.cost.machine_peak import machine_floor
-    from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
-    from artoolkit.cost.roofline import FloorMeasurement
-    from artoolkit.evidence.records import header
-
-    opened = model_at(model, check_hashes=True)
-    runs = backend_of(onnx_of(opened), backend)
-    with runs.open(opened, device="cpu", threads=threads) as runner:
-        batch = feeds_for(opened, runner.spec)
-    in_use, operators = runs.profile(opened, batch, threads=threads)
-    return FloorMeasurement(
-        **header(FloorMeasurement),
-        subject=subject_of(opened),
-        machine_floor=machine_floor(in_use),
-        operators=operators,
-    )
 
 
 def show_floor(record: FloorMeasurement) -> None:

@@ -6,6 +6,7 @@ compare the machine's moods as much as the networks.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -27,6 +28,7 @@ from artoolkit.evidence.verdict import Subject
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen, RunnerSpec
 
+log = logging.getLogger(__name__)
 SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
 
 
@@ -132,13 +134,12 @@ def benchmark(
     threads: int | None = None,
     memory: bool = True,
     progress: Callable[[str, float], None] | None = None,
-    warn: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> BenchmarkMeasurement:
     """Latency and memory of the bundle or bare file at `path`, opened on `backend` and `device`.
 
     None: what it was made for; `options` are the backend's own. `memory`: bytes by component and
-    the peak of a fresh process too; `warn` is told where the first is not known. Raises
+    the peak of a fresh process too; where the first is not known, the log says why. Raises
     `BundleError` where the bundle was changed, and what opening raises.
     """
     model = model_at(path, check_hashes=True)
@@ -151,7 +152,7 @@ def benchmark(
             try:
                 _, components = runs.memory(model, device=device, threads=threads)
             except ArtoolkitError as error:
-                warn(f"memory by component is not known: {error}")
+                log.warning("memory by component is not known: %s", error)
         return measure_benchmark(
             runner,
             [feeds_for(model, runner.spec)],
