@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from artoolkit.checks.contest import ROLES, Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory, process_memory
@@ -23,9 +25,10 @@ def measure(pair: Pair) -> Records:
         if pair.process_memory:
             process = process_memory(
                 side.path,
-                backend=pair.backend,
+                backend=pair.backend.name,
                 device=pair.device,
                 threads=pair.threads,
+                options=asdict(pair.backend),
                 runs=PROCESS_RUNS,
             )
         records[f"memory-{role}.json"] = MemoryMeasurement(
