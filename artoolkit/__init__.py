@@ -11,6 +11,8 @@ Read first: `artoolkit.spec` (targets), `artoolkit.evidence.bundle` (what is han
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from artoolkit.checks.compare import compare
+    from artoolkit.checks.verify import verify
     from artoolkit.exporting import export
     from artoolkit.losses import AffinityRegression
     from artoolkit.networks.loading import load
@@ -18,14 +20,25 @@ if TYPE_CHECKING:
     from artoolkit.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["AffinityRegression", "__version__", "export", "finetune", "load", "train"]
+__all__ = [
+    "AffinityRegression",
+    "__version__",
+    "compare",
+    "export",
+    "finetune",
+    "load",
+    "train",
+    "verify",
+]
 
 _HOMES = {
     "AffinityRegression": "artoolkit.losses",
+    "compare": "artoolkit.checks.compare",
     "export": "artoolkit.exporting",
     "finetune": "artoolkit.training.finetune",
     "load": "artoolkit.networks.loading",
     "train": "artoolkit.training.train",
+    "verify": "artoolkit.checks.verify",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.backends import backend_named
 from artoolkit.backends.backend import Progress
 from artoolkit.checks.compare import compare
 from artoolkit.checks.contest import Pair
@@ -37,7 +38,7 @@ from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork, SessionOptions, Target
 from artoolkit.targets import find_target
-from artoolkit.words import AUTO, Head, Precision
+from artoolkit.words import AUTO, CudaMemory, Head, Precision
 
 PARITY_IMAGES = 16
 
@@ -88,6 +89,7 @@ def export(
     head: Head | None = None,
     batch: int | None = None,
     threads: int | None = None,
+    cuda_memory: CudaMemory | None = None,
     tune_session: bool = False,
     golden: int = 4,
     calibration: int = 64,
@@ -102,10 +104,10 @@ def export(
     network as the checkpoint. dataset, data_root, classes, split: the images that it is shown and
     judged on; without them generated streets, and no accuracy.
     target: a name (`targets.list_targets`), a TOML file or a `Target`; imgsz (height, width),
-    precision, head, batch and threads replace its values. tune_session: measure ONNX Runtime's
-    options on this CPU. golden: images kept in the bundle; calibration: training images for int8,
-    float_layers: convolutions that it leaves in float. plan: how latency is measured. progress is
-    told what is done and which share of it.
+    precision, head, batch, threads and cuda_memory replace its values. tune_session: measure ONNX
+    Runtime's options on this CPU. golden: images kept in the bundle; calibration: training images
+    for int8, float_layers: convolutions that it leaves in float. plan: how latency is measured.
+    progress is told what is done and which share of it.
 
     Raises `CheckpointError` where the two are not the same network, `UsageError` for options that
     the target does not take, `ExportError`, `BundleError` where `out` is taken, `StorageError`.
@@ -120,7 +122,7 @@ def export(
     reference = None if baseline is None else _baseline_of(candidate, baseline)
     device = find_target(
         target, imgsz=imgsz or candidate.meta.imgsz, precision=precision, head=head, batch=batch,
-        threads=threads,
+        threads=threads, cuda_memory=cuda_memory,
     )  # fmt: skip
     _check_options(device, float_layers=float_layers, tune_session=tune_session)
     if float_layers == AUTO and candidate.meta.provenance.get("untrained") is True:
@@ -183,7 +185,8 @@ def _check_options(target: Target, *, float_layers: FloatLayers, tune_session: b
             got=target.precision,
             hint="Add --precision int8, or leave it out.",
         )
-    if tune_session and (target.backend, target.device) != ("onnxruntime", "cpu"):
+    takes_session = backend_named(target.backend).takes_session
+    if tune_session and not (takes_session and target.device == "cpu"):
         raise UsageError(
             "--tune-session is for ONNX Runtime on a CPU",
             got=f"{target.backend} on {target.device}",

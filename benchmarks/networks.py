@@ -4,13 +4,14 @@
 
 Untrained weights, the deployed graph (uint8 in, labels out), ONNX Runtime on the CPU. Each network
 is timed in turn with `icnet` in the same process; only ratios are reported. `icnet` beside itself
-says how exact they are.
+says how exact they are. The table counts every network, timed or not, and adds the best mIoU on
+Cityscapes val, single scale, that its publishers state.
 """
 
 from __future__ import annotations
 
 import tempfile
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.cli.network_table import CLASSES, SIZE_HW, NetworkCost, network_costs
+from artoolkit.networks.sources import sources
 
 SUITE = "networks"
 
@@ -37,19 +39,46 @@ def measured(cost: NetworkCost, size: Size, folder: Path, budget_s: float) -> di
     return {**on_paper, "macs_at": SIZE_HW, "imgsz": size, "seconds": samples}
 
 
-def table(raw: dict[str, Any]) -> list[str]:
-    """Markdown: parameters, multiply-adds and latency ratio, the fewest multiply-adds first."""
-    measured = [item for item in raw.items() if is_measured(item[1])]
-    rows = sorted(measured, key=lambda item: int(item[1]["macs"]))
-    first = rows[0][1]
-    latency = f"latency / {REFERENCE}, {words(first['imgsz'])}"
-    lines = [
-        f"| network | parameters (M) | GMAC at {words(first['macs_at'])} | scores at | {latency} |",
-        "|---|---|---|---|---|",
+@lru_cache(maxsize=1)
+def counted() -> tuple[NetworkCost, ...]:
+    """What every network costs on paper."""
+    return tuple(network_costs())
+
+
+def published_miou(network: str) -> float | None:
+    """The best that a publisher states of a file of `network`, in % on Cityscapes val."""
+    stated = [
+        source.miou
+        for source in sources()
+        if source.dataset == "cityscapes" and source.network == network and source.miou is not None
     ]
-    for name, row in rows:
-        costs = f"{row['parameters'] / 1e6:.2f} | {row['macs'] / 1e9:.1f} | 1/{row['stride']}"
-        lines.append(f"| `{name}` | {costs} | {ratio(row['seconds']):.1f} |")
+    return max(stated, default=None)
+
+
+def table(raw: dict[str, Any]) -> list[str]:
+    """Markdown: parameters, multiply-adds, scores and latency ratio, the fewest GMAC first."""
+    timed = {name: row for name, row in raw.items() if is_measured(row)}
+    size = words(next(iter(timed.values()))["imgsz"])
+    head = (
+        "network",
+        "parameters (M)",
+        f"GMAC at {words(SIZE_HW)}",
+        "scores at",
+        "published mIoU",
+        f"latency / {REFERENCE}, {size}",
+    )
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for cost in sorted(counted(), key=lambda cost: cost.macs):
+        miou = published_miou(cost.network)
+        cells = (
+            f"`{cost.network}`",
+            f"{cost.parameters / 1e6:.2f}",
+            f"{cost.macs / 1e9:.1f}",
+            f"1/{cost.output_stride}",
+            "" if miou is None else f"{miou:.2f}",
+            f"{ratio(timed[cost.network]['seconds']):.1f}" if cost.network in timed else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return lines + not_measured(raw)
 
 

@@ -17,6 +17,7 @@ from image_size import lines_of, points
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
+from networks import counted, published_miou
 from side_by_side import REFERENCE, ratio, words
 from suite import is_measured
 
@@ -109,6 +110,27 @@ def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
         )
         numbers = [f"{name}: {latency:.2f}, {miou:.2f} %" for name, (latency, miou) in both.items()]
         return _svg(figure, "Accuracy against latency", numbers)
+
+
+def published_plot(_raw: dict[str, Any]) -> str:
+    """What publishers state on Cityscapes val against multiply-adds (logarithmic)."""
+    stated = {cost.network: (cost.macs / 1e9, published_miou(cost.network))
+              for cost in counted()}  # fmt: skip
+    both = {name: (giga, miou) for name, (giga, miou) in stated.items() if miou is not None}
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for name, (giga, miou) in both.items():
+            axes.plot([giga], [miou], "o", color=A, markersize=5)
+            axes.annotate(name, (giga, miou), xytext=(5, 4), textcoords="offset points")
+        axes.set_xscale("log")
+        axes.set_xlim(5, 6000)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel("GMAC at 1024 x 2048, as deployed")
+        axes.set_ylabel("mIoU (%), Cityscapes val, single scale")
+        axes.set_title("What the publishers of the weights state; nothing of it was measured here")
+        numbers = [f"{name}: {giga:.1f}, {miou:.2f} %" for name, (giga, miou) in both.items()]
+        return _svg(figure, "Published accuracy against multiply-adds", numbers)
 
 
 def _last_miou(run: dict[str, Any]) -> float:

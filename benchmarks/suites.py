@@ -47,6 +47,9 @@ class Suite:
 
 SUITES = {
     "networks": Suite("networks.py", "latency of every built-in network", renews=True),
+    "programs": Suite(
+        "programs.py", "are two checkpoints one RTX program, in bytes", "tensorrt_rtx", renews=True
+    ),
     "latency": Suite("latency.py", "precision, backend and size", renews=True),
     "image-size": Suite("image_size.py", "time and memory against pixels", renews=True),
     "training-step": Suite("training_step.py", "a step with and without AR", renews=True),

@@ -90,6 +90,7 @@ class RowsTable:
 TABLES: dict[str, Table | RowsTable] = {
     "camvid": Table("camvid", "camvid_table", whole=True),
     "networks": Table("networks", "networks"),
+    "programs": Table("programs", "programs"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),
     "latency": Table("latency", "latency"),
     "image-size": Table("image-size", "image_size"),
@@ -136,6 +137,7 @@ class Plot:
 
 PLOTS = (
     Plot("image-size.svg", ("image-size",), "image_size_plot"),
+    Plot("published.svg", ("networks",), "published_plot"),
     Plot("accuracy-latency.svg", ("camvid-networks", "networks"), "accuracy_plot"),
 )
 

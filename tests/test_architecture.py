@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from artoolkit.words import BACKENDS
+
 PACKAGE = Path(__file__).parent.parent / "artoolkit"
 
 # A module may import its own layer's package and everything in the layers before it.
@@ -41,14 +43,14 @@ LAYERS = (
     {"cli", "__main__"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# Vendor libraries, and the only modules that may name them.
+# Vendor libraries, and the only folders that may name them.
 VENDORS = {
-    "tensorrt": "backends",
-    "tensorrt_rtx": "backends",
-    "pycuda": "backends",
-    "cuda": "backends",
-    "onnxruntime": "backends",
-    "openvino": "backends",
+    "tensorrt": "backends/tensorrt",
+    "tensorrt_rtx": "backends/tensorrt",
+    "pycuda": "backends/tensorrt",
+    "cuda": "backends/tensorrt",
+    "onnxruntime": "backends/onnxruntime",
+    "openvino": "backends/openvino",
 }
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "cv2", "scipy", "matplotlib"}
 # These run on a robot, where only the base dependencies are installed.
@@ -103,12 +105,26 @@ def test_imports_point_down() -> None:
     assert not offenders, "\n".join(offenders)
 
 
-def test_vendor_libraries_stay_in_their_room() -> None:
+def test_vendor_libraries_stay_in_the_folder_that_wraps_them() -> None:
     offenders = [
-        f"{path} imports {name}, which belongs to artoolkit.{home}"
-        for path, unit, tree in _trees()
+        f"{path} imports {name}, which belongs to artoolkit/{home}"
+        for path, _, tree in _trees()
         for name in _imports(tree)
-        if (home := VENDORS.get(name.split(".")[0], unit)) != unit
+        if (home := VENDORS.get(name.split(".")[0])) and not path.as_posix().startswith(f"{home}/")
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_nobody_asks_for_a_backend_by_its_name() -> None:
+    """What depends on the backend is asked of it, so that another one needs no other file."""
+    offenders = [
+        f"{path}:{compared.lineno} compares {ast.unparse(compared)}"
+        for path, unit, tree in _trees()
+        if unit != "backends"
+        for compared in ast.walk(tree)
+        if isinstance(compared, ast.Compare)
+        and ast.unparse(compared.left).rpartition(".")[2] in ("backend", "library")
+        and any(isinstance(c, ast.Constant) and c.value in BACKENDS for c in ast.walk(compared))
     ]
     assert not offenders, "\n".join(offenders)
 

@@ -66,7 +66,7 @@ class Backend(ABC):
     `suffixes`: the endings of bare files that it opens. `abilities`: rows of `artoolkit doctor`,
     each with the modules that it needs. `int8_activations`: the type that its int8 operators take.
     `triton`: the line of config.pbtxt that names it to Triton (None: Triton does not serve it).
-    `takes_session`: it reads the target's `session`, which can be tuned on a CPU.
+    `takes_session`: it computes as the target's `session` says, which is tuned on a CPU.
     """
 
     name: ClassVar[str]
@@ -84,16 +84,17 @@ class Backend(ABC):
 
     @classmethod
     def configured(cls, options: Mapping[str, Any]) -> Backend:
-        """The backend with its options; `UsageError` for one that it does not have."""
+        """The backend with its options (None: its own choice); `UsageError` for one it lacks."""
         known = [one.name for one in fields(cls)]
-        for name, value in options.items():
+        given = {name: value for name, value in options.items() if value is not None}
+        for name, value in given.items():
             if name not in known:
                 raise UsageError(
                     f"{cls.name} has no option {name}",
                     got=value,
                     expected=", ".join(known) or "none",
                 )
-        return cls(**options)
+        return cls(**given)
 
     def opens(self, file: Path) -> bool:
         """Whether this backend runs a bare file with this name."""

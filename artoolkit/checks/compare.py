@@ -6,7 +6,6 @@ command that installs it. Raw measurements are written beside the verdict and na
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,28 +16,27 @@ from artoolkit.checks.kind import Records
 from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
-from artoolkit.errors import DataError, UsageError
-from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
+from artoolkit.data import DataSet, dataset_of
+from artoolkit.errors import UsageError
+from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.verdict import Verdict, decide
-from artoolkit.files import read_npz
-from artoolkit.graph.onnx_file import Shapes, load_onnx, open_inputs, with_shapes
-from artoolkit.optional import is_installed
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
-    from artoolkit.data import DataSet
     from artoolkit.evaluation.quality import QualityMeasurement
 
 VERDICT = "verdict.json"
 
 
 def compare(
-    baseline: Model,
-    candidate: Model | None = None,
+    baseline: Model | str,
+    candidate: Model | str | None = None,
     *,
-    out: Path | None = None,
-    dataset: DataSet | None = None,
+    out: Path | str | None = None,
+    dataset: DataSet | str | None = None,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
     split: str = "val",
     backend: str | None = None,
     device: str | None = None,
@@ -46,7 +44,6 @@ def compare(
     plan: LatencyPlan | None = None,
     margin_percent: float | None = None,
     inputs: Path | None = None,
-    shapes: Shapes | None = None,
     outputs: OutputsMeasurement | None = None,
     trained: QualityMeasurement | None = None,
     seed: int = 0,
@@ -54,40 +51,46 @@ def compare(
     progress: Progress = lambda what, share: None,
     **options: Any,
 ) -> Verdict:
-    """The verdict of `candidate` against `baseline`: every check of `CHECKS` that applies.
+    """Judge `candidate` against `baseline`: every check of `CHECKS` that applies.
 
     Both are bundles (open, or their folders) or both paths of .onnx files; one bundle alone is
     compared with the baseline that it carries. Verdict and raw measurements are written to the
     folder `out`; without it into the candidate bundle's evidence, and nowhere for files.
 
-    `dataset` and `split` are for the accuracy check. `backend`, `device`, `threads`: by default
-    those of the candidate's target; `options` are the backend's own, as `refit=True`. `plan` says
-    how latency is measured, `margin_percent` puts another margin in the place of the target's,
-    which needs `out`. `inputs`: an .npz with inputs by name for two files, otherwise `seed` makes
-    them; `shapes`: of inputs that are open in the files, by name (by default those in `inputs`).
-    `outputs` and `trained`: what an export measured of the trained network. `process_memory`:
-    whether peaks of fresh processes are measured.
+    `dataset`, `data_root`, `classes` and `split` are for the accuracy check. `backend`, `device`,
+    `threads`: by default those of the candidate's target; `options` are the backend's own, as
+    `refit=True`. `plan` says how latency is measured, `margin_percent` puts another margin in the
+    place of the target's, which needs `out`. `inputs`: an .npz with inputs by name for two files,
+    otherwise `seed` makes them. `outputs` and `trained`: what an export measured of the trained
+    network. `process_memory`: whether peaks of fresh processes are measured.
 
     Raises `UsageError` for a pair that cannot be compared, `BundleError` where bundles were changed
-    or made for other targets, `DataError` for the data set, `ExportError` for a file that is no
-    ONNX, `BackendError` where one does not open.
+    or made for other targets, `DataError` for the data set, `BackendError` where a file does not
+    open.
+
+    >>> import artoolkit
+    >>> from artoolkit.cost.latency_record import LatencyPlan
+    >>> verdict = artoolkit.compare("bundle", plan=LatencyPlan(pairs=2, budget_s=1))
+    >>> {check.name: check.result for check in verdict.checks}["graph"]
+    'PASS'
     """
-    first, last = _sides(baseline, candidate, inputs, shapes)
-    with tempfile.TemporaryDirectory(prefix="artoolkit-static-") as folder:
-        sides = [_static(side, inputs, shapes, Path(folder) / f"{index}.onnx")
-                 for index, side in enumerate((first, last))]  # fmt: skip
-        (first, first_given), (last, last_given) = sides
-        pair = Pair.of(
-            first, last, given=(first_given, last_given), backend=backend, device=device,
-            threads=threads, options=options, dataset=dataset, split=split,
-            plan=plan or LatencyPlan(), margin_percent=margin_percent, inputs=inputs,
-            outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
-            progress=progress,
-        )  # fmt: skip
-        bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
-        if bundle is not None and out is None:
-            _check_own_evidence(pair, bundle)
-        verdict, records = judged(pair)
+    data = None if dataset is None else dataset_of(dataset, data_root, classes=classes)
+    out = None if out is None else Path(out)
+    first, last = _sides(
+        Path(baseline) if isinstance(baseline, str) else baseline,
+        Path(candidate) if isinstance(candidate, str) else candidate,
+        inputs,
+    )
+    pair = Pair.of(
+        first, last, backend=backend, device=device, threads=threads, options=options,
+        dataset=data, split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent,
+        inputs=inputs, outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
+        progress=progress,
+    )  # fmt: skip
+    bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
+    if bundle is not None and out is None:
+        _check_own_evidence(pair, bundle)
+    verdict, records = judged(pair)
     written: Mapping[str, Any] = {**records, VERDICT: verdict}
     for name, record in written.items():
         if out is not None:
@@ -119,22 +122,15 @@ def judged(pair: Pair) -> tuple[Verdict, Records]:
     return verdict, records
 
 
-def _sides(
-    baseline: Model, candidate: Model | None, inputs: Path | None, shapes: Shapes | None
-) -> tuple[Model, Model]:
+def _sides(baseline: Model, candidate: Model | None, inputs: Path | None) -> tuple[Model, Model]:
     """The two sides, bundles opened; refused where they are no pair."""
     files = [isinstance(m, Path) and m.suffix == ".onnx" for m in (baseline, candidate)]
     if candidate is not None and all(files):
         return baseline, candidate
     if any(files):
-        raise UsageError(
-            "an .onnx file is compared with another .onnx file",
-            got=candidate,
-            hint=f"The one in a bundle is called {MODEL}: give that.",
-        )
-    for what, value in (("--inputs", inputs), ("--shape", shapes)):
-        if value:
-            raise UsageError(f"{what} is for two .onnx files; a bundle has its golden images")
+        raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
+    if inputs is not None:
+        raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
     first = _opened(baseline)
     inner = first.baseline if candidate is None else first
     if inner is None:
@@ -143,28 +139,6 @@ def _sides(
     check_names(last.manifest.target)
     check_same_kind(last.manifest, inner.manifest)
     return inner, last
-
-
-def _static(
-    side: Model, inputs: Path | None, shapes: Shapes | None, copy: Path
-) -> tuple[Model, Path | None]:
-    """A file whose inputs are open as a copy with static shapes, and the file that it is of.
-
-    The shapes are those that were given, or else those of the arrays in `inputs`. A file that
-    cannot be read is an `ExportError` before anything is measured.
-    """
-    if isinstance(side, Bundle) or not is_installed("onnx"):
-        return side, None
-    model = load_onnx(side, "comparing files")
-    wanted = dict(shapes or {})
-    if inputs is not None and (still_open := open_inputs(model)):
-        arrays = read_npz(inputs, DataError)
-        wanted |= {name: arrays[name].shape for name in still_open
-                   if name in arrays and name not in wanted}  # fmt: skip
-    if not wanted:
-        return side, None
-    copy.write_bytes(with_shapes(model, wanted).SerializeToString())
-    return copy, side
 
 
 def _opened(model: Model) -> Bundle:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from artoolkit.backends import backend_for, backend_named
 from artoolkit.backends.backend import Backend, Model, Progress, onnx_of
 from artoolkit.checks.kind import Terms
 from artoolkit.cost.latency_record import LatencyPlan
-from artoolkit.cost.opening import read_feeds, seeded_feeds
+from artoolkit.cost.opening import backend_of, read_feeds, seeded_feeds, subject_of
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import Bundle, Manifest
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import PairRecord, Subject
-from artoolkit.graph.onnx_file import onnx_sha256
 from artoolkit.spec import Margins
 
 if TYPE_CHECKING:
@@ -36,13 +34,9 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Contestant:
-    """One side of a comparison: an open bundle, or the path of an ONNX file.
-
-    `given` is the file that `model` is a copy of with static shapes.
-    """
+    """One side of a comparison: an open bundle, or the path of an ONNX file."""
 
     model: Model
-    given: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -64,10 +58,8 @@ class Contestant:
 
     @cached_property
     def subject(self) -> Subject:
-        """Its name, and the sha256 of its manifest or file, external data included."""
-        path = self.given or self.path
-        sha256 = self.manifest.sha256 if self.manifest else onnx_sha256(path)
-        return Subject(name=path.resolve().name, sha256=sha256)
+        """Its name, and the sha256 of its manifest or file."""
+        return subject_of(self.model)
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,6 @@ class Pair:
         baseline: Model,
         candidate: Model,
         *,
-        given: tuple[Path | None, Path | None] = (None, None),
         backend: str | None = None,
         device: str | None = None,
         threads: int | None = None,
@@ -104,12 +95,11 @@ class Pair:
         **asked: Any,
     ) -> Pair:
         """The pair on what the candidate's target says, or on `backend` with its `options`."""
-        asking = options or {}
-        runs = backend_named(backend, **asking) if backend else backend_for(candidate, **asking)
+        runs = backend_of(candidate, backend, **(options or {}))
         manifest = Contestant(candidate).manifest
         return cls(
-            Contestant(baseline, given[0]),
-            Contestant(candidate, given[1]),
+            Contestant(baseline),
+            Contestant(candidate),
             backend=runs,
             device=runs.device_for(candidate, device),
             threads=threads or (manifest.target.threads if manifest else None),

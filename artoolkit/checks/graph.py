@@ -14,32 +14,24 @@ SHOWN, KEPT = 5, 100
 
 
 class GraphMeasurement(PairRecord):
-    """What was compared, by count, and the first of the `found` differences.
-
-    `relation`: what the candidate is to the baseline all the same, such as its int8 form; what
-    differs beside that stands first.
-    """
+    """What was compared, by count, and the first of the `found` differences."""
 
     KIND: ClassVar[str] = "graph"
 
     counts: dict[str, int]
     found: int
     differences: tuple[str, ...]
-    relation: str = ""
 
 
 def measure(pair: Pair) -> Records:
     one, other = (load_onnx(side.onnx, "the graph check") for side in pair.sides)
-    from artoolkit.graph.identity import compare_graphs, summarised, weights_by_rule
-    from artoolkit.graph.relation import relation
+    from artoolkit.graph.identity import compare_graphs, weights_by_rule
 
     names = [
         weights_by_rule(model) if side.trained is None else side.trained
         for model, side in zip((one, other), pair.sides, strict=True)
     ]
     found = compare_graphs(one, other, *names)
-    what, beside = relation(one, other) if found else ("", ())
-    sentences = summarised(beside if what else found)
     trained = len(set(names[0]))
     record = pair.record(
         GraphMeasurement,
@@ -49,8 +41,7 @@ def measure(pair: Pair) -> Records:
             "constants": len(one.graph.initializer) - trained,
         },
         found=len(found),
-        differences=sentences[:KEPT],
-        relation=what,
+        differences=tuple(map(str, found[:KEPT])),
     )
     return {"graph.json": record}
 
@@ -66,14 +57,11 @@ def without_difference(name: str, record: GraphMeasurement, equal: str) -> Check
     if not record.found:
         brief = in_brief(equal.format(**record.counts))
         return Check(name=name, result="PASS", **brief, numbers=record.counts)
-    more = len(record.differences) - SHOWN
-    headline = record.relation or f"{record.found} differences"
-    beside = ("and beside that:",) if record.relation and record.differences else ()
-    rest = (f"and {more} more",) if more > 0 else ()
+    more = (f"and {record.found - SHOWN} more",) if record.found > SHOWN else ()
     return Check(
         name=name,
         result="FAIL",
-        **in_brief(headline, *beside, *record.differences[:SHOWN], *rest),
+        **in_brief(f"{record.found} differences", *record.differences[:SHOWN], *more),
         numbers={"differences": list(record.differences), **record.counts},
     )
 

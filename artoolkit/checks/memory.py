@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from artoolkit.checks.contest import ROLES, Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory, process_memory
@@ -25,10 +23,9 @@ def measure(pair: Pair) -> Records:
         if pair.process_memory:
             process = process_memory(
                 side.path,
-                backend=pair.backend.name,
+                backend=pair.backend,
                 device=pair.device,
                 threads=pair.threads,
-                options=asdict(pair.backend),
                 runs=PROCESS_RUNS,
             )
         records[f"memory-{role}.json"] = MemoryMeasurement(

@@ -7,6 +7,7 @@ signature where one is asked for, then the golden images through the backend.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import unavailable
@@ -55,9 +56,10 @@ def check_golden(
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    **options: Any,
 ) -> Check:
     """The golden images give the golden labels, but for the pixels that the margin allows."""
-    pair = Pair.of(bundle, bundle, backend=backend, device=device, threads=threads)
+    pair = Pair.of(bundle, bundle, backend=backend, device=device, threads=threads, options=options)
     try:
         found = OUTPUTS.answer(OUTPUTS.measure(pair) or {}, pair.terms)
     except MissingLibraryError as error:
@@ -68,22 +70,28 @@ def check_golden(
 
 
 def verify(
-    bundle: Path | Bundle,
+    bundle: Bundle | Path | str,
     *,
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
     public_key: Path | None = None,
+    **options: Any,
 ) -> Verification:
-    """Whether a bundle is whole and computes here what it should; a broken one is not run.
+    """Check that a bundle is whole and computes here what it should; a broken one is not run.
 
     Every file is hashed, the verdict in its evidence is answered again as far as this machine can
     (`artoolkit.checks.recheck`), and the golden images are replayed on `backend` and `device`
-    (None: the target's). With `public_key` a signature made with its private key is required.
-    Raises `UsageError` for a file that is no such key, `MissingLibraryError` where `cryptography`
-    is missing.
+    (None: the target's; `options` are the backend's own). With `public_key` a signature made with
+    its private key is required. Raises `UsageError` for a file that is no such key,
+    `MissingLibraryError` where `cryptography` is missing.
+
+    >>> import artoolkit
+    >>> found = artoolkit.verify("bundle")
+    >>> found.result, [check.name for check in found.checks]
+    ('PASS', ['files', 'evidence', 'golden replay'])
     """
-    path = bundle.path if isinstance(bundle, Bundle) else bundle
+    path = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
     key = None if public_key is None else read_public_key(public_key)
     checks = [check_files(path)]
     if checks[0].result == "PASS":
@@ -93,5 +101,5 @@ def verify(
         return Verification(checks=tuple(checks))
     # The hashes were checked above.
     whole = open_bundle(path, check_hashes=False)
-    golden = check_golden(whole, backend=backend, device=device, threads=threads)
+    golden = check_golden(whole, backend=backend, device=device, threads=threads, **options)
     return Verification(checks=(*checks, golden))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from artoolkit.cli.options import CommaList, backend_option, device_option
+from artoolkit.cli.options import (
+    CommaList,
+    backend_option,
+    cuda_memory_option,
+    device_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artoolkit.cost.benchmark import BenchmarkMeasurement
     from artoolkit.evidence.records import Record
-    from artoolkit.evidence.verdict import Subject
+    from artoolkit.words import CudaMemory
 
 
 @click.command()
@@ -39,7 +45,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Percentiles to show.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
+@threads_option
+@cuda_memory_option
 @click.option("--memory/--no-memory", default=True, help="Measure memory too.")
 @click.option("--floor", is_flag=True,
               help="Instead: each part against this machine's best (CPU).")  # fmt: skip
@@ -58,6 +65,7 @@ def command(
     iterations: int,
     percentile: tuple[float, ...],
     threads: int | None,
+    cuda_memory: CudaMemory | None,
     memory: bool,
     floor: bool,
     as_json: bool,
@@ -68,7 +76,8 @@ def command(
     Milliseconds run from uint8 images in host memory to label maps in host memory, transfers
     included, decoding and resizing not. To compare two networks use `artoolkit compare`.
     """
-    from artoolkit.cost.benchmark import BenchmarkPlan
+    from artoolkit.cli.progress import progress_bar
+    from artoolkit.cost.benchmark import BenchmarkPlan, benchmark
 
     plan = BenchmarkPlan(
         warmup_ms=warmup_ms,
@@ -78,13 +87,23 @@ def command(
         percentiles=percentile,
     )
     if floor:
-        from artoolkit.cli.floor_table import measure_floor, show_floor
+        from artoolkit.cli.floor_table import show_floor
+        from artoolkit.cost.roofline import measure_floor
 
-        limits = measure_floor(model, _subject(model), backend=backend, threads=threads)
+        limits = measure_floor(model, backend=backend, threads=threads)
         _give(limits, out, None if as_json else lambda: show_floor(limits))
         return
-    device = _device(model, backend, device)
-    record = _measure(model, plan, backend=backend, device=device, threads=threads, memory=memory)
+    with progress_bar() as progress:
+        record = benchmark(
+            model,
+            plan=plan,
+            backend=backend,
+            device=device,
+            threads=threads,
+            cuda_memory=cuda_memory,
+            memory=memory,
+            progress=progress,
+        )
     _give(record, out, None if as_json else lambda: _show(record))
 
 
@@ -98,65 +117,6 @@ def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> 
         click.echo(record.to_bytes().decode(), nl=False)
     else:
         show()
-
-
-def _device(model: Path, backend: str | None, device: str | None) -> str:
-    """The device asked for, or what the backend takes for this model."""
-    from artoolkit.cost.opening import model_and_backend
-
-    opened, runs = model_and_backend(model, backend)
-    return runs.device_for(opened, device)
-
-
-def _subject(model: Path) -> Subject:
-    from artoolkit.evidence.bundle import open_bundle
-    from artoolkit.evidence.seal import file_sha256
-    from artoolkit.evidence.verdict import Subject
-
-    if model.is_dir():
-        return Subject(name=model.resolve().name, sha256=open_bundle(model).manifest.sha256)
-    return Subject(name=model.name, sha256=file_sha256(model))
-
-
-def _memory(
-    model: Path, *, backend: str | None, device: str, threads: int | None
-) -> dict[str, Any]:
-    """Components and the peak of a fresh process, as far as this machine can tell."""
-    from artoolkit.cost.memory import process_memory
-    from artoolkit.cost.opening import model_and_backend
-    from artoolkit.errors import ArtoolkitError
-
-    opened, runs = model_and_backend(model, backend)
-    found: dict[str, Any] = {
-        "process": process_memory(model, backend=backend, device=device, threads=threads)
-    }
-    try:
-        _, found["components"] = runs.memory(opened, device=device, threads=threads)
-    except ArtoolkitError as error:
-        click.echo(f"memory by component is not known: {error}", err=True)
-    return found
-
-
-def _measure(model: Path, plan: Any, *, memory: bool, **opening: Any) -> BenchmarkMeasurement:
-    from contextlib import closing
-
-    from artoolkit.cli.progress import progress_bar
-    from artoolkit.cost.accelerator import gpu_reader
-    from artoolkit.cost.benchmark import measure_benchmark
-    from artoolkit.cost.machine import Machine
-    from artoolkit.cost.opening import feeds_for, open_any
-
-    subject = _subject(model)
-    with progress_bar() as progress, closing(open_any(model, **opening)) as runner:
-        return measure_benchmark(
-            runner,
-            [feeds_for(model, runner.spec)],
-            subject=subject,
-            plan=plan,
-            machine=Machine(gpu_reader(opening["device"])),
-            progress=progress,
-            **(_memory(model, **opening) if memory else {}),
-        )
 
 
 def _show(record: BenchmarkMeasurement) -> None:

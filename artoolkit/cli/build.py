@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from artoolkit.cli.options import CommaList
+from artoolkit.cli.options import CommaList, cuda_memory_option
 from artoolkit.words import HARDWARE_COMPATIBILITIES, LIBRARIES
 
 if TYPE_CHECKING:
     from artoolkit.backends.tensorrt.loader import Engine
     from artoolkit.fresh_process import Progress
+    from artoolkit.words import CudaMemory
 
 
 @click.command()
@@ -60,7 +61,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Only write the ONNX file that the engine is built from, as trtexec takes it.",
 )
-def command(*, bundle: Path, onnx: Path | None, **asked: Any) -> None:
+@cuda_memory_option
+def command(
+    *, bundle: Path, onnx: Path | None, cuda_memory: CudaMemory | None, **asked: Any
+) -> None:
     """Build the engine of BUNDLE for the target that it was made for.
 
     Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
@@ -80,7 +84,7 @@ def command(*, bundle: Path, onnx: Path | None, **asked: Any) -> None:
         asked["compute_capabilities"] = ()
     options = options_for(opened.manifest.target, **asked)
     with _progress_bar() as progress:
-        engine = build_engine(opened, options, progress=progress)
+        engine = build_engine(opened, options, cuda_memory=cuda_memory, progress=progress)
     _print(engine, bundle)
     if opened.manifest.baseline:
         other = engine.sidecar.options.pair_options

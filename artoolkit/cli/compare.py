@@ -8,8 +8,13 @@ from typing import Any
 
 import click
 
-from artoolkit.cli.options import BackendChoice, dataset_options, device_option, open_data
-from artoolkit.errors import UsageError
+from artoolkit.cli.options import (
+    BackendChoice,
+    cuda_memory_option,
+    dataset_options,
+    device_option,
+    threads_option,
+)
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -22,7 +27,8 @@ LAYER_ERROR = 1e-3
 @click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
 @click.option("--backend", type=BackendChoice(), help="Default: the target's.")
 @device_option(default=None)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
+@threads_option
+@cuda_memory_option
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True),
               help="Latency margin in percent (default: the target's, 2); with bundles it "
               "needs --out, since theirs are fixed in advance.")  # fmt: skip
@@ -35,8 +41,6 @@ LAYER_ERROR = 1e-3
               help="Run so long before measuring, to measure a warm device.")  # fmt: skip
 @click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Inputs of two .onnx files, by name (.npz); seeded ones otherwise.")  # fmt: skip
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x512x1024",
-              help="Shape of an input that is open in two .onnx files.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
@@ -48,16 +52,12 @@ def command(
     *,
     baseline: Path,
     candidate: Path | None,
-    dataset: str | None,
-    data_root: Path | None,
-    classes: Path | None,
     margin: float | None,
     blocks: int,
     budget_s: float,
     warmup_ms: float,
     soak_s: float,
     inputs: Path | None,
-    shapes: tuple[str, ...],
     refit: bool,
     layers: bool,
     as_json: bool,
@@ -68,24 +68,20 @@ def command(
     Both are bundles, or both are .onnx files. One bundle alone is compared with the baseline that
     it carries. Exit code: 0 every required check passed, 1 one failed, 3 undecided.
     """
-    from artoolkit.checks.compare import compare
+    from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.cost.latency_record import LatencyPlan
 
-    data = None if dataset is None else open_data(dataset, data_root, classes)
-    if refit:
-        measuring["refit"] = True
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     with progress_bar() as progress:
         verdict = compare(
             baseline,
             candidate,
-            dataset=data,
             plan=plan,
             margin_percent=margin,
             inputs=inputs,
-            shapes=dict(map(_shape, shapes)),
+            refit=refit or None,
             progress=progress,
             **measuring,
         )
@@ -99,21 +95,12 @@ def command(
     sys.exit(verdict.exit_code)
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """`image=1x3x512x1024` -> the name and the numbers."""
-    name, _, sizes = text.rpartition("=")
-    numbers = sizes.lower().replace(",", "x").split("x")
-    if not name or not all(number.isdecimal() and int(number) for number in numbers):
-        raise UsageError("--shape is not NAME=SIZES", got=repr(text), expected="image=1x3x512x1024")
-    return name, tuple(map(int, numbers))
-
-
 def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) -> None:
     """Relative errors of the layers that both files name alike, on one batch of images."""
     from contextlib import closing
 
     from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-    from artoolkit.cost.opening import feeds_for, read_feeds
+    from artoolkit.cost.opening import feeds_for, model_at, read_feeds
     from artoolkit.deploy.parity import first_difference, largest_errors, layer_errors
     from artoolkit.evidence.bundle import BASELINE, MODEL
 
@@ -121,11 +108,8 @@ def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) ->
     older = baseline if candidate else baseline / BASELINE
     models = [path if path.suffix == ".onnx" else path / MODEL for path in (older, newer)]
     with closing(open_onnxruntime(models[0])) as runner:
-        if newer.suffix != ".onnx":
-            images = feeds_for(newer, runner.spec)
-        else:
-            feeds = read_feeds(inputs, runner.spec) if inputs else feeds_for(newer, runner.spec)
-            (images, *_) = feeds.values()
+        fed = read_feeds(inputs, runner.spec) if inputs else feeds_for(model_at(newer), runner.spec)
+        images = next(iter(fed.values())) if isinstance(fed, dict) else fed
     errors = layer_errors(models[0], models[1], images)
     first = first_difference(errors, relative=LAYER_ERROR)
     if first is None:

@@ -93,6 +93,7 @@ def command(
     IoU comes from the sum of the images' confusion matrices, as cityscapesScripts takes it: void
     is left out, and so is a class that is neither labelled nor predicted.
     """
+    from artoolkit.backends import backend_named
     from artoolkit.cli.progress import progress_bar
 
     network = requested_network(more)
@@ -109,7 +110,7 @@ def command(
                 imgsz=imgsz, progress=progress,
             )  # fmt: skip
         else:
-            if backend not in (None, "torch"):
+            if backend is not None and not backend_named(backend).checkpoints:
                 raise UsageError(
                     f"a checkpoint runs on torch, not on {backend}",
                     hint="Export it first: artoolkit export CKPT --out BUNDLE",

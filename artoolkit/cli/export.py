@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artoolkit.cli.network_options import network_options, requested_network
-from artoolkit.cli.options import dataset_options, imgsz_option, out_option
+from artoolkit.cli.options import cuda_memory_option, dataset_options, imgsz_option, out_option
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import UsageError
 from artoolkit.words import AUTO, PRECISIONS
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
+@cuda_memory_option
 @click.option("--tune-session", is_flag=True,
               help="Measure ONNX Runtime's threads, spinning and memory options on this CPU and "
               "keep the fastest in the bundle.")  # fmt: skip

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artoolkit.cost.roofline import FloorMeasurement
-    from artoolkit.evidence.verdict import Subject
-
-
-def measure_floor(
-    model: Path, subject: Subject, *, backend: str | None, threads: int | None
-) -> FloorMeasurement:
-    """Profile MODEL on the CPU, by default in ONNX Runtime, and this machine with its threads."""
-    from artoolkit.backends import backend_for, backend_named
-    from artoolkit.backends.backend import onnx_of
-    from artoolkit.cost.machine_peak import machine_floor
-    from artoolkit.cost.opening import feeds_for, model_at
-    from artoolkit.cost.roofline import FloorMeasurement
-    from artoolkit.evidence.records import header
-
-    opened = model_at(model)
-    runs = backend_named(backend) if backend else backend_for(onnx_of(opened))
-    with runs.open(opened, device="cpu", threads=threads) as runner:
-        batch = feeds_for(model, runner.spec)
-    in_use, operators = runs.profile(opened, batch, threads=threads)
-    return FloorMeasurement(
-        **header(FloorMeasurement),
-        subject=subject,
-        machine_floor=machine_floor(in_use),
-        operators=operators,
-    )
 
 
 def show_floor(record: FloorMeasurement) -> None:

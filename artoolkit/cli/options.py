@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from artoolkit.errors import UsageError
-from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, DATASETS
+from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, CUDA_MEMORY, DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -152,6 +152,16 @@ def backend_option(default: str | None = None) -> Callable[[Command], Command]:
         show_default=default is not None,
         help="What runs the network; by default torch for a checkpoint, for a bundle its target's.",
     )
+
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU."
+)
+cuda_memory_option = click.option(
+    "--cuda-memory",
+    type=click.Choice(CUDA_MEMORY),
+    help="What gives a TensorRT engine memory and streams (default: the target's).",
+)
 
 
 def out_option(*, help_text: str, required: bool = True) -> Callable[[Command], Command]:

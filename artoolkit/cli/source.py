@@ -48,13 +48,15 @@ def open_source(
     Raises `UsageError` for a combination that cannot be, `BundleError` or `CheckpointError` for a
     file that cannot be used.
     """
+    from artoolkit.backends import backend_named
+
     if path.is_dir():
         return _open_bundle(path, backend=backend, device=device, imgsz=imgsz, threads=threads)
     if not path.exists():
         raise BundleError(
             f"{path} does not exist", expected="a bundle folder or a checkpoint (.safetensors)"
         )
-    if backend not in (None, "torch"):
+    if backend is not None and not backend_named(backend).checkpoints:
         raise UsageError(
             f"a checkpoint runs on torch, not on {backend}",
             hint=f"Export it first: artoolkit export {path} --out BUNDLE",
@@ -75,8 +77,6 @@ def _open_bundle(
 
     bundle = open_bundle(path)
     target = bundle.manifest.target
-    if backend == "torch":
-        raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
     if imgsz not in (None, target.imgsz):
         raise UsageError(
             "a bundle has a fixed image size",

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from artoolkit.cli.options import backend_option, device_option
+from artoolkit.cli.options import backend_option, cuda_memory_option, device_option, threads_option
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @backend_option()
 @device_option(default=None)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
+@threads_option
+@cuda_memory_option
 @click.option("--require-signature", "public_key", metavar="KEY",
               type=click.Path(path_type=Path, dir_okay=False),
               help="Public key that the bundle has to be signed with.")  # fmt: skip
@@ -26,6 +27,7 @@ def command(
     backend: str | None,
     device: str | None,
     threads: int | None,
+    cuda_memory: str | None,
     public_key: Path | None,
     as_json: bool,
 ) -> None:
@@ -35,10 +37,17 @@ def command(
     checks again from both model files and the raw measurements, and replays the golden images.
     Exit code: 0 all hold, 1 one does not, 3 something could not be read or run here.
     """
-    from artoolkit.checks.verify import verify
+    from artoolkit import verify
     from artoolkit.cli.verdict_table import show_checks
 
-    found = verify(bundle, backend=backend, device=device, threads=threads, public_key=public_key)
+    found = verify(
+        bundle,
+        backend=backend,
+        device=device,
+        threads=threads,
+        cuda_memory=cuda_memory,
+        public_key=public_key,
+    )
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json")["checks"], indent=2))
     else:

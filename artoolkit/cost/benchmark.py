@@ -6,23 +6,29 @@ compare the machine's moods as much as the networks.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from artoolkit.cost.accelerator import device_identity
+from artoolkit.cost.accelerator import device_identity, gpu_reader
 from artoolkit.cost.latency import Batch, Timed, quiet_collector, warm_up
 from artoolkit.cost.latency_record import INCLUDES
 from artoolkit.cost.machine import BlockState, Machine
-from artoolkit.cost.memory import ProcessMemory
+from artoolkit.cost.memory import ProcessMemory, process_memory
+from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
+from artoolkit.errors import ArtoolkitError
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen, RunnerSpec
 
+log = logging.getLogger(__name__)
 SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
 
 
@@ -117,3 +123,43 @@ def measure_benchmark(
         components=components,
         process=process,
     )
+
+
+def benchmark(
+    path: Path,
+    *,
+    plan: BenchmarkPlan | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    memory: bool = True,
+    progress: Callable[[str, float], None] | None = None,
+    **options: Any,
+) -> BenchmarkMeasurement:
+    """Latency and memory of the bundle or bare file at `path`, opened on `backend` and `device`.
+
+    None: what it was made for; `options` are the backend's own. `memory`: bytes by component and
+    the peak of a fresh process too; where the first is not known, the log says why. Raises
+    `BundleError` where the bundle was changed, and what opening raises.
+    """
+    model = model_at(path, check_hashes=True)
+    runs = backend_of(model, backend, **options)
+    device = runs.device_for(model, device)
+    with closing(runs.open(model, device=device, threads=threads)) as runner:
+        components = process = None
+        if memory:
+            process = process_memory(path, backend=runs, device=device, threads=threads)
+            try:
+                _, components = runs.memory(model, device=device, threads=threads)
+            except ArtoolkitError as error:
+                log.warning("memory by component is not known: %s", error)
+        return measure_benchmark(
+            runner,
+            [feeds_for(model, runner.spec)],
+            subject=subject_of(model),
+            plan=plan or BenchmarkPlan(),
+            machine=Machine(gpu_reader(device)),
+            components=components,
+            process=process,
+            progress=progress,
+        )

@@ -8,14 +8,14 @@ includes the interpreter and the libraries, hence the bytes before opening.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 from artoolkit.backends import backend_named, register
-from artoolkit.cost.opening import feeds_for, model_and_backend, model_at
+from artoolkit.backends.backend import Backend
+from artoolkit.cost.opening import backend_of, feeds_for, model_at
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Subject
 from artoolkit.fresh_process import Progress, call_fresh
@@ -68,19 +68,17 @@ def resident_bytes() -> tuple[int, int]:
 def process_memory(
     path: Path,
     *,
-    backend: str | None = None,
+    backend: Backend | None = None,
     device: str | None = None,
     threads: int | None = None,
-    options: Mapping[str, Any] | None = None,
     runs: int = 3,
 ) -> ProcessMemory:
     """Peaks of `runs` fresh processes that run the model at `path`, and whether torch was loaded.
 
-    `options` are those of the backend. Raises what opening and running raises, `BackendError`
-    where a process ends without an answer. Runs of one program differ by some pages, so the
-    spread is part of the answer.
+    Raises what opening and running raises, `BackendError` where a process ends without an answer.
+    Runs of one program differ by some pages, so the spread is part of the answer.
     """
-    _, runs_on = model_and_backend(path, backend, **(options or {}))
+    runs_on = backend or backend_of(model_at(path))
     request = {
         "path": str(path.absolute()),
         "backend": runs_on.name,
@@ -104,12 +102,11 @@ def run_alone(request: dict[str, Any], _: Progress) -> dict[str, Any]:
     """The other end of `process_memory`: resident bytes before opening and at the peak."""
     register(request["backend"], request["registered"])
     backend = backend_named(request["backend"], **request["options"])
-    path = Path(request["path"])
-    model = model_at(path)
+    model = model_at(Path(request["path"]))
     device = backend.device_for(model, request["device"])
     before = resident_bytes()[0]
     with closing(backend.open(model, device=device, threads=request["threads"])) as runner:
-        batch = feeds_for(path, runner.spec)
+        batch = feeds_for(model, runner.spec)
         for _inference in range(INFERENCES):
             runner.infer(batch)
     peak = resident_bytes()[1]

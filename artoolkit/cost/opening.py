@@ -1,7 +1,7 @@
-"""Opens what is to be measured: a bundle on any backend, or any ONNX file on ONNX Runtime.
+"""What is to be measured: a bundle or any bare file, what runs it, and what it is fed.
 
-An ONNX file that artoolkit did not make may take several inputs of any type; it is fed a mapping
-from input names to arrays, made from a seed where the user gives none.
+A file that artoolkit did not make may take several inputs of any type; it is fed a mapping from
+input names to arrays, made from a seed where the user gives none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from artoolkit.backends import backend_for, backend_named
 from artoolkit.backends.backend import Backend, Model
-from artoolkit.cost.latency import Timed
 from artoolkit.errors import DataError
-from artoolkit.evidence.bundle import open_bundle
+from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.evidence.seal import file_sha256
+from artoolkit.evidence.verdict import Subject
 from artoolkit.files import read_npz
 from artoolkit.spec import RunnerSpec
 
@@ -54,30 +55,27 @@ def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
     return feeds
 
 
-def model_at(path: Path) -> Model:
+def model_at(path: Path, *, check_hashes: bool = False) -> Model:
     """The bundle or the bare file at `path`."""
-    return open_bundle(path, check_hashes=False) if path.is_dir() else path
+    return open_bundle(path, check_hashes=check_hashes) if path.is_dir() else path
 
 
-def model_and_backend(path: Path, backend: str | None, **options: Any) -> tuple[Model, Backend]:
-    """The model at `path`, and what runs it (None: what it was made for)."""
-    model = model_at(path)
+def backend_of(model: Model, backend: str | None = None, **options: Any) -> Backend:
+    """What runs the model (None: what it was made for), with options of its own."""
     if backend is not None:
-        return model, backend_named(backend, **options)
-    return model, backend_for(model, **options)
+        return backend_named(backend, **options)
+    return backend_for(model, **options)
 
 
-def open_any(
-    path: Path, *, backend: str | None, device: str | None = None, threads: int | None = None
-) -> Timed[Any]:
-    """A bundle folder or a bare file on `backend`, open (None: what it was made for)."""
-    model, runs = model_and_backend(path, backend)
-    return runs.open(model, device=runs.device_for(model, device), threads=threads)
+def subject_of(model: Model) -> Subject:
+    """Its name, and the sha256 of its manifest or file."""
+    if isinstance(model, Bundle):
+        return Subject(name=model.path.resolve().name, sha256=model.manifest.sha256)
+    return Subject(name=model.resolve().name, sha256=file_sha256(model))
 
 
-def feeds_for(path: Path, spec: RunnerSpec, *, seed: int = 0) -> Any:
-    """What `open_any`'s runner infers from: golden images of a bundle, or seeded feeds."""
-    if not path.is_dir():
-        return seeded_feeds(spec, np.random.default_rng(seed))
-    images = open_bundle(path, check_hashes=False).golden()["images"]
-    return images[: spec.inputs[0].shape[0]]
+def feeds_for(model: Model, spec: RunnerSpec, *, seed: int = 0) -> Any:
+    """What an open runner of the model infers from: golden images, or seeded feeds of a file."""
+    if isinstance(model, Bundle):
+        return model.golden()["images"][: spec.inputs[0].shape[0]]
+    return seeded_feeds(spec, np.random.default_rng(seed))

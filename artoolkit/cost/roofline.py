@@ -10,11 +10,13 @@ cache.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
-from artoolkit.backends.backend import Operator
-from artoolkit.cost.machine_peak import MachineFloor
-from artoolkit.evidence.records import Record
+from artoolkit.backends.backend import Operator, onnx_of
+from artoolkit.cost.machine_peak import MachineFloor, machine_floor
+from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
+from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.spec import Frozen
 
@@ -66,6 +68,26 @@ class FloorMeasurement(Record):
             macs=sum(o.macs for o in group),
             bytes_moved=sum(o.bytes_moved for o in group),
         )
+
+
+def measure_floor(
+    model: Path | str, *, backend: str | None = None, threads: int | None = None
+) -> FloorMeasurement:
+    """Profile a bundle or file on the CPU, by default in ONNX Runtime, and this machine likewise.
+
+    Raises `BundleError` for a bundle that was changed, `BackendError` for what cannot run here.
+    """
+    opened = model_at(Path(model), check_hashes=True)
+    runs = backend_of(onnx_of(opened), backend)
+    with runs.open(opened, device="cpu", threads=threads) as runner:
+        batch = feeds_for(opened, runner.spec)
+    in_use, operators = runs.profile(opened, batch, threads=threads)
+    return FloorMeasurement(
+        **header(FloorMeasurement),
+        subject=subject_of(opened),
+        machine_floor=machine_floor(in_use),
+        operators=operators,
+    )
 
 
 def parts_of(operators: Iterable[Operator]) -> list[str]:

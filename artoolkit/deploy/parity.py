@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.errors import BackendError
-from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.labels import VOID
 
 # Outputs kept in memory at once in a layer-by-layer comparison.
@@ -94,8 +93,7 @@ def layer_errors(
     network: the first large step, not the last large value, is the layer to blame; see
     `first_difference`.
     """
-    a, b = (load_onnx(path, "comparing layers") for path in (reference, candidate))
-    shared = _shared_tensors(a, b)
+    shared = _shared_tensors(onnx.load(str(reference)), onnx.load(str(candidate)))
     return tuple(_errors(reference, candidate, shared, images))
 
 

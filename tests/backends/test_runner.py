@@ -11,13 +11,14 @@ import torch
 from tiny_networks import write_tiny
 from torch import nn
 
-from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends import backend_named
 from artoolkit.backends.runner import Runner
 from artoolkit.backends.torch.runner import open_torch
 from artoolkit.errors import BackendError
+from artoolkit.optional import is_installed
 
 SHAPE = (1, 32, 64, 3)
-BACKENDS = ("onnxruntime", "torch")
+BACKENDS = ("onnxruntime", "openvino", "torch")
 Opener = Callable[[str], Runner]
 
 
@@ -33,7 +34,10 @@ def opened(tmp_path: Path) -> Opener:
     def opener(backend: str) -> Runner:
         if backend == "torch":
             return open_torch(Brightest(), SHAPE)
-        return open_onnxruntime(write_tiny(tmp_path / "tiny.onnx"), threads=1)
+        if not is_installed(backend):
+            pytest.skip(f"{backend} is not installed")
+        model = write_tiny(tmp_path / "tiny.onnx")
+        return backend_named(backend).open(model, device="cpu", threads=1)
 
     return opener
 
@@ -105,3 +109,14 @@ def test_it_closes_once_and_for_all(backend: str, opened: Opener) -> None:
     runner.close()
     with pytest.raises(BackendError, match=f"this {backend} runner was closed"):
         runner.infer(images())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_inputs_may_be_given_by_name(backend: str, opened: Opener) -> None:
+    with opened(backend) as runner:
+        by_name = runner.infer({"image": images()})["labels"]
+        np.testing.assert_array_equal(by_name, runner.infer(images())["labels"])
+        with pytest.raises(
+            BackendError, match="got pixels; expected image"
+        ):
+            runner.infer({"pixels": images()})

@@ -18,19 +18,27 @@ from artoolkit.evidence.records import read_record
 pytest.importorskip("torch")
 
 
-def row(macs: float, case: list[float]) -> dict[str, Any]:
-    costs = {"parameters": 6_700_000, "macs": int(macs), "stride": 4}
-    sizes = {"macs_at": [1024, 2048], "imgsz": [512, 1024]}
-    return {**costs, **sizes, "seconds": {"case": case, "reference": [1.0, 10.0, 1.0]}}
+def row(case: list[float]) -> dict[str, Any]:
+    return {"imgsz": [512, 1024], "seconds": {"case": case, "reference": [1.0, 10.0, 1.0]}}
 
 
-def test_the_cheapest_network_comes_first_and_ratios_are_paired() -> None:
-    raw = {"large": row(2e11, [7.0, 70.0, 7.4]), "small": row(2.89e10, [1.0, 10.0, 1.0])}
-    head, _, *rows = table(raw)
-    assert head.endswith("| GMAC at 1024 x 2048 | scores at | latency / icnet, 512 x 1024 |")
+def test_the_cheapest_network_comes_first_and_ratios_are_paired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = [
+        NetworkCost("large", parameters=6_700_000, macs=int(2e11), output_stride=4),
+        NetworkCost("pidnet_s", parameters=7_626_000, macs=int(4.72e10), output_stride=8),
+        NetworkCost("small", parameters=6_700_000, macs=int(2.89e10), output_stride=4),
+    ]
+    monkeypatch.setattr(networks, "counted", lambda: costs)
+    head, _, *rows = table({"large": row([7.0, 70.0, 7.4]), "small": row([1.0, 10.0, 1.0])})
+    assert head.endswith(
+        "| GMAC at 1024 x 2048 | scores at | published mIoU | latency / icnet, 512 x 1024 |"
+    )
     assert rows == [
-        "| `small` | 6.70 | 28.9 | 1/4 | 1.0 |",
-        "| `large` | 6.70 | 200.0 | 1/4 | 7.0 |",
+        "| `small` | 6.70 | 28.9 | 1/4 |  | 1.0 |",
+        "| `pidnet_s` | 7.63 | 47.2 | 1/8 | 78.74 |  |",
+        "| `large` | 6.70 | 200.0 | 1/4 |  | 7.0 |",
     ]
 
 

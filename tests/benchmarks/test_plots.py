@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from image_size import SIZES
-from plots import accuracy_plot, description, image_size_plot
+from plots import accuracy_plot, description, image_size_plot, published_plot
 
 
 def sizes() -> dict:
@@ -39,7 +39,9 @@ TIMED = {"small": timed(1.0, 1.0, 1.1), "large": timed(3.0, 3.1, 2.0), "out": ti
 
 
 @pytest.mark.parametrize(
-    "svg", [image_size_plot(sizes()), accuracy_plot(TRAINED, TIMED)], ids=["size", "accuracy"]
+    "svg",
+    [image_size_plot(sizes()), accuracy_plot(TRAINED, TIMED), published_plot({})],
+    ids=["size", "accuracy", "published"],
 )
 def test_a_plot_takes_every_colour_from_the_reader_s_system(svg: str) -> None:
     root = ElementTree.fromstring(svg)
@@ -61,6 +63,13 @@ def test_accuracy_is_that_of_the_last_epoch_of_networks_with_both() -> None:
     svg = accuracy_plot(TRAINED, TIMED)
     assert description(svg) == "small: 1.00, 28.50 %; large: 3.00, 33.25 %"
     assert "After 3 epochs from scratch on small crops" in svg
+
+
+def test_published_scores_stand_beside_the_cost() -> None:
+    told = description(published_plot({}))
+    assert "pidnet_s: 47.2, 78.74 %" in told
+    assert "fast_scnn: 7.3, 70.96 %" in told
+    assert "refinenet" not in told
 
 
 def test_the_same_values_draw_the_same_plot() -> None:

@@ -14,7 +14,7 @@ from sidecars import write_plan
 from tiny import tiny_bundle, write_tiny
 
 from artoolkit.cli import main
-from artoolkit.cost import memory
+from artoolkit.cost import benchmark
 from artoolkit.cost.benchmark import BenchmarkMeasurement
 from artoolkit.cost.memory import ProcessMemory
 from artoolkit.cost.roofline import FloorMeasurement
@@ -68,7 +68,7 @@ def test_an_engine_runs_on_its_targets_device_and_tells_its_own_memory(
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorrt(cuda))
     alone = ProcessMemory(before_bytes=1, peak_bytes=(2,), torch_imported=False)
-    monkeypatch.setattr(memory, "process_memory", lambda path, **_: alone)
+    monkeypatch.setattr(benchmark, "process_memory", lambda path, **_: alone)
     for_jetson = engine_bundles.tiny_bundle(tmp_path, engine_bundles.tiny_target("jetson-orin-nx"))
     write_plan(for_jetson)
     out = tmp_path / "b.json"

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from tiny import HEIGHT, WIDTH, write_tiny
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-from artoolkit.cost.opening import feeds_for, open_any, read_feeds, seeded_feeds
+from artoolkit.cost.opening import backend_of, feeds_for, model_at, read_feeds, seeded_feeds
 from artoolkit.errors import BackendError, DataError
 from artoolkit.evidence.bundle import Bundle
 
@@ -38,8 +38,9 @@ def write_foreign(path: Path, batch: int | str = 2) -> Path:
 
 
 def test_a_bundle_is_fed_its_golden_images(baseline: Bundle) -> None:
-    with closing(open_any(baseline.path, backend="onnxruntime", threads=1)) as runner:
-        batch = feeds_for(baseline.path, runner.spec)
+    model = model_at(baseline.path)
+    with closing(backend_of(model).open(model, device="cpu", threads=1)) as runner:
+        batch = feeds_for(model, runner.spec)
         assert batch.shape == (1, HEIGHT, WIDTH, 3)
         labels = runner.infer(batch)["labels"]
     assert np.array_equal(labels, baseline.golden()["labels"][:1])
@@ -47,7 +48,7 @@ def test_a_bundle_is_fed_its_golden_images(baseline: Bundle) -> None:
 
 def test_a_foreign_file_is_fed_by_name_from_a_seed(tmp_path: Path) -> None:
     path = write_foreign(tmp_path / "m.onnx")
-    with closing(open_any(path, backend="onnxruntime")) as runner:
+    with closing(backend_of(path, "onnxruntime").open(path, device="cpu")) as runner:
         feeds = feeds_for(path, runner.spec, seed=3)
         assert feeds["x"].dtype == np.float32
         assert feeds["ids"].dtype == np.int64

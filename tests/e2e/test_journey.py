@@ -84,7 +84,8 @@ def test_predict_writes_the_data_sets_ids_at_the_pictures_size(
         labels = pixels(tmp_path / "labels" / name)
         assert labels.shape == data.read_image(sample).shape[:2]
         assert set(np.unique(labels)) <= set(data.labels.file_ids)
-        assert pixels(tmp_path / "overlays" / name).shape == (*labels.shape, 3)
+        overlay = f"{Path(name).stem}_overlay.png"
+        assert pixels(tmp_path / "overlays" / overlay).shape == (*labels.shape, 3)
 
 
 def test_bundle_and_checkpoint_predict_the_same(journey: Journey, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_trained_pair_is_one_program(journey: Journey, tmp_path: Path, precisi
 
 
 def test_a_changed_attribute_fails(journey: Journey, tmp_path: Path) -> None:
-    """Another form and another size do too: `tests/backends/test_plan_icnet.py`."""
+    """Another form and another size do too: `tests/backends/tensorrt/test_program_icnet.py`."""
     baseline, candidate = (exported(journey, name, tmp_path) for name in ("baseline", "ar"))
     model = onnx.load(str(candidate.path))
     pool = next(node for node in model.graph.node if node.op_type == "MaxPool")

@@ -3,7 +3,7 @@
 `tensorrt` (10.3 to 11.x) picks tactics by timing them on the device that it builds for;
 `tensorrt_rtx` (1.x) builds ahead of time, for any capability, without a GPU. Their Python API is
 nearly one; what only one of them has lives in functions that end in `_rtx` or `_tensorrt`, which
-tests/backends/test_api_conformance.py relies on.
+tests/backends/tensorrt/test_api_conformance.py relies on.
 """
 
 from __future__ import annotations

@@ -1,18 +1,24 @@
-"""What a compiled RTX program does, read from the plan: one line an operation.
+"""What a compiled RTX plan holds: its sections, and its program, one line an operation.
 
-RTX plans carry their program as text (kernels, launch geometry, tensors, memory regions). The
-format is not documented, so this only explains a difference that the bytes have shown, and compares
-int8 programs, whose equal scales are merged. An unknown format gives no operations.
+RTX plans carry a table of sections and their program as text (kernels, launch geometry, tensors,
+memory regions). The format is not documented: it was read from plans of version 1.7, is checked
+before it is believed, and what has another form gives no sections and no operations.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 from itertools import zip_longest
 
 _OPERATION = re.compile(rb'\n  (\w+)=\{ name="?([^\s"]+)"? ([^\n]*)')
 _GENERATED_NAME = re.compile(r"__mye\d+\w*")
+# Generated names of constants; which of them are one depends on their values.
+_CONSTANT_NAME = re.compile(r"__mye\d+_?d?const\b")
+# Tag, place and size of a section; both tags are written backwards.
+_SECTION = re.compile(rb"(NGNE|THGW)\0{4}(.{16})", re.DOTALL)
+_TABLE_BYTES = 4096
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 
@@ -29,18 +35,40 @@ class Operation:
         return f"{self.kind} {self.name} ({', '.join(self.nodes) or 'no ONNX node'})"
 
 
+@dataclass(frozen=True)
+class PlanParts:
+    """Every byte of a plan beside its constants, and how many bytes those are."""
+
+    program: bytes
+    constants_bytes: int
+
+
+def split_plan(plan: bytes) -> PlanParts | None:
+    """Program and constants of a plan; None where it is not in the form that is known."""
+    places = {
+        tag: struct.unpack("<QQ", place) for tag, place in _SECTION.findall(plan, 0, _TABLE_BYTES)
+    }
+    if set(places) != {b"NGNE", b"THGW"}:
+        return None
+    engine, constants = (sum(places[tag]) for tag in (b"NGNE", b"THGW"))
+    start, size = places[b"THGW"]
+    if not engine <= start <= constants <= len(plan):
+        return None
+    return PlanParts(plan[:start] + plan[constants:], size)
+
+
 def program_operations(plan: bytes) -> tuple[Operation, ...]:
-    """The operations of an RTX plan in launch order, constants numbered by their first use."""
+    """The operations of an RTX plan in launch order, tensors numbered by their first use."""
     names: dict[str, str] = {}
 
     def renumber(match: re.Match[str]) -> str:
-        return names.setdefault(match.group(), f"constant{len(names)}")
+        return names.setdefault(match.group(), f"tensor{len(names)}")
 
     found = []
     # The text ends where the sources of the kernels begin; names there are hashes, not operations.
     start, end = plan.find(b"\nmain {"), plan.find(b"\nshape_main {")
     for kind, name, rest in _OPERATION.findall(plan, max(start, 0), max(end, 0)):
-        text = rest.decode(errors="replace")
+        text = _CONSTANT_NAME.sub("constant", rest.decode(errors="replace"))
         nodes = tuple(_ONNX_LAYER.findall(text))
         details = _GENERATED_NAME.sub(renumber, text)
         found.append(Operation(kind.decode(), name.decode(errors="replace"), nodes, details))

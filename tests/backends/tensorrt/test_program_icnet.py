@@ -44,7 +44,8 @@ def test_two_checkpoints_are_one_program_on_every_capability(tmp_path, precision
     )
     for program in found:
         assert program.result == "PASS", program.reason
-        assert program.weight_bytes == 26_742_860 // (2 if precision == "fp16" else 1)
+        assert program.method == "bytes" and program.differing_bytes == 0
+        assert program.weight_bytes >= 26_742_860 // (2 if precision == "fp16" else 1)
         assert program.program_bytes > 1_000_000
         assert program.same_memory and program.activation_bytes[0] > 10_000_000
 

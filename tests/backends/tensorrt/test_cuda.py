@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
+from artoolkit.backends.tensorrt import loader
 from artoolkit.backends.tensorrt.cuda import Cuda, open_cuda
 from artoolkit.backends.tensorrt.runner import open_tensorrt
-from artoolkit.errors import BackendError
+from artoolkit.cli import main
+from artoolkit.errors import BackendError, EngineError, UsageError
 
 
 class Allocation:
@@ -174,3 +179,49 @@ def test_the_runner_works_on_both_and_pycuda_has_no_graphs(provider, tmp_path):
             open_tensorrt(bundle, cuda_memory="pycuda", cuda_graph=True)
         assert provider.driver.contexts == 0, "the primary context is given back"
     assert not provider.cuda.memory and not provider.driver.pinned
+
+
+def ran_on(arguments: list[str], out: Path) -> dict[str, Any]:
+    """The settings in effect of a benchmark from the command line."""
+    quick = ["--warmup-ms", "1", "--duration-s", "0", "--no-memory", "--out", str(out)]
+    ran = CliRunner().invoke(main, ["benchmark", *arguments, *quick], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    return json.loads(out.read_text())["runner"]["settings"]
+
+
+def test_the_command_line_and_the_target_choose_it_and_the_record_says_so(provider, tmp_path):
+    others = {"pycuda": "cuda-bindings", "cuda-bindings": "pycuda"}
+    target = tiny_target("jetson-orin-nx", cuda_memory=provider.name)
+    bundle = tiny_bundle(tmp_path, target)
+    write_plan(bundle)
+    folder, out = str(bundle.path), tmp_path / "b.json"
+    assert ran_on([folder], out)["provider"] == provider.name
+    other = others[provider.name]
+    assert ran_on([folder, "--cuda-memory", other], out)["provider"] == other
+    verified = CliRunner().invoke(main, ["verify", folder, "--cuda-memory", other, "--json"])
+    golden = json.loads(verified.stdout)[-1]
+    assert golden["name"] == "golden replay" and golden["result"] != "UNAVAILABLE"
+    assert provider.driver.contexts == 0, "every primary context was given back"
+
+
+def test_where_no_engine_runs_there_is_no_choice(tmp_path):
+    bundle = tiny_bundle(tmp_path, tiny_target("cpu"))
+    ran = CliRunner().invoke(main, ["verify", str(bundle.path), "--cuda-memory", "pycuda"])
+    assert ran.exit_code == UsageError.exit_code
+    assert "onnxruntime has no option cuda_memory" in ran.stderr
+
+
+def test_a_build_opens_the_gpu_through_it(provider, tmp_path, monkeypatch):
+    asked = []
+
+    def build(*_, **how):
+        asked.append(how["cuda_memory"])
+        raise EngineError("there is no builder here")
+
+    monkeypatch.setattr(loader, "build_in_process", build)
+    bundle = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx"))
+    options = loader.options_for(bundle.manifest.target)
+    with pytest.raises(EngineError, match="no builder"):
+        loader.build_engine(bundle, options, cuda_memory=provider.name)
+    assert asked == [provider.name]
+    assert provider.driver.contexts == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tiny_networks import TRAINED, write_tiny
 
@@ -13,7 +15,7 @@ from artoolkit.backends.tensorrt import operations as plan_program
 from artoolkit.backends.tensorrt import program as plan
 from artoolkit.backends.tensorrt.build import BuiltPlan, build_plan
 from artoolkit.backends.tensorrt.program import ProgramCheck, compare_programs, in_words
-from artoolkit.backends.tensorrt.weights import flip, trained_weights
+from artoolkit.backends.tensorrt.weights import trained_weights, write_seeded
 from artoolkit.errors import ExportError, MissingLibraryError
 from artoolkit.optional import is_installed
 
@@ -45,22 +47,23 @@ def test_two_checkpoints_of_one_network_compile_to_one_program(quick, baseline, 
     found = check(baseline, candidate, compute_capabilities=("86", "89", "120", "portable"))
     assert [p.compute_capability for p in found] == ["sm86", "sm89", "sm120", "portable"]
     for program in found:
-        assert program.weight_bytes == 4 * (216 + 8 + 576 + 8 + 32 + 4)
+        assert program.method == "bytes"
+        assert program.weight_bytes == program.weights_memory_bytes[0] > 4 * 844
         assert program.program_bytes == program.total_bytes - program.weight_bytes > 100_000
         assert program.differing_bytes == 0
         assert program.same_memory and program.activation_bytes[0] > 0
         assert program.operations >= 5
     answer = in_words(found)
     assert answer.result == "PASS" and len(answer.details) == 4
-    assert answer.details[0].endswith(f"{found[0].total_bytes:,} bytes, of which 3,376 are weights")
+    assert f"all {found[0].program_bytes:,} bytes of the program are equal" in answer.details[0]
 
 
 @rtx
 def test_half_precision_and_the_chain_head_pass_too(quick, tmp_path):
     a = write_tiny(tmp_path / "a.onnx", half=True, head="chain")
     b = write_tiny(tmp_path / "b.onnx", half=True, head="chain", seed=1)
-    found = check(a, b, precision="fp16")
-    assert (found[0].result, found[0].weight_bytes) == ("PASS", 2 * 844)
+    (found,) = check(a, b, precision="fp16")
+    assert (found.result, found.method, found.differing_bytes) == ("PASS", "bytes", 0)
 
 
 @rtx
@@ -81,11 +84,11 @@ def test_another_attribute_head_class_count_or_size_fails(quick, baseline, tmp_p
 
 
 @rtx
-def test_int8_programs_are_compared_by_their_operations_and_memory(quick, tmp_path):
+def test_int8_programs_are_compared_by_bytes_or_else_by_operations(quick, tmp_path):
     a = write_tiny(tmp_path / "a.onnx", int8=True)
     (same,) = check(a, write_tiny(tmp_path / "b.onnx", int8=True, seed=1), precision="int8")
     assert same.result == "PASS"
-    assert same.method == "operations" and same.differing_bytes is None
+    assert (same.method == "operations") == (same.differing_bytes is None)
     (other,) = check(a, write_tiny(tmp_path / "c.onnx", int8=True, pool=5), precision="int8")
     assert other.result == "FAIL" and "sizes={ 3 3 }' against" in other.reason
 
@@ -93,7 +96,23 @@ def test_int8_programs_are_compared_by_their_operations_and_memory(quick, tmp_pa
 def test_plans_in_an_unknown_form_tell_no_operations_and_decide_nothing():
     assert plan_program.program_operations(b"tvtrt" * 100) == ()
     assert plan_program.memory_plan(b"tvtrt" * 100) == ()
+    assert plan_program.split_plan(b"tvtrt" * 100) is None
     assert plan._by_operations(b"1", b"1")[0] == "UNDECIDED"
+
+
+def plan_of(program: bytes, weights: bytes, *, end: bytes = b"end") -> bytes:
+    """A plan as RTX 1.7 writes it: a table of sections, the program, the constants, a tail."""
+    places = ((b"NGNE", 112, len(program)), (b"THGW", 112 + len(program), len(weights)))
+    table = b"".join(tag + bytes(4) + struct.pack("<QQ", *place) for tag, *place in places)
+    return b"vtrt".ljust(112 - len(table), b"\0") + table + program + weights + end
+
+
+def test_a_plan_is_split_by_its_own_table():
+    parts = plan_program.split_plan(plan_of(b"program", b"weights!"))
+    assert parts is not None and parts.constants_bytes == 8
+    assert parts.program == plan_of(b"program", b"weights!").replace(b"weights!", b"")
+    beyond = plan_of(b"program", b"weights!")[:-8]
+    assert plan_program.split_plan(beyond) is None, "the table points out of the file"
 
 
 @pytest.mark.parametrize(
@@ -105,31 +124,70 @@ def test_plans_in_an_unknown_form_tell_no_operations_and_decide_nothing():
     ],
 )
 def test_a_difference_is_an_operation_or_else_memory(other, difference):
-    def plan_of(kind: str, name: str, size: int) -> bytes:
+    def text_of(kind: str, name: str, size: int) -> bytes:
         memory = f"header {{\n  region = {{ name=devmem size={size} }}\n"
         constants = "  tensor={ const_payload_size=4 dims={ 1 } }\n"
         program = f'main {{\n  {kind}={{ name="{name}" stream=0 }}\nshape_main {{\n'
         return (memory + constants + program).encode()
 
-    found = plan_program.first_difference(plan_of("conv", "a", 16), plan_of(*other))
+    found = plan_program.first_difference(text_of("conv", "a", 16), text_of(*other))
     assert found == difference or (difference and found and difference in found)
 
 
+def merged_biases(name: str, value: np.ndarray) -> np.ndarray:
+    return np.linspace(-1, 1, 8, dtype=np.float32) if name in ("stem.bias", "body.bias") else value
+
+
 @rtx
-def test_equal_weights_are_merged_by_the_compiler_and_named(quick, baseline, tmp_path):
-    bias = np.linspace(-1, 1, 8, dtype=np.float32)
+def test_equal_weights_are_merged_alike_in_both(quick, tmp_path):
+    pair = [
+        write_tiny(tmp_path / f"{seed}.onnx", seed=seed, change=merged_biases) for seed in (0, 1)
+    ]
+    (found,) = check(*pair)
+    assert (found.result, found.method) == ("PASS", "bytes")
+    assert found.merged[0] == "stem.bias equals body.bias"
 
-    def merge(name, value):
-        return bias if name in ("stem.bias", "body.bias") else value
 
-    merging = write_tiny(tmp_path / "merging.onnx", change=merge)
-    assert "stem.bias equals body.bias" in check(baseline, merging)[0].reason
-    (open_question,) = check(merging, baseline)
-    assert open_question.result == "UNDECIDED"
-    assert "stem.bias equals body.bias" in open_question.reason
-    assert "3,344 bytes of the plan are weights where the ONNX file holds 3,376" in (
-        open_question.reason
-    )
+@rtx
+def test_weights_that_merge_in_one_file_only_are_proved_with_seeded_ones(quick, baseline, tmp_path):
+    merging = write_tiny(tmp_path / "merging.onnx", change=merged_biases)
+    for pair in ((baseline, merging), (merging, baseline)):
+        (found,) = check(*pair)
+        assert (found.result, found.method, found.differing_bytes) == ("PASS", "operations", None)
+        (detail,) = in_words([found]).details
+        assert f"the same {found.operations} operations" in detail
+        assert "equal bytes with seeded weights" in detail
+        assert "(stem.bias equals body.bias)" in detail
+
+
+@rtx
+def test_merging_hides_no_other_program(quick, baseline, tmp_path):
+    other = write_tiny(tmp_path / "other.onnx", change=merged_biases, pool=5)
+    (found,) = check(baseline, other)
+    assert found.result == "FAIL" and "in the candidate stem.bias equals body.bias" in found.reason
+
+
+@rtx
+def test_zero_biases_of_both_are_one_program(quick, tmp_path):
+    def zero(name, value):
+        return np.zeros_like(value) if name.endswith("bias") else value
+
+    pair = [write_tiny(tmp_path / f"{seed}.onnx", seed=seed, change=zero) for seed in (0, 1)]
+    (found,) = check(*pair)
+    assert (found.result, found.method, found.differing_bytes) == ("PASS", "bytes", 0)
+
+
+@rtx
+def test_another_constant_fails_though_the_program_is_the_same(quick, baseline, tmp_path):
+    """The normalisation of the image is no trained parameter."""
+    model = onnx.load(str(write_tiny(tmp_path / "other.onnx", seed=1)))
+    for tensor in model.graph.initializer:
+        if tensor.name == "mean":
+            value = onnx.numpy_helper.to_array(tensor) + np.float32(1)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(value, "mean"))
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    (found,) = check(baseline, tmp_path / "other.onnx")
+    assert (found.result, found.reason) == ("FAIL", "another constant: mean")
 
 
 @rtx
@@ -138,7 +196,7 @@ def test_each_build_gets_a_process_of_its_own_and_progress_is_reported(baseline,
     candidate = write_tiny(tmp_path / "candidate.onnx", seed=1)
     found = check(baseline, candidate, progress=lambda what, share: seen.append(what) or True)
     assert found[0].result == "PASS"
-    assert {label.split()[0] for label in seen} == {"baseline", "candidate", "flipped"}
+    assert {label.split()[0] for label in seen} == {"baseline", "candidate"}
 
 
 def test_a_capability_that_rtx_does_not_list_is_checked_as_portable():
@@ -175,21 +233,17 @@ class FakeBuilder:
 
 
 @pytest.mark.parametrize(
-    ("flipped", "candidate", "result"),
+    ("candidate", "seeded", "result"),
     [
-        (b"\xff" * 3376, b"\x01" * 3376 + b"program", "PASS"),
-        (b"\xff" * 3376, b"\x01" * 3376 + b"prograM", "FAIL"),
-        (b"\xff" * 3376, b"\x01" * 3376 + b"program+", "FAIL"),
-        (b"\xff" * 3375 + b"\0", b"\x01" * 3376 + b"program", "UNDECIDED"),
-        (b"\xff" * 3377, b"\x01" * 3376 + b"program", "UNDECIDED"),
+        (plan_of(b"program", b"\1" * 90), b"", "PASS"),
+        (plan_of(b"prograM", b"\1" * 90), b"", "FAIL"),
+        (plan_of(b"program", b"\1" * 90, end=b"fin"), b"", "FAIL"),
+        (plan_of(b"program", b"\1" * 91), b"", "FAIL"),
+        (b"program", b"", "UNDECIDED"),
     ],
 )
-def test_bytes_decide(baseline, monkeypatch, flipped, candidate, result):
-    plans = {
-        "baseline": bytes(3376) + b"program",
-        "flipped": flipped + b"program",
-        "candidate": candidate,
-    }
+def test_bytes_decide(baseline, monkeypatch, candidate, seeded, result):
+    plans = {"baseline": plan_of(b"program", bytes(90)), "candidate": candidate, "seeded": seeded}
     monkeypatch.setattr(plan, "build_in_process", FakeBuilder(plans))
     monkeypatch.setattr(plan, "open_library", lambda *_: None)
     (found,) = check(baseline, baseline)
@@ -197,20 +251,29 @@ def test_bytes_decide(baseline, monkeypatch, flipped, candidate, result):
     assert not found.same_memory, "the log did not tell the weights' memory"
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.uint8])
-def test_flipping_changes_every_byte_and_keeps_values_finite(dtype):
-    values = (np.random.default_rng(0).normal(0, 1, 1000) * 50).astype(dtype)
-    values[:2] = 0, 1
-    flipped = flip(values)
-    assert flipped.dtype == dtype
-    assert (values.view(np.uint8) != flipped.view(np.uint8)).all()
-    assert np.isfinite(flipped.astype(np.float64)).all()
-    assert np.array_equal(flip(flipped), values)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.int32])
+def test_seeded_weights_depend_on_names_alone_and_merge_nowhere(tmp_path, dtype):
+    def file(seed: int) -> Path:
+        rng = np.random.default_rng(seed)
+        stored = [
+            onnx.numpy_helper.from_array((9 * rng.random(64)).astype(dtype), name)
+            for name in ("a", "b", "constant")
+        ]
+        graph = onnx.helper.make_graph([], "g", [], [], stored)
+        onnx.save(onnx.helper.make_model(graph), str(tmp_path / f"{seed}.onnx"))
+        return tmp_path / f"{seed}.onnx"
 
-
-def test_flipping_refuses_what_no_weight_is():
-    with pytest.raises(ExportError, match="not known; got float64"):
-        flip(np.zeros(3))
+    found = []
+    for seed in (0, 1):
+        write_seeded(file(seed), ("a", "b"), tmp_path / "seeded.onnx")
+        stored = onnx.load(str(tmp_path / "seeded.onnx")).graph.initializer
+        found.append({t.name: onnx.numpy_helper.to_array(t) for t in stored})
+    for name in ("a", "b"):
+        assert np.array_equal(found[0][name], found[1][name])
+        assert found[0][name].dtype == dtype
+    assert not np.array_equal(found[0]["constant"], found[1]["constant"])
+    weights = trained_weights(tmp_path / "seeded.onnx", ("a", "b"))
+    assert weights.merging == ()
 
 
 def test_a_name_that_is_no_initialiser_is_an_error(baseline):
