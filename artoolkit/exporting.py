@@ -28,9 +28,10 @@ from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import FloatLayers
-from artoolkit.deploy.trained import Picture, open_trained, parity_of_export
+from artoolkit.deploy.trained import Picture, parity_of_export
 from artoolkit.errors import CheckpointError, UsageError
-from artoolkit.evaluation.quality import QualityMeasurement, measure_quality, runner_predictor
+from artoolkit.evaluation.predictor import NetworkPredictor
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import command_line
 from artoolkit.evidence.verdict import Subject, Verdict
@@ -239,14 +240,16 @@ def trained_quality(task: Task, bundle: Bundle) -> QualityMeasurement | None:
     if task.dataset is None:
         return None
     checkpoint = bundle.manifest.provenance["checkpoint"] or ""
-    with open_trained(task.checkpoint, task.target) as runner:
+    with NetworkPredictor(
+        task.checkpoint.network(),
+        task.checkpoint.meta.labels,
+        input_hw=task.target.imgsz,
+        labels_hw=task.target.labels_hw,
+    ) as predictor:
         return measure_quality(
-            runner_predictor(runner),
+            predictor,
             task.dataset,
             task.split,
             subject=Subject(name="trained", sha256=checkpoint),
-            labels=task.checkpoint.meta.labels,
-            predictor=runner.spec,
-            batch=task.target.batch,
             progress=lambda done, total: task.progress("mIoU before export", done / total),
         )

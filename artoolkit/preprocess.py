@@ -33,6 +33,12 @@ class Preprocess(Frozen):
     channel_order: ChannelOrder = "rgb"
 
 
+def fill_color(preprocess: Preprocess) -> tuple[int, int, int]:
+    """The RGB color that padding gets: the mean that the network subtracts, rounded."""
+    mean = preprocess.mean if preprocess.channel_order == "rgb" else preprocess.mean[::-1]
+    return (round(mean[0]), round(mean[1]), round(mean[2]))
+
+
 def fit_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """uint8 RGB H x W x 3 -> the same at `size_hw`, bilinear (antialiased when it shrinks)."""
     if image.shape[:2] == tuple(size_hw):

@@ -37,12 +37,8 @@ from artoolkit.data.label_files import LabelForm, read_train_ids
 from artoolkit.data.pictures import write_png
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import MissingLibraryError
-from artoolkit.evaluation.quality import (
-    Pixels,
-    QualityMeasurement,
-    measure_quality,
-    runner_predictor,
-)
+from artoolkit.evaluation.predictor import Pixels, RunnerPredictor
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.verdict import Subject
 from artoolkit.metrics import Matrix, confusion_matrix, mean_iou
 
@@ -95,7 +91,7 @@ def counts(data: DataSet, predicted: Pixels, label: Pixels) -> Matrix:
 
 def one_by_one(data: DataSet, split: str, runner: Runner) -> dict[str, Seconds]:
     """Seconds of each part for every image, nothing beside anything else."""
-    predict, rng = runner_predictor(runner), np.random.default_rng(0)
+    predict, rng = RunnerPredictor(runner, data.labels), np.random.default_rng(0)
     spent: dict[str, Seconds] = {name: {c: [] for c in CLOCKS} for name in (*PARTS, NOISE)}
     for sample in data.samples(split):
         image = timed(partial(data.read_image, sample), spent["image"])
@@ -108,10 +104,8 @@ def one_by_one(data: DataSet, split: str, runner: Runner) -> dict[str, Seconds]:
 
 
 def evaluated(data: DataSet, split: str, runner: Runner) -> QualityMeasurement:
-    return measure_quality(
-        runner_predictor(runner), data, split, subject=SUBJECT, labels=data.labels,
-        predictor=runner.spec,
-    )  # fmt: skip
+    predictor = RunnerPredictor(runner, data.labels)
+    return measure_quality(predictor, data, split, subject=SUBJECT)
 
 
 def cost(data: DataSet, split: str, runner: Runner, *, rounds: int) -> dict[str, Any]:

@@ -27,11 +27,8 @@ from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
-from artoolkit.evaluation.quality import (
-    QualityMeasurement,
-    measure_quality,
-    runner_predictor,
-)
+from artoolkit.evaluation.predictor import RunnerPredictor
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Subject
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
@@ -91,14 +88,12 @@ def write_forms(
 def quality(
     path: Path, checkpoint: Checkpoint, dataset: DataSet, what: str, report: Report
 ) -> QualityMeasurement:
-    with open_onnxruntime(path) as runner:
+    with RunnerPredictor(open_onnxruntime(path), checkpoint.meta.labels) as predictor:
         return measure_quality(
-            runner_predictor(runner),
+            predictor,
             dataset,
             "val",
             subject=Subject(name=what, sha256=file_sha256(path)),
-            labels=checkpoint.meta.labels,
-            predictor=runner.spec,
             progress=lambda done, total: report(what, done / total),
         )
 

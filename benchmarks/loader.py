@@ -29,11 +29,11 @@ from result_file import write_result
 from artoolkit.data import DataSet, Sample, open_dataset
 from artoolkit.data.synthetic import synthesize
 from artoolkit.labels import VOID
-from artoolkit.preprocess import Preprocess
+from artoolkit.preprocess import Preprocess, fill_color
 from artoolkit.training.decoded import Decoded
 from artoolkit.training.loader import EvaluationImages, TrainingImages
 from artoolkit.training.recipe import Augmentation, load_recipe
-from artoolkit.training.transforms import Transform, fill_color
+from artoolkit.training.transforms import Transform
 
 GENERATED_HW = (1024, 2048)
 OWN, CACHED, PLAIN, FLOOR = (

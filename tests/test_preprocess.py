@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from artoolkit.preprocess import Preprocess, fit_image, fit_labels, normalise
+from artoolkit.preprocess import Preprocess, fill_color, fit_image, fit_labels, normalise
 
 sizes = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
@@ -79,3 +79,9 @@ def test_the_default_is_imagenets_in_units_of_a_byte():
 def test_an_unknown_channel_order_is_refused():
     with pytest.raises(ValidationError, match="channel_order"):
         Preprocess(channel_order="hsv")
+
+
+def test_the_fill_color_is_the_mean_in_rgb():
+    assert fill_color(Preprocess()) == (124, 116, 104)
+    bgr = Preprocess(mean=(103.939, 116.779, 123.68), std=(1, 1, 1), channel_order="bgr")
+    assert fill_color(bgr) == (124, 117, 104)

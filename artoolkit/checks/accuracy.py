@@ -5,13 +5,12 @@ Confusion matrices are paired image by image.
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from artoolkit.checks.contest import ROLES, Contestant, Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.errors import DataError, UnavailableError
 from artoolkit.evaluation.bootstrap import NonInferiority, read_non_inferiority
-from artoolkit.evaluation.quality import QualityMeasurement, measure_quality, runner_predictor
+from artoolkit.evaluation.predictor import RunnerPredictor
+from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.bundle import Manifest
 from artoolkit.evidence.verdict import Check, Result, in_brief
 
@@ -40,15 +39,12 @@ def measure(pair: Pair) -> Records | None:
 
 def _quality(pair: Pair, role: str, side: Contestant, manifest: Manifest) -> QualityMeasurement:
     assert pair.dataset is not None, "checked by measure"
-    with closing(pair.open(side)) as runner:
+    with RunnerPredictor(pair.open(side), manifest.labels) as predictor:
         return measure_quality(
-            runner_predictor(runner),
+            predictor,
             pair.dataset,
             pair.split,
             subject=side.subject,
-            labels=manifest.labels,
-            predictor=runner.spec,
-            batch=manifest.target.batch,
             progress=lambda done, total: pair.progress(f"mIoU of the {role}", done / total),
         )
 

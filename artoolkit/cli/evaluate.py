@@ -1,9 +1,8 @@
-"""`artoolkit evaluate`: mIoU of a checkpoint or bundle on a split of a data set."""
+"""`artoolkit evaluate`: mIoU of whatever predicts on a split of a data set."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,62 +10,21 @@ import click
 
 from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import (
-    CommaList,
     dataset_options,
-    device_option,
-    imgsz_option,
-    open_data,
+    predictor_options,
+    requested_predictor,
 )
-from artoolkit.errors import UsageError
-from artoolkit.words import BACKENDS
 
 if TYPE_CHECKING:
-    from artoolkit.cli.progress import Report
-    from artoolkit.data import DataSet
     from artoolkit.evaluation.quality import QualityMeasurement
-    from artoolkit.evaluation.views import Views
-    from artoolkit.spec import RequestedNetwork
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@click.argument("model", type=click.Path(path_type=Path))
 @network_options()
 @dataset_options(required=True)
 @click.option("--split", default="val", show_default=True)
-@click.option(
-    "--backend",
-    type=click.Choice(BACKENDS),
-    help="Default: torch for a checkpoint, the target's for a bundle.",
-)
-@device_option(default=None)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator on a CPU.")
-@imgsz_option(
-    help_text="Network input of a checkpoint: height width (default: the image's own, or the one "
-    "size that published weights were made for)."
-)
-@click.option(
-    "--scales",
-    type=CommaList(float),
-    default="1",
-    show_default=True,
-    help="Scales to average over (checkpoints only).",
-)
-@click.option("--flip", is_flag=True, help="Average with the mirrored image (checkpoints only).")
-@click.option(
-    "--window",
-    nargs=2,
-    type=click.IntRange(min=1),
-    metavar="H W",
-    help="Slide a window of this size over every scale and average where windows overlap "
-    "(checkpoints only).",
-)
-@click.option(
-    "--window-stride",
-    nargs=2,
-    type=click.IntRange(min=1),
-    metavar="H W",
-    help="Pixels from one window to the next.  [default: two thirds of the window]",
-)
+@predictor_options
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 @click.option(
     "--out",
@@ -80,45 +38,25 @@ def command(
     data_root: Path | None,
     classes: Path | None,
     split: str,
-    backend: str | None,
-    device: str | None,
-    threads: int | None,
-    imgsz: tuple[int, int] | None,
     as_json: bool,
     out: Path | None,
     **more: Any,
 ) -> None:
-    """mIoU of MODEL (a checkpoint or a bundle) on a split of a data set, at the labels' size.
+    """mIoU of MODEL on a split of a data set, at the labels' size.
 
-    IoU comes from the sum of the images' confusion matrices, as cityscapesScripts takes it: void
-    is left out, and so is a class that is neither labelled nor predicted.
+    MODEL is a checkpoint, a bundle, an engine in a bundle or an .onnx file of artoolkit. IoU comes
+    from the sum of the images' confusion matrices, as cityscapesScripts takes it: void is left
+    out, and so is a class that is neither labelled nor predicted.
     """
-    from artoolkit.backends import backend_named
     from artoolkit.cli.progress import progress_bar
+    from artoolkit.evaluation.quality import evaluate
 
-    network = requested_network(more)
-    data = open_data(dataset, data_root, classes)
+    network, how = requested_network(more), requested_predictor(more)
     with progress_bar() as progress:
-        if model.is_dir():
-            if more != {"scales": (1.0,), "flip": False, "window": None, "window_stride": None}:
-                raise UsageError(
-                    "a bundle sees the whole image once",
-                    hint="--scales, --flip and --window need its checkpoint.",
-                )
-            record = _bundle(
-                model, data, split, backend=backend, device=device, threads=threads,
-                imgsz=imgsz, progress=progress,
-            )  # fmt: skip
-        else:
-            if backend is not None and not backend_named(backend).checkpoints:
-                raise UsageError(
-                    f"a checkpoint runs on torch, not on {backend}",
-                    hint="Export it first: artoolkit export CKPT --out BUNDLE",
-                )
-            record = _checkpoint(
-                model, data, split, network=network, device=device or "cpu", imgsz=imgsz,
-                views=_views(**more), progress=progress,
-            )  # fmt: skip
+        record = evaluate(
+            model, dataset, data_root=data_root, classes=classes, split=split, network=network,
+            progress=progress, **how,
+        )  # fmt: skip
     if out is not None:
         from artoolkit.evidence.seal import write_atomically
 
@@ -127,69 +65,6 @@ def command(
         click.echo(json.dumps(record.metrics, indent=2))
     else:
         _show(record)
-
-
-def _bundle(
-    model: Path, data: DataSet, split: str, *, backend: str | None, device: str | None,
-    threads: int | None, imgsz: tuple[int, int] | None, progress: Report,
-) -> QualityMeasurement:  # fmt: skip
-    from artoolkit.checks.contest import Contestant
-    from artoolkit.cli.source import open_source
-    from artoolkit.evaluation.quality import measure_quality, runner_predictor
-    from artoolkit.evidence.bundle import open_bundle
-
-    with open_source(model, backend=backend, device=device, imgsz=imgsz, threads=threads) as source:
-        return measure_quality(
-            runner_predictor(source.runner),
-            data,
-            split,
-            subject=Contestant(open_bundle(model, check_hashes=False)).subject,
-            labels=source.labels,
-            predictor=source.runner.spec,
-            batch=source.runner.spec.inputs[0].shape[0],
-            progress=lambda done, total: progress(f"mIoU on {split}", done / total),
-        )
-
-
-def _views(
-    *, scales: tuple[float, ...], flip: bool, window: tuple[int, int] | None,
-    window_stride: tuple[int, int] | None,
-) -> Views:  # fmt: skip
-    from artoolkit.evaluation.views import Views
-
-    try:
-        return Views(scales=scales, flip=flip, window=window, stride=window_stride)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _checkpoint(
-    model: Path, data: DataSet, split: str, *, network: RequestedNetwork, device: str,
-    imgsz: tuple[int, int] | None, views: Views, progress: Report,
-) -> QualityMeasurement:  # fmt: skip
-    from artoolkit.optional import require
-
-    torch = require("torch", "evaluating a checkpoint")
-    from artoolkit.evaluation.checkpoint_predictor import checkpoint_predictor
-    from artoolkit.evaluation.quality import measure_quality
-    from artoolkit.evidence.seal import file_sha256
-    from artoolkit.evidence.verdict import Subject
-    from artoolkit.networks.loading import load
-
-    checkpoint = load(model, network=network, labels=data.labels)
-    imgsz = imgsz or checkpoint.meta.imgsz
-    return measure_quality(
-        checkpoint_predictor(checkpoint, imgsz=imgsz, device=device, views=views),
-        data,
-        split,
-        subject=Subject(name=model.name, sha256=file_sha256(model)),
-        labels=checkpoint.meta.labels,
-        predictor={
-            "backend": "torch", "version": torch.__version__, "device": device,
-            "imgsz": imgsz, **asdict(views),
-        },
-        progress=lambda done, total: progress(f"mIoU on {split}", done / total),
-    )  # fmt: skip
 
 
 def _show(record: QualityMeasurement) -> None:

@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 CONVENTIONS = {"mean": 3, "std": 3, "channel_order": None, "align_corners": None}
 
 
-def trust_option(command: Command) -> Command:
-    """`--network package.module:factory` for verbs that only open checkpoints: allows its code."""
-    return click.option(
-        "--network",
-        metavar="MODULE:FACTORY",
-        expose_value=False,
-        callback=_trust,
-        help="A network of your own, so that its checkpoint may run this code.",
-    )(command)
-
-
 def network_options(*, required: bool = False) -> Callable[[Command], Command]:
     """`--network`, `--layout`, `--option` and the conventions of a network of one's own."""
 
@@ -88,18 +77,6 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
         return command
 
     return decorate
-
-
-def _trust(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Who types the name of code allows it to be run: here, and in processes started from here."""
-    if value is not None and ":" in value:
-        from artoolkit.optional import require
-
-        require("torch", f"the network {value}")
-        from artoolkit.networks.custom import trust
-
-        trust(value)
-    return value
 
 
 def requested_network(values: dict[str, Any]) -> RequestedNetwork:

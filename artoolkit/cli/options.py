@@ -164,6 +164,60 @@ cuda_memory_option = click.option(
 )
 
 
+def predictor_options(command: Command) -> Command:
+    """What `predict` and `evaluate` ask of a predictor, for `requested_predictor`."""
+    for option in reversed(
+        (
+            backend_option(),
+            device_option(default=None),
+            threads_option,
+            cuda_memory_option,
+            imgsz_option(
+                help_text="Network input of a checkpoint: height width (default: the image's own, "
+                "or the one size that published weights were made for). A bundle has its own."
+            ),
+            click.option(
+                "--scales",
+                type=CommaList(float),
+                default="1",
+                show_default=True,
+                help="Scales to average over; a bundle needs --window for other ones.",
+            ),
+            click.option("--flip", is_flag=True, help="Average with the mirrored image."),
+            click.option(
+                "--window",
+                nargs=2,
+                type=click.IntRange(min=1),
+                metavar="H W",
+                help="Slide a window of this size (a bundle's input) over every scale and average "
+                "where windows overlap.",
+            ),
+            click.option(
+                "--window-stride",
+                nargs=2,
+                type=click.IntRange(min=1),
+                metavar="H W",
+                help="Pixels from one window to the next.  [default: two thirds of the window]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def requested_predictor(values: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `open_predictor`: what `predictor_options` gave, taken out of `values`."""
+    from artoolkit.evaluation.views import Views
+
+    scales, flip, window, stride = map(values.pop, ("scales", "flip", "window", "window_stride"))
+    try:
+        views = Views(scales=scales, flip=flip, window=window, stride=stride)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    taken = ("backend", "device", "threads", "cuda_memory", "imgsz")
+    return {"views": views} | {name: values.pop(name) for name in taken}
+
+
 def out_option(*, help_text: str, required: bool = True) -> Callable[[Command], Command]:
     """`--out PATH` -> `out: Path`."""
     return click.option("--out", required=required, type=click.Path(path_type=Path), help=help_text)

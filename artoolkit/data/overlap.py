@@ -19,13 +19,13 @@ AHEAD = 4
 
 
 def read_ahead(
-    read: Callable[[T], R], items: Iterable[T], *, ahead: int = AHEAD
+    read: Callable[[T], R], items: Iterable[T], *, ahead: int = AHEAD, threads: int = 1
 ) -> Iterator[tuple[T, R]]:
-    """Each item with `read(item)`, in order; the next `ahead` are read by another thread.
+    """Each item with `read(item)`, in order; the next `ahead` are read by other `threads`.
 
     What `read` raises is raised when its item's turn comes.
     """
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(read, item)))

@@ -25,8 +25,17 @@ def argmax_labels(scores_NCHW: Tensor) -> Tensor:
     return scores_NCHW.argmax(1).to(torch.float32).to(torch.uint8)
 
 
+def upsampled(scores: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """N x C x h x w -> N x C x H x W, bilinear; the same tensor where it has the size."""
+    if tuple(scores.shape[-2:]) == tuple(size_hw):
+        return scores
+    return functional.interpolate(scores, size_hw, mode="bilinear", align_corners=align_corners)
+
+
 class Deployed(nn.Module):
     """uint8 N x H x W x 3 RGB images -> uint8 N x H x W train ids of `labels_hw` pixels.
+
+    `labels_hw` None: of the image's size, whatever that is.
 
     With `half` the network and its head compute in float16; pixels are normalised in float32
     first, since a mean like 123.675 has an error of 0.02 in float16. They become floats before
@@ -41,7 +50,7 @@ class Deployed(nn.Module):
         network: Network,
         preprocess: Preprocess,
         *,
-        labels_hw: tuple[int, int],
+        labels_hw: tuple[int, int] | None = None,
         half: bool = False,
     ) -> None:
         super().__init__()
@@ -63,18 +72,17 @@ class Deployed(nn.Module):
         normalised = functional.batch_norm(pixels, self.mean, self.variance, eps=0.0)
         return normalised.to(self.dtype)
 
-    def upsampled(self, scores: Tensor) -> Tensor:
-        """N x C x h x w -> N x C x H x W at the label's size."""
-        if tuple(scores.shape[-2:]) == self.labels_hw:
-            return scores
-        return functional.interpolate(
-            scores, self.labels_hw, mode="bilinear", align_corners=self.network.align_corners
-        )
+    def scores(self, image: Tensor) -> Tensor:
+        """uint8 N x H x W x 3 -> N x C x h x w, before upsampling."""
+        scores: Tensor = self.network(self.normalised(image))
+        return scores
 
     def labels_and_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The labels, and the N x C x h x w scores they come from."""
-        scores = self.network(self.normalised(image))
-        return argmax_labels(self.upsampled(scores)), scores
+        scores = self.scores(image)
+        size_hw = self.labels_hw or (image.shape[1], image.shape[2])
+        full = upsampled(scores, size_hw, align_corners=self.network.align_corners)
+        return argmax_labels(full), scores
 
     def forward(self, image: Tensor) -> Tensor:
         return self.labels_and_scores(image)[0]

@@ -132,7 +132,10 @@ def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
 
 
 def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:
-    """Ultralytics' keys, which readers exist for. No time of day: the bytes must repeat."""
+    """Ultralytics' keys, which readers exist for, and what makes labels of this file alone.
+
+    No time of day: the bytes must repeat.
+    """
     settings = {"precision": target.precision, "opset": target.opset}
     return {
         "description": f"artoolkit {meta.network}, {meta.labels.name}",
@@ -146,6 +149,8 @@ def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, st
         "imgsz": str(list(target.imgsz)),
         "names": str(dict(enumerate(meta.labels.names))),
         "args": str(settings),
+        "labels": meta.labels.model_dump_json(),
+        "preprocess": meta.preprocess.model_dump_json(),
     }
 
 

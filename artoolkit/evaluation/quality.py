@@ -1,38 +1,41 @@
 """mIoU of anything that predicts labels, on a data set, with one confusion matrix per image.
 
-Evaluation is at the label's size: images are brought to the network's input size, labels back to
-the image's, by `artoolkit.preprocess` alone. The matrices are kept, so that two measurements can be
-compared image by image (`artoolkit.evaluation.bootstrap`).
+`judged` is the one evaluation loop, `evaluate` the whole of it from a file. Evaluation is at the
+label's size (`predictor.py`). The matrices are kept, so that two measurements can be compared image
+by image (`artoolkit.evaluation.bootstrap`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.data.overlap import read_ahead
+from artoolkit.cost.opening import model_at, subject_of
+from artoolkit.data import dataset_of
 from artoolkit.errors import DataError
+from artoolkit.evaluation.opening import open_predictor
+from artoolkit.evaluation.predictor import Pixels, Predictor, SizeHW, predicted
+from artoolkit.evaluation.views import WHOLE, Views
+from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.labels import LabelTable
 from artoolkit.metrics import Matrix, confusion_matrix, summary
-from artoolkit.preprocess import fit_image, fit_labels
-from artoolkit.spec import Frozen, RunnerSpec
+from artoolkit.spec import Frozen
 
 if TYPE_CHECKING:
-    from artoolkit.backends.runner import Runner
+    from artoolkit.backends.backend import Progress
     from artoolkit.data import DataSet, Sample
-
-Pixels = NDArray[np.uint8]
-# uint8 RGB images H x W x 3 of any sizes -> one uint8 train-id map of each image's size.
-Predictor = Callable[[Sequence[Pixels]], Sequence[Pixels]]
+    from artoolkit.evaluation.opening import Model
+    from artoolkit.spec import RequestedNetwork
+    from artoolkit.words import CudaMemory
 
 
 class ImageResult(Frozen):
@@ -89,40 +92,6 @@ def matrix_from_text(text: str, num_classes: int) -> Matrix:
     return matrix.reshape(num_classes, num_classes + 1)
 
 
-def runner_predictor(runner: Runner) -> Predictor:
-    """Predicts with an open runner, in batches of its static size; short ones are filled up."""
-    batch, height, width, _ = runner.spec.inputs[0].shape
-
-    def predict(images: Sequence[Pixels]) -> list[Pixels]:
-        labels: list[Pixels] = []
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            fitted = [fit_image(image, (height, width)) for image in part]
-            fitted += fitted[-1:] * (batch - len(part))
-            predicted = runner.infer(np.stack(fitted))["labels"]
-            labels += [
-                fit_labels(one, (image.shape[0], image.shape[1]))
-                for one, image in zip(predicted, part, strict=False)
-            ]
-        return labels
-
-    return predict
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """One image with its label map and that map's sha256, as the reading thread hands them over."""
-
-    image: Pixels
-    label: Pixels
-    label_sha256: str
-
-
-def _decode(dataset: DataSet, sample: Sample) -> _Decoded:
-    image, label = dataset.read_image(sample), dataset.read_label(sample)
-    return _Decoded(image, label, label_sha256(label))
-
-
 def label_sha256(label: Pixels) -> str:
     """Hexadecimal sha256 of a uint8 H x W label map: its shape, then its bytes."""
     digest = hashlib.sha256(repr(label.shape).encode())
@@ -130,22 +99,51 @@ def label_sha256(label: Pixels) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """One image that was predicted: its true and predicted train ids, uint8 H x W, and the counts
+    of the two, int64 C x (C + 1)."""
+
+    name: str
+    label: Pixels
+    label_sha256: str
+    predicted: Pixels
+    counts: Matrix
+
+
+def judged(
+    predictor: Predictor, dataset: DataSet, samples: Sequence[Sample], *, threads: int = 1
+) -> Iterator[Judged]:
+    """Predicts every sample at its label's size, in order; other `threads` read ahead.
+
+    Every mIoU of artoolkit is a sum of these counts.
+    """
+
+    def read(sample: Sample) -> tuple[Pixels, tuple[Pixels, str]]:
+        image, label = dataset.read_image(sample), dataset.read_label(sample)
+        return image, (label, label_sha256(label))
+
+    classes = predictor.labels.num_classes
+    found = predicted(predictor, samples, read, threads=threads)
+    for sample, _, (label, sha256), labels in found:
+        counts = confusion_matrix(labels, label, num_classes=classes)
+        yield Judged(sample.name, label, sha256, labels, counts)
+
+
 def measure_quality(
-    predict: Predictor,
+    predictor: Predictor,
     dataset: DataSet,
     split: str,
     *,
     subject: Subject,
-    labels: LabelTable,
-    predictor: RunnerSpec | dict[str, Any],
-    batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> QualityMeasurement:
     """Predicts every image of a split and counts; `progress` gets images done and in all.
 
-    `labels` is the table that the network was trained with; `DataError` if the data set's classes
-    are others, or if no pixel of the split is labelled.
+    `DataError` if the data set's classes are not those that the predictor was trained with, or if
+    no pixel of the split is labelled.
     """
+    labels = predictor.labels
     if labels.names != dataset.labels.names:
         raise DataError(
             f"the network and {dataset.name} have different classes",
@@ -154,24 +152,18 @@ def measure_quality(
         )
     samples = dataset.samples(split)
     results: list[ImageResult] = []
-    ahead = read_ahead(partial(_decode, dataset), samples)
-    while group := list(islice(ahead, batch)):
-        predictions = predict([decoded.image for _, decoded in group])
-        for (sample, decoded), predicted in zip(group, predictions, strict=True):
-            counts = confusion_matrix(predicted, decoded.label, num_classes=labels.num_classes)
-            results.append(
-                ImageResult(
-                    name=sample.name,
-                    label_sha256=decoded.label_sha256,
-                    counts=matrix_as_text(counts),
-                )
+    for one in judged(predictor, dataset, samples):
+        results.append(
+            ImageResult(
+                name=one.name, label_sha256=one.label_sha256, counts=matrix_as_text(one.counts)
             )
+        )
         if progress:
             progress(len(results), len(samples))
     return QualityMeasurement(
         **header(QualityMeasurement),
         subject=subject,
-        predictor=predictor.model_dump(mode="json") if isinstance(predictor, Frozen) else predictor,
+        predictor=predictor.settings,
         dataset=dataset.name,
         split=split,
         fingerprint=_fingerprint(results),
@@ -179,6 +171,59 @@ def measure_quality(
         images=tuple(results),
         metrics=_metrics(results, labels, split),
     )
+
+
+def evaluate(
+    model: Model,
+    dataset: DataSet | str,
+    *,
+    data_root: Path | str | None = None,
+    classes: Path | str | None = None,
+    split: str = "val",
+    network: RequestedNetwork | str | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    imgsz: SizeHW | None = None,
+    threads: int | None = None,
+    cuda_memory: CudaMemory | None = None,
+    views: Views = WHOLE,
+    progress: Progress | None = None,
+) -> QualityMeasurement:
+    """Measure the mIoU of `model` on a split, with one confusion matrix per image.
+
+    model: a checkpoint, a bundle, an engine in a bundle or an .onnx file, or what is open already.
+    dataset, data_root, classes: as in `artoolkit.data.open_dataset`, or an open data set.
+    progress: called with words and the share that is done.
+
+    The other arguments and the errors are those of `open_predictor` and `measure_quality`.
+
+    >>> from artoolkit.evaluation.quality import evaluate
+    >>> measured = evaluate("runs/base/model.safetensors", "cityscapes", data_root="streets")
+    >>> 0 <= measured.metrics["mIoU"] <= 100, measured.matrices().shape
+    (True, (2, 19, 20))
+    """
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress(f"mIoU on {split}", done / total)
+
+    data = dataset_of(dataset, data_root, classes=classes)
+    with open_predictor(
+        model, network=network, labels=data.labels, backend=backend, device=device, imgsz=imgsz,
+        threads=threads, cuda_memory=cuda_memory, views=views,
+    ) as predictor:  # fmt: skip
+        return measure_quality(predictor, data, split, subject=_subject(model), progress=report)
+
+
+def _subject(model: Model) -> Subject:
+    """Of a bundle or a file; of a network in memory its name alone."""
+    if isinstance(model, (str, os.PathLike)):
+        model = model_at(Path(model))
+    if isinstance(model, (Bundle, Path)):
+        return subject_of(model)
+    if model.path is not None:
+        return subject_of(model.path)
+    return Subject(name=model.meta.network, sha256="")
 
 
 def _fingerprint(results: Sequence[ImageResult]) -> str:

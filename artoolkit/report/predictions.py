@@ -9,24 +9,21 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from artoolkit.data.frames import Newest, frame_rate, frames, is_live
 from artoolkit.data.jobs import Job
-from artoolkit.data.overlap import WriteBehind, read_ahead
+from artoolkit.data.overlap import WriteBehind
 from artoolkit.data.pictures import read_rgb, write_png
 from artoolkit.errors import StorageError
-from artoolkit.evaluation.quality import Predictor
+from artoolkit.evaluation.predictor import Pixels, Predictor, predicted
 from artoolkit.labels import LabelTable
 from artoolkit.optional import require
 from artoolkit.report.overlay import overlay
 
-Pixels = NDArray[np.uint8]
 # Encoding a PNG takes about as long as predicting it.
 _WRITERS = 2
 
@@ -50,19 +47,14 @@ class Followed:
 
 
 def write_predictions(
-    predict: Predictor,
-    jobs: Sequence[Job],
-    out: Path,
-    *,
-    table: LabelTable,
-    batch: int = 1,
-    overlays: bool = True,
+    predictor: Predictor, jobs: Sequence[Job], out: Path, *, overlays: bool = True
 ) -> Iterator[Job]:
     """Write `out/labels` (uint8 PNG in the data set's ids) and `out/overlays`.
 
     Yields each job, in order, when its files are there. Raises `DataError` for a picture that
     cannot be read and `StorageError` for a file that cannot be written.
     """
+    table = predictor.labels
 
     def write(job: Job, image: Pixels, labels: Pixels) -> Job:
         write_png(table.to_file_ids(labels), out / "labels" / job.name)
@@ -71,20 +63,17 @@ def write_predictions(
             write_png(overlay(image, labels, table), out / "overlays" / shown)
         return job
 
-    pictures = read_ahead(lambda job: read_rgb(job.image), jobs, ahead=2 * batch)
+    found = predicted(predictor, jobs, lambda job: (read_rgb(job.image), None))
     with WriteBehind[Job](threads=_WRITERS) as behind:
-        while group := list(islice(pictures, batch)):
-            predicted = predict([image for _, image in group])
-            for (job, image), labels in zip(group, predicted, strict=True):
-                yield from behind.submit(write, job, image, labels)
+        for job, image, _, labels in found:
+            yield from behind.submit(write, job, image, labels)
         yield from behind.rest()
 
 
 def follow(
-    predict: Predictor,
+    predictor: Predictor,
     source: str,
     *,
-    table: LabelTable,
     out: Path | None = None,
     overlays: bool = True,
     most: int | None = None,
@@ -96,9 +85,10 @@ def follow(
     where the source cannot be read, `StorageError` where a file cannot be written.
     """
     newest, times = Newest(frames(source), drop=is_live(source)), list[float]()
+    table = predictor.labels
     with _video(out if overlays else None, source) as show, WriteBehind[None]() as behind:
         for frame in newest:
-            labels = predict([frame.pixels])[0]
+            labels = predictor([frame.pixels])[0]
             times.append((time.perf_counter() - frame.read_s) * 1e3)
             if out is not None:
                 path = out / "labels" / f"{frame.index:06d}.png"

@@ -11,19 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from artoolkit.backends import open_runner
 from artoolkit.data import spread
+from artoolkit.evaluation.opening import predict
 from artoolkit.evidence.bundle import Bundle
-from artoolkit.graph.onnx_file import load_onnx
+from artoolkit.graph.onnx_file import upsamples_with_corners
 from artoolkit.labels import VOID, LabelTable
 from artoolkit.losses.points import Points
-from artoolkit.preprocess import fit_image, fit_labels
+from artoolkit.preprocess import fit_image
 from artoolkit.report.affinity_maps import center_pixels, label_affinity, scores_at, sqrt_affinity
 from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from artoolkit.data import DataSet
 
 Pixels = NDArray[np.uint8]
@@ -119,18 +117,6 @@ def _row(
     )
 
 
-def _predicted(bundle: Bundle, images: list[Pixels]) -> list[Pixels]:
-    """uint8 labels of each image, at the image's size."""
-    target = bundle.manifest.target
-    labels = []
-    with closing(open_runner(bundle)) as runner:
-        for image in images:
-            batch = np.repeat(fit_image(image, target.imgsz)[None], target.batch, axis=0)
-            found = runner.infer(batch)["labels"][0]
-            labels.append(fit_labels(found, (image.shape[0], image.shape[1])))
-    return labels
-
-
 def sample_rows(
     candidate: Bundle, baseline: Bundle, dataset: DataSet | None, split: str, count: int
 ) -> tuple[SampleRow, ...]:
@@ -145,7 +131,7 @@ def sample_rows(
         names = [sample.name for sample in chosen]
         images = [dataset.read_image(sample) for sample in chosen]
         truths = [dataset.read_label(sample) for sample in chosen]
-    before, after = (_predicted(bundle, images) for bundle in (baseline, candidate))
+    before, after = (list(predict(bundle, images)) for bundle in (baseline, candidate))
     return tuple(
         _row(*values, table) for values in zip(names, images, before, after, truths, strict=True)
     )
@@ -163,14 +149,6 @@ def heat_map(affinity_NN: NDArray[np.float64], alt: str) -> Picture:
     colors[np.isnan(affinity_NN)] = (128, 128, 128)
     enlarged = colors.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     return picture(enlarged, alt)
-
-
-def upsamples_with_corners(model: Path) -> bool:
-    """Whether the Resize that reads `scores` in an exported graph aligns the corners."""
-    for node in load_onnx(model, "the affinity maps").graph.node:
-        if node.op_type == "Resize" and "scores" in node.input[0]:
-            return any(a.s == b"align_corners" for a in node.attribute)
-    return False
 
 
 def affinity_rows(

@@ -1,4 +1,4 @@
-"""One epoch of training, and one evaluation.
+"""One epoch of training.
 
 `train_one_epoch` yields a row an iteration and stops where its caller stops asking, always between
 two steps. Legend: B batch, C classes, H W pixels, h w positions of the score map.
@@ -12,16 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from artoolkit.errors import TrainingError
-from artoolkit.labels import LabelTable
 from artoolkit.losses import Objective
-from artoolkit.metrics import Matrix, confusion_matrix, summary
 from artoolkit.networks import Network
-from artoolkit.preprocess import Preprocess, fit_image, fit_labels, normalise
+from artoolkit.preprocess import Preprocess
 from artoolkit.training.loader import Batch, step_seed
 from artoolkit.training.optimizer import (
     Average,
@@ -32,7 +29,6 @@ from artoolkit.training.optimizer import (
 )
 from artoolkit.training.processes import ALONE, Processes
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.transforms import Pixels
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Row = dict[str, Any]
@@ -174,64 +170,3 @@ def train_one_epoch(
             "step_s": done - given,
         }
         asked = time.perf_counter()
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One confusion matrix per image: int64, N x C x (C + 1)."""
-
-    names: tuple[str, ...]
-    matrices: Matrix
-
-    def summary(self, table: LabelTable) -> dict[str, float | None]:
-        """mIoU, aAcc and IoU.<class> in percent, from the sum over the data set."""
-        return summary(self.matrices.sum(0), table.names)
-
-
-def evaluate(
-    network: Network,
-    batches: Iterable[Batch],
-    names: Sequence[str],
-    *,
-    device: torch.device,
-    imgsz: tuple[int, int] | None = None,
-) -> Evaluation:
-    """Whole images, single scale, in float32, scored at the label's size.
-
-    `batches`: one uint8 image 1 x H x W x 3 with its labels 1 x H x W each, in the order of
-    `names`. The image is fitted to `imgsz` (its own size by default) as every backend does it.
-    """
-    matrices = [
-        confusion_matrix(predicted, truth, num_classes=network.num_classes)
-        for _, predicted, truth in predictions(network, batches, device=device, imgsz=imgsz)
-    ]
-    shape = (0, network.num_classes, network.num_classes + 1)
-    return Evaluation(tuple(names), np.stack(matrices) if matrices else np.zeros(shape, np.int64))
-
-
-@torch.inference_mode()
-def predictions(
-    network: Network,
-    batches: Iterable[Batch],
-    *,
-    device: torch.device,
-    imgsz: tuple[int, int] | None = None,
-) -> Iterator[tuple[Tensor, Pixels, Pixels]]:
-    """Per image of `batches`, as in `evaluate`: scores 1 x C x h x w, predicted and true labels.
-
-    Both label maps are uint8 and of the label's size; the scores stay on the device.
-    """
-    network.eval()
-    for images, labels in batches:
-        truth = labels[0].numpy()
-        image = fit_image(images[0].numpy(), imgsz or (images.shape[1], images.shape[2]))
-        inputs = torch.from_numpy(normalise(image[None], network.preprocess)).to(device)
-        scores = network(inputs.contiguous(memory_format=torch.channels_last))
-        yield scores, fit_labels(_label_map(network, scores, image.shape[:2]), truth.shape), truth
-
-
-def _label_map(network: Network, scores: Tensor, size_hw: tuple[int, ...]) -> Pixels:
-    upsampled = torch.nn.functional.interpolate(
-        scores, size_hw, mode="bilinear", align_corners=network.align_corners
-    )
-    return np.asarray(upsampled.argmax(1)[0].to(torch.uint8).cpu().numpy())

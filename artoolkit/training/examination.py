@@ -1,26 +1,27 @@
 """What an experiment asks of a network after its last epoch, in one pass over the images.
 
-Beside mIoU: mIoU in the band along class borders and away from it (`measure.boundary`), and the
+Beside mIoU: mIoU in the band along class borders and away from it (`evaluation.boundary`), and the
 value of the affinity-regression loss, read on the same points for every arm: grid `all` at the
 network's output stride.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from artoolkit.data import DataSet, Sample
 from artoolkit.errors import DataError
 from artoolkit.evaluation.boundary import boundary_and_interior
+from artoolkit.evaluation.predictor import NetworkPredictor, Pixels, SizeHW
+from artoolkit.evaluation.quality import judged
 from artoolkit.labels import VOID, LabelTable
 from artoolkit.losses import Points, affinity_regression
 from artoolkit.metrics import Matrix, class_iou, confusion_matrix, summary
 from artoolkit.networks import Network
-from artoolkit.training.engine import predictions
-from artoolkit.training.loader import Batch
 
 
 @dataclass
@@ -59,31 +60,35 @@ class Examination:
 
 def examine(
     network: Network,
-    batches: Iterable[Batch],
+    dataset: DataSet,
+    samples: Sequence[Sample],
     *,
-    device: torch.device,
-    imgsz: tuple[int, int] | None = None,
+    device: str = "cpu",
+    imgsz: SizeHW | None = None,
+    threads: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Examination:
-    """`batches` and `imgsz` as in `engine.evaluate`; `progress` gets the number of images done."""
-    examination = Examination(network.num_classes)
-    found = predictions(network, batches, device=device, imgsz=imgsz)
-    for done, (scores, predicted, truth) in enumerate(found, start=1):
-        boundary, interior = boundary_and_interior(truth)
-        for matrix, labels in (
-            (examination.whole, truth),
-            (examination.boundary, boundary),
-            (examination.interior, interior),
-        ):
-            matrix += confusion_matrix(predicted, labels, num_classes=network.num_classes)
-        examination.affinities += _affinity(network, scores, truth)
-        progress(done)
+    """`network` on `samples`, fitted to `imgsz` (None: each at its own size).
+
+    Other `threads` read ahead; `progress` gets the number of images done.
+    """
+    table = dataset.labels
+    examination = Examination(table.num_classes)
+    with NetworkPredictor(network, table, device=device, input_hw=imgsz) as predictor:
+        found = judged(predictor, dataset, samples, threads=threads)
+        for done, one in enumerate(found, start=1):
+            band, _ = boundary_and_interior(one.label)
+            boundary = confusion_matrix(one.predicted, band, num_classes=table.num_classes)
+            examination.whole += one.counts
+            examination.boundary += boundary
+            examination.interior += one.counts - boundary
+            assert predictor.last_scores is not None, "an image was predicted"
+            examination.affinities += _affinity(network, predictor.last_scores, one.label)
+            progress(done)
     return examination
 
 
-def _affinity(
-    network: Network, scores: torch.Tensor, truth: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-) -> Iterator[float]:
+def _affinity(network: Network, scores: torch.Tensor, truth: Pixels) -> Iterator[float]:
     """The loss of one image; nothing where it has no labelled point."""
     if (truth == VOID).all():
         return

@@ -30,7 +30,7 @@ from artoolkit.training.assembly import check_baseline, usable_device
 from artoolkit.training.examination import examine
 from artoolkit.training.finetune import finetune_recipe
 from artoolkit.training.history import METRICS
-from artoolkit.training.loader import EvaluationImages, evaluation_loader, fetched, selected
+from artoolkit.training.loader import selected
 from artoolkit.training.recipe import (
     Recipe,
     Selection,
@@ -261,13 +261,14 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
     """Judges the trained run by its checkpoint alone, so that a kill in between changes nothing."""
     out, data = experiment.out / RUNS / run.name, experiment.common.data
     checkpoint = read_checkpoint(out / MODEL)
-    images = EvaluationImages(experiment.dataset, selected(experiment.dataset, data.val))
-    device = usable_device(experiment.machine.device)
+    images = selected(experiment.dataset, data.val)
     found = examine(
-        checkpoint.network().to(device),
-        fetched(evaluation_loader(images, workers=experiment.machine.workers)),
-        device=device,
+        checkpoint.network(),
+        experiment.dataset,
+        images,
+        device=str(usable_device(experiment.machine.device)),
         imgsz=experiment.common.evaluation.imgsz,
+        threads=max(1, experiment.machine.workers),
         progress=lambda done: watcher.judging(run, done, len(images)),
     )
     stored = checkpoint.meta.provenance

@@ -150,17 +150,6 @@ def training_loader(
     )
 
 
-def evaluation_loader(images: EvaluationImages, *, workers: int) -> DataLoader[Item]:
-    """One whole image with its labels at a time, uint8, in order; iterate it with `fetched`."""
-    return DataLoader(
-        images,
-        batch_size=1,
-        collate_fn=_collate,
-        num_workers=workers,
-        worker_init_fn=_start_worker,
-    )
-
-
 def fetched(loader: DataLoader[Item]) -> Iterator[Batch]:
     """The batches of a loader; the first image that cannot be used raises its `DataError`.
 

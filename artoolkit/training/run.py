@@ -22,9 +22,13 @@ import torch
 from artoolkit.cores import usable_cores
 from artoolkit.data import DataSet
 from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
+from artoolkit.evaluation.predictor import NetworkPredictor
+from artoolkit.evaluation.quality import judged
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.metrics import Matrix, summary
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
+from artoolkit.preprocess import fill_color
 from artoolkit.training.assembly import (
     build_network,
     check_baseline,
@@ -36,14 +40,13 @@ from artoolkit.training.assembly import (
     usable_device,
 )
 from artoolkit.training.decoded import Decoded, default_folder
-from artoolkit.training.engine import Evaluation, Learner, Row, evaluate, train_one_epoch
+from artoolkit.training.engine import Learner, Row, train_one_epoch
 from artoolkit.training.history import History, NoHistory
 from artoolkit.training.loader import (
     Batch,
     EpochBatches,
     EvaluationImages,
     TrainingImages,
-    evaluation_loader,
     fetched,
     selected,
     step_seed,
@@ -55,7 +58,7 @@ from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import STATE, Progress, read_state, save_state
 from artoolkit.training.survey import survey
 from artoolkit.training.terms import build_objective
-from artoolkit.training.transforms import Transform, fill_color
+from artoolkit.training.transforms import Transform
 
 MODEL = "model.safetensors"
 # What a process has to say before a step; all do what the largest says.
@@ -215,7 +218,7 @@ class _Run:
         if recipe.data.cache:
             dataset = Decoded(dataset, default_folder())
         training = EvaluationImages(dataset, selected(dataset, recipe.data.train))
-        self.validation = EvaluationImages(dataset, selected(dataset, recipe.data.val))
+        self.validation = selected(dataset, recipe.data.val)
         self.batches = EpochBatches(
             len(training),
             recipe.schedule.batch_size,
@@ -315,7 +318,7 @@ class _Run:
         row: Row = {"epoch": done, "iteration": done * self.learner.iterations_per_epoch}
         if done % self.recipe.evaluation.every == 0 or done == self.recipe.schedule.epochs:
             started = time.perf_counter()
-            row |= self._evaluation().summary(self.dataset.labels)
+            row |= summary(self._evaluation(), self.dataset.labels.names)
             row["evaluation_s"] = time.perf_counter() - started
         history.write("epoch", row)
         if not self.processes.first:
@@ -327,24 +330,25 @@ class _Run:
         )
         return row
 
-    def _evaluation(self) -> Evaluation:
-        """Of the whole validation set; each process takes its share of the images."""
-        network, samples, processes = self.learner.result, self.validation.samples, self.processes
+    def _evaluation(self) -> Matrix:
+        """C x (C + 1) counts over the validation set; each process takes its share of the images.
+
+        In float32 at the images' own size or `evaluation.imgsz`, whatever is trained in.
+        """
+        network, processes, table = self.learner.result, self.processes, self.dataset.labels
         # Statistics of batch normalisation are a process's own on a CPU.
         processes.equalise(network.buffers())
-        mine = EvaluationImages(self.dataset, processes.share(samples))
-        part = evaluate(
+        counts = torch.zeros((table.num_classes, table.num_classes + 1), dtype=torch.int64)
+        with NetworkPredictor(
             network,
-            fetched(evaluation_loader(mine, workers=self.workers)),
-            [sample.name for sample in mine.samples],
-            device=self.learner.device,
-            imgsz=self.recipe.evaluation.imgsz,
-        )
-        if processes.count == 1:
-            return part
-        whole = torch.zeros((len(samples), *part.matrices.shape[1:]), dtype=torch.int64)
-        whole[processes.rank :: processes.count] = torch.from_numpy(part.matrices)
-        return Evaluation(tuple(sample.name for sample in samples), processes.sum(whole).numpy())
+            table,
+            device=str(self.learner.device),
+            input_hw=self.recipe.evaluation.imgsz,
+        ) as predictor:
+            mine = processes.share(self.validation)
+            for one in judged(predictor, self.dataset, mine, threads=max(1, self.workers)):
+                counts += torch.from_numpy(one.counts)
+        return processes.sum(counts).numpy()
 
 
 class _Unreadable(Exception):

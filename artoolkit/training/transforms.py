@@ -15,17 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.labels import VOID
-from artoolkit.preprocess import Preprocess
 from artoolkit.training.recipe import Augmentation
 
 Pixels = NDArray[np.uint8]
 BLUR_KERNEL = (5, 5)  # hszhao/semseg's RandomGaussianBlur
-
-
-def fill_color(preprocess: Preprocess) -> tuple[int, int, int]:
-    """The RGB color that padding gets: the mean that the network subtracts, rounded."""
-    mean = preprocess.mean if preprocess.channel_order == "rgb" else preprocess.mean[::-1]
-    return (round(mean[0]), round(mean[1]), round(mean[2]))
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,5 @@ def test_inputs_may_be_given_by_name(backend: str, opened: Opener) -> None:
     with opened(backend) as runner:
         by_name = runner.infer({"image": images()})["labels"]
         np.testing.assert_array_equal(by_name, runner.infer(images())["labels"])
-        with pytest.raises(
-            BackendError, match="got pixels; expected image"
-        ):
+        with pytest.raises(BackendError, match="got pixels; expected image"):
             runner.infer({"pixels": images()})

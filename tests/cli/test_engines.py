@@ -12,7 +12,8 @@ from engine_bundles import RedScenes, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
-from artoolkit.cli import evaluate, main
+from artoolkit import data
+from artoolkit.cli import main
 from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import read_record
@@ -38,9 +39,10 @@ def built(bundle: Bundle, backend: str) -> Bundle:
     return bundle
 
 
-def on_scenes(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, *more: str) -> Result:
-    monkeypatch.setattr(evaluate, "open_data", lambda *_: RedScenes())
-    return CliRunner().invoke(main, ["evaluate", str(bundle.path), "--dataset", "scenes", *more])
+def on_scenes(monkeypatch: pytest.MonkeyPatch, model: Bundle | Path, *more: str) -> Result:
+    path = model.path if isinstance(model, Bundle) else model
+    monkeypatch.setattr(data, "open_dataset", lambda *_, **__: RedScenes())
+    return CliRunner().invoke(main, ["evaluate", str(path), "--dataset", "scenes", *more])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -55,6 +57,11 @@ def test_the_miou_of_an_engine_for_baseline_and_candidate(tmp_path, monkeypatch,
         assert json.loads(result.stdout)["mIoU"] == 100.0
         predictor = read_record(out, QualityMeasurement).predictor
         assert (predictor["backend"], predictor["device"]) == (backend, "cuda:0")
+        (engine,) = bundle.engines.glob("*.plan")
+        by_itself = on_scenes(monkeypatch, engine, "--out", str(out))
+        assert by_itself.exit_code == 0, by_itself.output
+        measured = read_record(out, QualityMeasurement)
+        assert (measured.predictor["backend"], measured.metrics["mIoU"]) == (backend, 100.0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

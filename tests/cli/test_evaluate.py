@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -13,13 +12,10 @@ from tiny import tiny_bundle
 
 from artoolkit.cli import main, run
 from artoolkit.data import open_dataset
-from artoolkit.evaluation.checkpoint_predictor import checkpoint_predictor
 from artoolkit.evaluation.quality import QualityMeasurement
-from artoolkit.evaluation.views import Views
 from artoolkit.evidence.records import read_record
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, write_checkpoint
-from artoolkit.preprocess import normalise
 
 SIZE = ("64", "128")
 
@@ -76,31 +72,6 @@ def test_the_table_names_the_network_and_the_split(model: Path, root: Path) -> N
     assert "2 images, one confusion matrix each" in result.stdout
 
 
-def test_one_scale_is_the_argmax_of_the_upsampled_scores(checkpoint: Checkpoint) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    network = checkpoint.network()
-    with torch.inference_mode():
-        scores = network(torch.from_numpy(normalise(image[None], network.preprocess)))
-        full = torch.nn.functional.interpolate(
-            scores, (64, 96), mode="bilinear", align_corners=network.align_corners
-        )
-    predicted = checkpoint_predictor(checkpoint)([image])
-    assert np.array_equal(predicted[0], full.argmax(1)[0].numpy())
-
-
-def test_mirroring_makes_the_prediction_mirror(checkpoint: Checkpoint) -> None:
-    image = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    predict = checkpoint_predictor(checkpoint, views=Views(flip=True, scales=(0.75, 1.0)))
-    labels, mirrored = predict([image, np.ascontiguousarray(image[:, ::-1])])
-    assert (labels == mirrored[:, ::-1]).mean() > 0.999
-
-
-def test_a_network_size_is_kept_and_labels_come_back_at_the_images(checkpoint: Checkpoint) -> None:
-    images = [np.zeros(shape, np.uint8) for shape in ((64, 96, 3), (50, 70, 3))]
-    labels = checkpoint_predictor(checkpoint, imgsz=(32, 64))(images)
-    assert [label.shape for label in labels] == [(64, 96), (50, 70)]
-
-
 def test_windows_are_recorded_with_the_measurement(model: Path, root: Path, tmp_path: Path) -> None:
     out = tmp_path / "q.json"
     result = evaluate(model, root, "--window", "64", "96", "--flip", "--out", str(out))
@@ -115,7 +86,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, root: Path, tmp_path:
     other_classes = evaluate(bundle.path, root)
     assert other_classes.exit_code == 4
     assert "have different classes" in other_classes.stderr
-    for views in (("--flip",), ("--window", "32", "32"), ("--scales", "0.5,1")):
+    for views in (("--imgsz", "32", "32"), ("--window", "32", "32"), ("--scales", "0.5,1")):
         assert evaluate(bundle.path, root, *views).exit_code == 2
     gaps = evaluate(model, root, "--window", "32", "32", "--window-stride", "33", "32")
     assert gaps.exit_code == 2

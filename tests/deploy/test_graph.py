@@ -14,6 +14,7 @@ from artoolkit.deploy.graph import (
     LabelsAndScores,
     argmax_labels,
     deployed_module,
+    upsampled,
 )
 from artoolkit.preprocess import Preprocess, normalise
 from deploy.tiny_network import CLASSES, pictures, target, tiny_checkpoint
@@ -69,11 +70,8 @@ def test_labels_are_the_argmax_of_the_upsampled_scores(align_corners: bool) -> N
 
 
 def test_scores_of_the_label_size_are_not_resized() -> None:
-    deployed = deployed_module(
-        tiny_checkpoint().network(), Preprocess(), target(output_size=(10, 14))
-    )
     scores = torch.rand(1, CLASSES, 10, 14)
-    assert deployed.upsampled(scores) is scores
+    assert upsampled(scores, (10, 14), align_corners=False) is scores
 
 
 def test_fp16_normalises_before_it_rounds() -> None:

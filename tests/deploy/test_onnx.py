@@ -16,7 +16,9 @@ from artoolkit.deploy.onnx import checked, graph_from_checkpoint, onnx_from_chec
 from artoolkit.errors import ExportError
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.graph.identity import compare_graphs
+from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.preprocess import Preprocess
 from deploy.tiny_network import CLASSES, Exporter, Tiny, pictures, target, tiny_checkpoint
 
 BOTH = ("labels", "scores")
@@ -130,11 +132,14 @@ def test_metadata_has_the_keys_that_readers_know(exporter: Exporter) -> None:
     found = {p.key: p.value for p in onnx.load(str(exporter().path)).metadata_props}
     assert set(found) == {
         "description", "author", "date", "version", "license", "stride", "task", "batch", "imgsz",
-        "names", "args",
+        "names", "args", "labels", "preprocess",
     }  # fmt: skip
     assert found["imgsz"] == "[40, 56]"
     assert found["stride"] == "4"
     assert found["names"].startswith("{0: 'class_0', 1: 'class_1'")
+    meta = tiny_checkpoint().meta
+    assert LabelTable.model_validate_json(found["labels"]) == meta.labels
+    assert Preprocess.model_validate_json(found["preprocess"]) == meta.preprocess
 
 
 def test_an_operator_without_a_form_in_onnx_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_function import ByFunction
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 from cityscapesscripts.helpers.labels import labels as LABELS
 from cityscapesscripts.helpers.labels import name2label
@@ -106,7 +107,7 @@ def measured(root: Path) -> dict[str, float | None]:
         return [table.to_train_ids(np.array(Image.open(next(waiting)))) for _ in images]
 
     return measure_quality(
-        predictor, dataset, "val", subject=Subject(name="x", sha256=""), labels=table, predictor={}
+        ByFunction(predictor, table), dataset, "val", subject=Subject(name="x", sha256="")
     ).metrics
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from by_function import ByFunction
 from numpy.typing import NDArray
 
 from artoolkit.data import Sample
@@ -16,12 +17,10 @@ from artoolkit.evaluation.quality import (
     matrix_as_text,
     matrix_from_text,
     measure_quality,
-    runner_predictor,
 )
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Subject
 from artoolkit.labels import LabelTable
-from artoolkit.spec import RunnerSpec, TensorSpec
 
 Pixels = NDArray[np.uint8]
 TABLE = LabelTable(
@@ -67,13 +66,18 @@ def upside_down(images: Sequence[Pixels]) -> list[Pixels]:
     return [image[::-1, :, 0] for image in images]
 
 
+SUBJECT = Subject(name="n", sha256="0")
+
+
 def measure(
-    predict: object = perfect, data: InMemory | None = None, **more: object
+    predict: Callable[[Sequence[Pixels]], list[Pixels]] = perfect,
+    data: InMemory | None = None,
+    *,
+    batch: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> QualityMeasurement:
-    return measure_quality(
-        predict, data or InMemory(), "val", subject=Subject(name="n", sha256="0"),
-        labels=TABLE, predictor={"backend": "none"}, **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+    predictor = ByFunction(predict, TABLE, batch=batch)
+    return measure_quality(predictor, data or InMemory(), "val", subject=SUBJECT, progress=progress)
 
 
 def test_a_perfect_prediction_scores_hundred_and_void_counts_nowhere() -> None:
@@ -113,39 +117,14 @@ def test_the_fingerprint_is_of_names_and_labels_not_of_predictions() -> None:
 def test_progress_counts_images() -> None:
     heard: list[tuple[int, int]] = []
     measure(batch=2, progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(2, 5), (4, 5), (5, 5)]
+    assert heard == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
 def test_other_classes_and_no_label_are_refused() -> None:
     other = TABLE.model_copy(update={"names": ("car", "road")})
     with pytest.raises(DataError, match="have different classes; got car, road; expected road"):
-        measure_quality(
-            perfect, InMemory(), "val", subject=Subject(name="n", sha256="0"),
-            labels=other, predictor={},
-        )  # fmt: skip
+        measure_quality(ByFunction(perfect, other), InMemory(), "val", subject=SUBJECT)
     empty = InMemory()
     empty.truth = [np.full((8, 12), 255, np.uint8)]
     with pytest.raises(DataError, match="no pixel of split val is labelled"):
         measure(data=empty)
-
-
-class HalfSize:
-    """A runner of static batch 2 at 4 x 6 pixels that answers with the red channel."""
-
-    spec = RunnerSpec(
-        backend="torch",
-        device="cpu",
-        inputs=(TensorSpec(name="image", dtype="uint8", shape=(2, 4, 6, 3)),),
-        outputs=(),
-    )
-
-    def infer(self, images: Pixels) -> dict[str, Pixels]:
-        assert images.shape == (2, 4, 6, 3)
-        return {"labels": images[..., 0]}
-
-
-def test_a_runner_gets_its_size_and_batch_and_labels_come_back_at_the_images() -> None:
-    images = [np.full((8, 12, 3), value, np.uint8) for value in (3, 4, 5)]
-    labels = runner_predictor(HalfSize())(images)  # type: ignore[arg-type]
-    assert [label.shape for label in labels] == [(8, 12)] * 3
-    assert [int(label[0, 0]) for label in labels] == [3, 4, 5]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from by_function import ByFunction
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,6 +30,9 @@ def striped(images: Sequence[Pixels]) -> list[Pixels]:
     return maps
 
 
+STRIPED = ByFunction(striped, LABELS)
+
+
 def pictures(folder: Path, count: int) -> list[Job]:
     folder.mkdir()
     for index in range(count):
@@ -39,7 +43,7 @@ def pictures(folder: Path, count: int) -> list[Job]:
 def test_label_maps_have_the_pictures_size_and_the_data_sets_ids(tmp_path: Path) -> None:
     jobs = pictures(tmp_path / "in", 1)
     out = tmp_path / "out"
-    assert list(write_predictions(striped, jobs, out, table=LABELS)) == jobs
+    assert list(write_predictions(STRIPED, jobs, out)) == jobs
     with Image.open(out / "labels" / "0.png") as written:
         labels = np.asarray(written)
     assert labels.shape == (8, 16)
@@ -56,9 +60,8 @@ def test_every_picture_is_written_in_order_in_batches(tmp_path: Path, batch: int
         sizes.append(len(images))
         return striped(images)
 
-    done = write_predictions(
-        predict, jobs, tmp_path / "out", table=LABELS, batch=batch, overlays=False
-    )
+    predictor = ByFunction(predict, LABELS, batch=batch)
+    done = write_predictions(predictor, jobs, tmp_path / "out", overlays=False)
     assert list(done) == jobs
     assert sizes == ([1] * 7 if batch == 1 else [3, 3, 1])
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 7
@@ -69,16 +72,14 @@ def test_a_broken_picture_is_named_after_those_before_it_are_written(tmp_path: P
     jobs = pictures(tmp_path / "in", 3)
     jobs[1].image.write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"1\.png"):
-        list(write_predictions(striped, jobs, tmp_path / "out", table=LABELS))
+        list(write_predictions(STRIPED, jobs, tmp_path / "out"))
     assert (tmp_path / "out" / "labels" / "0.png").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(StorageError):
-        list(
-            write_predictions(striped, pictures(tmp_path / "in", 2), tmp_path / "out", table=LABELS)
-        )
+        list(write_predictions(STRIPED, pictures(tmp_path / "in", 2), tmp_path / "out"))
 
 
 def video(path: Path, frames: int) -> Path:
@@ -93,7 +94,7 @@ def video(path: Path, frames: int) -> Path:
 def test_every_frame_of_a_video_is_predicted_and_shown(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     source, out = video(tmp_path / "drive.avi", 6), tmp_path / "out"
-    followed = list(follow(striped, str(source), table=LABELS, out=out))
+    followed = list(follow(STRIPED, str(source), out=out))
     assert len(followed) == 6
     assert (len(followed[-1].latencies_ms), followed[-1].dropped) == (6, 0)
     assert len(list((out / "labels").iterdir())) == 6
@@ -105,7 +106,7 @@ def test_every_frame_of_a_video_is_predicted_and_shown(tmp_path: Path) -> None:
 
 def test_a_stream_stops_after_the_frames_asked_for(tmp_path: Path) -> None:
     source = video(tmp_path / "drive.avi", 6)
-    followed = list(follow(striped, str(source), table=LABELS, most=2))
+    followed = list(follow(STRIPED, str(source), most=2))
     assert len(followed[-1].latencies_ms) == 2
     assert list(tmp_path.iterdir()) == [source]
 
@@ -114,7 +115,7 @@ def test_a_file_that_is_no_video_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match="cannot be opened"):
-        list(follow(striped, str(tmp_path / "broken.mp4"), table=LABELS))
+        list(follow(STRIPED, str(tmp_path / "broken.mp4")))
 
 
 def test_percentiles_are_of_all_frames_seen() -> None:

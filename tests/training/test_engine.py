@@ -6,14 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from streets import SIZE, TABLE, Streets
+from streets import TABLE
 
 from artoolkit.errors import TrainingError
-from artoolkit.networks import Network
 from artoolkit.preprocess import Preprocess, normalise
 from artoolkit.training.assembly import build_network
-from artoolkit.training.engine import Learner, evaluate, to_input, train_one_epoch
-from artoolkit.training.loader import EvaluationImages, evaluation_loader, fetched
+from artoolkit.training.engine import Learner, to_input, train_one_epoch
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.terms import build_objective
 
@@ -142,46 +140,3 @@ def test_the_average_is_what_is_evaluated(tiny: Make) -> None:
     assert own.result is own.average.network
     assert own.average.n_averaged == 1 + 3
     assert not torch.equal(own.result.classifier.weight, own.network.classifier.weight)
-
-
-class Painter(Network):
-    """Sees the colours: scores at 1/4 that are right but for what resizing blurs."""
-
-    def __init__(self) -> None:
-        super().__init__(3)
-        self.align_corners = False
-        self.seen: list[tuple[int, ...]] = []
-
-    def forward(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        self.seen.append(tuple(images_B3HW.shape))
-        return torch.nn.functional.avg_pool2d(images_B3HW, 4)
-
-
-def test_evaluation_is_at_the_labels_size_with_one_matrix_an_image() -> None:
-    streets = Streets()
-    samples = streets.samples("val")
-    network = Painter().train()
-    loader = evaluation_loader(EvaluationImages(streets, samples), workers=0)
-    names = [sample.name for sample in samples]
-    result = evaluate(network, fetched(loader), names, device=CPU)
-    assert network.seen == [(1, 3, *SIZE)] * 2
-    assert not network.training
-    assert result.names == ("val_0", "val_1")
-    assert result.matrices.shape == (2, 3, 4)
-    labelled = sum(int((streets.read_label(sample) != 255).sum()) for sample in samples)
-    assert result.matrices.sum() == labelled
-    summary = result.summary(TABLE)
-    # The stripes' colours are the classes, so only the pixels beside a void one can be wrong.
-    assert summary["mIoU"] is not None
-    assert summary["mIoU"] > 85
-    assert set(summary) == {"mIoU", "aAcc", "IoU.a", "IoU.b", "IoU.c"}
-
-
-def test_evaluation_at_another_input_size_is_still_scored_at_the_labels() -> None:
-    streets = Streets()
-    samples = streets.samples("val")[:1]
-    network = Painter()
-    loader = evaluation_loader(EvaluationImages(streets, samples), workers=0)
-    result = evaluate(network, fetched(loader), ["one"], device=CPU, imgsz=(80, 112))
-    assert network.seen == [(1, 3, 80, 112)]
-    assert result.matrices.sum() == (streets.read_label(samples[0]) != 255).sum()

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from streets import SIZE, Streets
+from streets import Streets
 
 from artoolkit.errors import DataError, RecipeError, TrainingError
 from artoolkit.training.loader import (
     EpochBatches,
     EvaluationImages,
     TrainingImages,
-    evaluation_loader,
     fetched,
     selected,
     step_seed,
@@ -110,18 +109,6 @@ def test_samples_are_selected_by_split_and_name() -> None:
     assert [sample.name for sample in both] == ["train_0", "train_1", "val_0", "val_1"]
     with pytest.raises(DataError, match=r"splits train and names none\*"):
         selected(streets, Selection(splits=("train",), names=("none*",)))
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_evaluation_gives_whole_images_in_order(workers: int) -> None:
-    streets = Streets()
-    samples = streets.samples("val")
-    loader = evaluation_loader(EvaluationImages(streets, samples), workers=workers)
-    batches = list(fetched(loader))
-    assert len(batches) == 2
-    for (image, labels), sample in zip(batches, samples, strict=True):
-        assert image.shape == (1, *SIZE, 3)
-        np.testing.assert_array_equal(labels[0].numpy(), streets.read_label(sample))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -169,7 +169,7 @@ def test_a_corrupt_image_ends_with_one_line_and_a_run_that_goes_on(
 def test_a_dead_worker_ends_with_one_line_and_a_run_that_goes_on(
     whole: Path, tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    out, deadly = tmp_path / "deadly", dataclasses.replace(streets, deadly="val_0")
+    out, deadly = tmp_path / "deadly", dataclasses.replace(streets, deadly="train_3")
     with pytest.raises(TrainingError, match="a process that loads images died"):
         start(tiny(), deadly, out, machine=Machine(workers=1))
     resume(out, streets)

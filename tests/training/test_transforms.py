@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from artoolkit.labels import VOID
-from artoolkit.preprocess import Preprocess
 from artoolkit.training.recipe import Augmentation
-from artoolkit.training.transforms import Transform, fill_color
+from artoolkit.training.transforms import Transform
 
 FILL = (9, 8, 7)
 
@@ -131,9 +130,3 @@ def test_the_source_is_left_alone() -> None:
     settings = Augmentation(crop=(16, 16), scale=(0.5, 2), contrast=0.3, saturation=0.3)
     Transform(settings, FILL)(image, labels, np.random.default_rng(0))
     np.testing.assert_array_equal(image, scene()[0])
-
-
-def test_the_fill_colour_is_the_mean_in_rgb() -> None:
-    assert fill_color(Preprocess()) == (124, 116, 104)
-    bgr = Preprocess(mean=(103.939, 116.779, 123.68), std=(1, 1, 1), channel_order="bgr")
-    assert fill_color(bgr) == (124, 117, 104)

@@ -22,9 +22,10 @@ from artoolkit.backends.tensorrt.loader import building_gpu, options_for
 from artoolkit.backends.tensorrt.options import PORTABLE, build_options
 from artoolkit.backends.tensorrt.pair import compare_engines
 from artoolkit.backends.tensorrt.program import compare_programs, in_words
-from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
+from artoolkit.backends.tensorrt.runner import TensorrtRunner, library_of, open_tensorrt
+from artoolkit.backends.tensorrt.sidecar import PLAN
 from artoolkit.errors import EngineError, UsageError
-from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.bundle import ENGINES, Bundle, open_bundle
 from artoolkit.graph.forms import write_form
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.graph.onnx_file import load_onnx
@@ -48,6 +49,11 @@ class _Engines(Backend):
     devices = ("cuda", "dla")
     default_device = "cuda:0"
     int8_activations = "int8"
+    suffixes = (PLAN,)
+
+    def opens(self, file: Path) -> bool:
+        """As in `Backend`; which of the two libraries an engine is of stands in its sidecar."""
+        return super().opens(file) and library_of(file) in (self.library, None)
 
     def open(
         self,
@@ -57,13 +63,19 @@ class _Engines(Backend):
         threads: int | None = None,
         outputs: Sequence[str] | None = None,
     ) -> TensorrtRunner:
-        if not isinstance(model, Bundle):
-            raise UsageError(
-                f"{self.name} runs engines of bundles", got=model, hint="Use onnxruntime for it."
-            )
+        engine = None
+        if isinstance(model, Path):
+            if not super().opens(model) or model.parent.name != ENGINES:
+                raise UsageError(
+                    f"{self.name} runs engines of bundles",
+                    got=model,
+                    hint="Use onnxruntime for it.",
+                )
+            engine, model = model, open_bundle(model.parent.parent, check_hashes=False)
         self.check_precision(model)
         return open_tensorrt(
             model,
+            engine=engine,
             library=self.library,
             device=device,
             cuda_memory=self.cuda_memory,

@@ -174,6 +174,7 @@ def open_plan(
 def open_tensorrt(
     bundle: Bundle,
     *,
+    engine: Path | None = None,
     library: LibraryName | None = None,
     device: str = "cuda:0",
     cuda_memory: CudaMemory | None = None,
@@ -182,14 +183,14 @@ def open_tensorrt(
     """Open the engine of `bundle` that fits this machine; the errors are those of `open_plan`.
 
     `library` and `cuda_memory` default to the target's. Where several engines fit, the first by
-    name is taken.
+    name is taken, unless `engine` says which.
     """
     library = library or library_name(bundle.manifest.target)
     # Before any plan: without the library, no command that builds one would help.
     open_library(library, _PURPOSE)
     refusals: list[EngineError] = []
-    for plan in plans(bundle):
-        if _library_of(plan) not in (library, None):
+    for plan in plans(bundle) if engine is None else (engine,):
+        if library_of(plan) not in (library, None):
             continue
         opened = _opened_or_refused(
             plan,
@@ -210,7 +211,7 @@ def open_tensorrt(
     )
 
 
-def _library_of(plan: Path) -> LibraryName | None:
+def library_of(plan: Path) -> LibraryName | None:
     """What built the plan; None where its sidecar does not tell, and opening it will say why."""
     try:
         return read_sidecar(plan).library

@@ -47,7 +47,7 @@ def open_torch(
     It runs once to learn the shapes of its outputs. `BackendError` if the device is not there, or
     if the module does not return one tensor per name of `outputs`.
     """
-    place = _device(device)
+    place = torch_device(device)
     module = module.eval().to(place)
     probe = np.zeros(shape_NHW3, np.uint8)
     tensors = _forward(module, probe, place)
@@ -70,7 +70,8 @@ def open_torch(
     return TorchRunner(module, spec, place)
 
 
-def _device(device: str) -> torch.device:
+def torch_device(device: str) -> torch.device:
+    """`cpu`, `0` or `cuda:0` as torch's; `BackendError` where it is not there."""
     try:
         place = torch.device(f"cuda:{device}" if device.isdigit() else device)
     except RuntimeError as error:
