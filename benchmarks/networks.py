@@ -20,7 +20,7 @@ from side_by_side import REFERENCE, Size, exported, in_turn, ratio, street, word
 from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-from artoolkit.cli.network_table import CLASSES, SIZE_HW, NetworkCost, network_costs
+from artoolkit.networks.complexity import CLASSES, SIZE_HW, NetworkCost, network_costs
 from artoolkit.networks.sources import sources
 
 SUITE = "networks"

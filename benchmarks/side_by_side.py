@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from artoolkit.cli.network_table import CLASSES
 from artoolkit.data.street.scene import street_scene
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.networks.complexity import CLASSES
 from artoolkit.spec import Target
 from artoolkit.targets import find_target
 

@@ -20,10 +20,10 @@ import torch
 from side_by_side import Seconds, in_turn, ratio, spread_percent, street, torch_threads
 from suite import run_suite, shared_options
 
-from artoolkit.cli.network_table import CLASSES
 from artoolkit.cores import usable_cores
 from artoolkit.deploy.untrained import numbered_classes
 from artoolkit.labels import VOID
+from artoolkit.networks.complexity import CLASSES
 from artoolkit.training.assembly import build_network
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import load_recipe

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from networks import table
 from result_file import ResultFile
 
-from artoolkit.cli.network_table import NetworkCost
 from artoolkit.evidence.records import read_record
+from artoolkit.networks.complexity import NetworkCost
 
 pytest.importorskip("torch")
 
