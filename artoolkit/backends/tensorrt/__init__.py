@@ -1,4 +1,10 @@
-"""TensorRT and TensorRT for RTX: engines, built on a device or ahead of time. Read `backend.py`."""
+"""TensorRT and TensorRT for RTX: engines, built on a device or ahead of time.
+
+`backend.py` is what artoolkit asks. From ONNX to an engine: `loader.py` (`engine_from_onnx`, and
+`sidecar.py` beside the engine), by `build.py` in a fresh process with `options.py`. From an engine
+to labels: `runner.py`, over `loaded.py` and `cuda/`. Are two programs one? `program.py` for RTX,
+byte by byte (`weights.py`, `operations.py`), `pair.py` for tensorrt, layer by layer (`layers.py`).
+"""
 
 from __future__ import annotations
 
