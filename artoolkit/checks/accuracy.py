@@ -121,6 +121,7 @@ ACCURACY = CheckKind(
     records={f"quality-{role}.json": QualityMeasurement for role in ROLES}
     | {TRAINED: QualityMeasurement},
     may_lack=(TRAINED,),
+    portable=True,
     measure=measure,
     judge=judge,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from artoolkit.backends.backend import Model, Progress
 from artoolkit.checks.contest import Pair, check_same_kind
-from artoolkit.checks.kind import Records
+from artoolkit.checks.kind import CheckKind, Records
 from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
@@ -20,7 +20,8 @@ from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import write_atomically
-from artoolkit.evidence.verdict import Verdict, decide
+from artoolkit.evidence.records import machine_name, read_record
+from artoolkit.evidence.verdict import Check, Verdict, decide
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
@@ -55,7 +56,8 @@ def compare(
 
     Both are bundles (open, or their folders) or both paths of .onnx files; one bundle alone is
     compared with the baseline that it carries. Verdict and raw measurements are written to the
-    folder `out`; without it into the candidate bundle's evidence, and nowhere for files.
+    folder `out`; without it into a new folder of the candidate bundle's evidence, and nowhere for
+    files.
 
     `dataset`, `data_root`, `classes` and `split` are for the accuracy check. `backend`, `device`,
     `threads`: by default those of the candidate's target; `options` are the backend's own, as
@@ -90,24 +92,31 @@ def compare(
     bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
     if bundle is not None and out is None:
         _check_own_evidence(pair, bundle)
-    verdict, records = judged(pair)
+    verdict, records = judged(pair, bundle if out is None else None)
     written: Mapping[str, Any] = {**records, VERDICT: verdict}
-    for name, record in written.items():
-        if out is not None:
-            write_atomically(out / name, record.to_bytes())
-        elif bundle is not None:
-            bundle.add_evidence(name, record.to_bytes())
+    content = {name: record.to_bytes() for name, record in written.items()}
+    if out is not None:
+        for name, one in content.items():
+            write_atomically(out / name, one)
+    elif bundle is not None:
+        bundle.add_proof(content, machine_name(verdict.environment))
     return verdict
 
 
-def judged(pair: Pair) -> tuple[Verdict, Records]:
-    """The verdict and the raw records by file name, nothing written."""
+def judged(pair: Pair, earlier: Bundle | None = None) -> tuple[Verdict, Records]:
+    """The verdict and the raw records by file name, nothing written.
+
+    A check that has no answer here keeps the one in the evidence of `earlier`, where the answer of
+    another machine holds (`CheckKind.portable`) and the same two bundles were compared.
+    """
     checks = []
     records: dict[str, Any] = {}
     for index, kind in enumerate(CHECKS):
         pair.progress(kind.name, index / len(CHECKS))
         check, found = kind.ask(pair)
         if check is not None:
+            if check.result == "UNAVAILABLE" and earlier is not None and kind.portable:
+                check = _kept(kind, pair, earlier) or check
             checks.append(check)
             records |= found
     verdict = decide(
@@ -120,6 +129,20 @@ def judged(pair: Pair) -> tuple[Verdict, Records]:
         device=device_identity(pair.device),
     )
     return verdict, records
+
+
+def _kept(kind: CheckKind, pair: Pair, bundle: Bundle) -> Check | None:
+    """The newest answer to the check in the bundle's evidence, of these two and no other."""
+    for folder in bundle.proofs:
+        verdict = read_record(folder / VERDICT, Verdict)
+        hashes = [one.sha256 for one in (*verdict.subjects, *(s.subject for _, s in pair.both()))]
+        row = next((check for check in verdict.checks if check.name == kind.name), None)
+        if hashes[:2] == hashes[2:] and row is not None and row.result != "UNAVAILABLE":
+            required = kind.requires(pair.terms)
+            return row.model_copy(
+                update={"origin": row.origin or folder.name, "required": required}
+            )
+    return None
 
 
 def _sides(baseline: Model, candidate: Model | None, inputs: Path | None) -> tuple[Model, Model]:

@@ -73,4 +73,5 @@ GRAPH = CheckKind(
     measure=measure,
     judge=judge,
     again="files",
+    portable=True,
 )

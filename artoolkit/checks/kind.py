@@ -56,7 +56,8 @@ class CheckKind:
     machine has no answer. `judge` is a pure function, so that `compare`, `verify`, the report and
     the calibration judge alike. `again`: `verify` measures the two model "files", or judges the
     "records", or takes what a library or device said on "trust". `required`: unless the target
-    calls it optional.
+    calls it optional. `portable`: the answer of another machine holds here too, so that a verdict
+    made where it cannot be measured keeps it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class CheckKind:
     judge: Callable[[Records, Terms], Check]
     again: Literal["files", "records", "trust"] = "records"
     required: bool = True
+    portable: bool = False
     may_lack: tuple[str, ...] = ()
 
     def requires(self, terms: Terms) -> bool:

@@ -131,4 +131,5 @@ OUTPUTS = CheckKind(
     measure=measure,
     judge=judge,
     again="trust",
+    portable=True,
 )

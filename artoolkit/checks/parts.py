@@ -44,4 +44,5 @@ PARTS = CheckKind(
     measure=measure,
     judge=judge,
     again="files",
+    portable=True,
 )

@@ -80,6 +80,7 @@ def ahead_of_time(backend: Backend) -> CheckKind:
         measure=partial(_measure_ahead, name=backend.name),
         judge=judge,
         again="trust",
+        portable=True,
         required=False,
     )
 

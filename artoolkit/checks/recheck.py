@@ -1,4 +1,4 @@
-"""Does the verdict in a bundle follow from the manifests and the measurements beside it?
+"""Do the verdicts in a bundle follow from the manifests and the measurements beside them?
 
 Every check is answered again, as far as this machine can: from the two model files, or from its raw
 measurements. Required checks, margins, target and subjects are the manifests'. So a verdict that
@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,40 +33,62 @@ TOLERANCE = 1e-6
 NAME, TRUST = "evidence", "taken on trust"
 
 
-def check_evidence(bundle: Bundle) -> Check | None:
-    """PASS if the verdict in `evidence/` is this bundle's and follows; None where there is none.
+def check_evidence(bundle: Bundle) -> list[Check]:
+    """A check for every verdict in `evidence/`, the newest first: this bundle's, and it follows.
 
     The details say of every check how far it was answered again. A verdict of another version is
     refused by name, which is UNAVAILABLE.
     """
-    path = bundle.evidence / VERDICT
-    if not path.is_file():
-        return None
+    names = chain([NAME], (f"{NAME} {folder.name}" for folder in bundle.proofs[1:]))
+    return [
+        _check_proof(bundle, folder, name)
+        for folder, name in zip(bundle.proofs, names, strict=False)
+    ]
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """A verdict, the folder that it lies in, and the bundle that both are of."""
+
+    bundle: Bundle
+    folder: Path
+    verdict: Verdict
+
+    @property
+    def terms(self) -> Terms:
+        verdict = self.verdict
+        return terms_of(self.bundle.manifest, verdict.baseline, verdict.candidate)
+
+
+def _check_proof(bundle: Bundle, folder: Path, name: str) -> Check:
+    path = folder / VERDICT
     wrong, answers = [], []
     try:
         if (version := read_sealed(path).get("schema_version")) != Verdict.VERSION:
             other = f"a verdict of version {version}; this artoolkit reads {Verdict.VERSION}"
             brief = in_brief(other, "artoolkit compare BUNDLE gives another.")
-            return Check(name=NAME, result="UNAVAILABLE", **brief)
+            return Check(name=name, result="UNAVAILABLE", **brief)
         verdict = read_record(path, Verdict)
-        wrong = [*_chain(bundle, verdict), *_declared(bundle, verdict)]
+        proof = _Proof(bundle, folder, verdict)
+        wrong = [*_chain(proof), *_declared(proof)]
     except BundleError as error:
-        return failed(NAME, [str(error)])
+        return failed(name, [str(error)])
     for kind in CHECKS:
         try:
-            answers += _answered(kind, bundle, verdict)
+            answers += _answered(kind, proof)
         except ArtoolkitError as error:  # noqa: PERF203 -- every check, whatever another one says
             wrong.append(f"{kind.name}: {error}")
     if wrong:
-        return failed(NAME, wrong)
+        return failed(name, wrong)
     known = [kind.name for kind in CHECKS]
     answers += [f"{c.name} {c.result}: {TRUST}" for c in verdict.checks if c.name not in known]
     brief = in_brief(f"the verdict {verdict.result} is of this bundle and follows", *answers)
-    return Check(name=NAME, result="PASS", **brief)
+    return Check(name=name, result="PASS", **brief)
 
 
-def _chain(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
+def _chain(proof: _Proof) -> Iterator[str]:
     """Links of the chain manifest <- verdict -> measurements that do not hold."""
+    bundle, verdict = proof.bundle, proof.verdict
     if verdict.candidate.sha256 != bundle.manifest.sha256:
         yield "the verdict is of another bundle: it names another manifest"
     if bundle.manifest.baseline not in (None, verdict.baseline.sha256):
@@ -73,17 +98,18 @@ def _chain(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
     if verdict.meaning != meaning(verdict.checks):
         yield "the verdict's sentence is not what its checks amount to"
     for name, sha256 in verdict.measurements.items():
-        record = bundle.evidence / name
+        record = proof.folder / name
         if not record.is_file():
             yield f"{record} is missing, and the verdict rests on it"
         elif read_sealed(record)["sha256"] != sha256:
             yield f"{record} is not the measurement that the verdict was made from"
 
 
-def _declared(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
+def _declared(proof: _Proof) -> Iterator[str]:
     """What the verdict, or the baseline's manifest, declares otherwise than the manifest."""
+    bundle = proof.bundle
     try:
-        target = Target.model_validate(verdict.target)
+        target = Target.model_validate(proof.verdict.target)
     except ValidationError as error:
         yield f"the verdict's target is not valid: {problems(error)}"
         return
@@ -95,10 +121,10 @@ def _declared(bundle: Bundle, verdict: Verdict) -> Iterator[str]:
         check_same_kind(bundle.manifest, bundle.baseline.manifest)
 
 
-def _answered(kind: CheckKind, bundle: Bundle, verdict: Verdict) -> list[str]:
+def _answered(kind: CheckKind, proof: _Proof) -> list[str]:
     """How a check was answered again; `BundleError` where the verdict says otherwise."""
-    terms = terms_of(bundle.manifest, verdict.baseline, verdict.candidate)
-    row = next((check for check in verdict.checks if check.name == kind.name), None)
+    terms, verdict = proof.terms, proof.verdict
+    row = _row(kind, verdict)
     if row is None:
         if kind.requires(terms):
             raise BundleError("the verdict has no answer, and one is required")
@@ -106,19 +132,40 @@ def _answered(kind: CheckKind, bundle: Bundle, verdict: Verdict) -> list[str]:
     if row.required != kind.requires(terms):
         expected = "required" if kind.requires(terms) else "optional"
         raise BundleError(f"the manifest calls it {expected}, and the verdict does not")
-    measured, why_not = _measured(kind, bundle)
+    if row.origin:
+        return _kept(kind, row, proof)
+    measured, why_not = _measured(kind, proof.bundle)
     # Where somebody without the library asked, any answer but FAIL speaks for the bundle.
     if measured is not None and (row.result != "UNAVAILABLE" or measured.result == "FAIL"):
         how = "measured again from both files"
         _compare(row, measured, how, verdict)
         return [f"{kind.name} {row.result}: {how}"]
-    records = dict(_records(kind, bundle, verdict, terms))
+    records = dict(_records(kind, proof))
     if records:
         _compare(row, kind.answer(records, terms), "by its measurements", verdict)
         return [f"{kind.name} {row.result}: {why_not or 'judged again from its measurements'}"]
     if row.result != "UNAVAILABLE":
         raise BundleError(f"{row.result} has no measurement")
     return []
+
+
+def _row(kind: CheckKind, verdict: Verdict) -> Check | None:
+    return next((check for check in verdict.checks if check.name == kind.name), None)
+
+
+def _kept(kind: CheckKind, row: Check, proof: _Proof) -> list[str]:
+    """How an answer was taken over from an earlier proof, which is checked by itself."""
+    folder = next((one for one in proof.bundle.proofs if one.name == row.origin), None)
+    if folder is None or folder.name >= proof.folder.name or not kind.portable:
+        raise BundleError(f"there is no earlier proof {row.origin} that answers it")
+    earlier = read_record(folder / VERDICT, Verdict)
+    hashes = [tuple(s.sha256 for s in one.subjects) for one in (earlier, proof.verdict)]
+    theirs = _row(kind, earlier)
+    if hashes[0] != hashes[1] or theirs is None or theirs.origin:
+        raise BundleError(f"{folder.name} does not answer it for these two bundles")
+    if theirs.model_copy(update={"origin": row.origin, "required": row.required}) != row:
+        raise BundleError(f"{folder.name} has another answer")
+    return [f"{kind.name} {row.result}: answered in {folder.name}"]
 
 
 def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:
@@ -135,14 +182,12 @@ def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:
     return check, ""
 
 
-def _records(
-    kind: CheckKind, bundle: Bundle, verdict: Verdict, terms: Terms
-) -> Iterator[tuple[str, Any]]:
+def _records(kind: CheckKind, proof: _Proof) -> Iterator[tuple[str, Any]]:
     """The records that the answer rests on, each of those who are compared; all or none."""
-    listed = [name for name in kind.records if name in verdict.measurements]
+    listed = [name for name in kind.records if name in proof.verdict.measurements]
     for name in listed:
-        record = read_record(bundle.evidence / name, kind.records[name])
-        if tuple(subject.sha256 for subject in record.subjects) != terms.hashes(name):
+        record = read_record(proof.folder / name, kind.records[name])
+        if tuple(subject.sha256 for subject in record.subjects) != proof.terms.hashes(name):
             raise BundleError(f"{name} is the measurement of another bundle")
         yield name, record
     missing = set(kind.records) - {*listed, *kind.may_lack}

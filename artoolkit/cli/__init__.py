@@ -32,6 +32,7 @@ VERBS = {
     "benchmark": ("benchmark", "Latency and memory of a bundle on this machine."),
     "compare": ("compare", "The verdict: a candidate bundle against a baseline bundle."),
     "verify": ("verify", "Is the bundle whole, and does it compute here what it should?"),
+    "log": ("log", "List the verdicts in a bundle: when, where, which answers."),
     "sign": ("sign", "Sign a bundle and its evidence with a key."),
     "predict": ("predict", "Label maps and overlays for an image or a folder."),
     "report": ("report", "One HTML page of runs and bundles, to pass on."),

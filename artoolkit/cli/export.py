@@ -105,7 +105,7 @@ def command(
     verdict = made.verdict
     title = f"{out} against {baseline}"
     show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
-    click.echo(f"evidence: {made.bundle.evidence}")
+    click.echo(f"evidence: {made.bundle.proofs[0]}")
     sys.exit(verdict.exit_code)
 
 

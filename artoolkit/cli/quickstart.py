@@ -96,7 +96,7 @@ def summarise(out: Path) -> None:
     from artoolkit.evidence.records import read_record
     from artoolkit.evidence.verdict import Verdict
 
-    verdict = read_record(open_bundle(out / "bundle").evidence / "verdict.json", Verdict)
+    verdict = read_record(open_bundle(out / "bundle").proofs[0] / "verdict.json", Verdict)
     click.secho(f"\n{verdict.result}: {verdict.meaning}", bold=True)
     for path, what in (
         ("data", "generated street scenes in the layout of Cityscapes"),

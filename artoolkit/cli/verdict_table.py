@@ -21,6 +21,8 @@ def show_checks(checks: Iterable[Check], *, title: str, sentence: str | None = N
     for check in checks:
         name = check.name if check.required else f"{check.name} (not required)"
         found = Text(check.headline)
+        if check.origin:
+            found.append(f"\nanswered in {check.origin}", "dim")
         for line in check.details:
             found.append(f"\n{line}", "dim")
         table.add_row(Text(name), Text(check.result, STYLES[check.result]), found)

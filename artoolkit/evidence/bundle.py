@@ -2,32 +2,36 @@
 
     model.onnx  golden.npz  manifest.json     written once by `write_bundle`, never changed
     baseline/                                 a full bundle of the baseline, chained by its hash
-    evidence/   engines/                      added later, each file chained to the manifest
+    evidence/<time>-<machine>/                a verdict and its measurements, never overwritten
+    engines/                                  compiled on a device, chained to the manifest
     signature.json                            added by `artoolkit sign`, covers all of the above
 
-Read `artoolkit.evidence.seal` first. Nothing here needs torch or onnx.
+Read `artoolkit.evidence.seal` first; `contents.py` checks every path. Nothing here needs torch or
+onnx.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from artoolkit import __version__
 from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.folders import new_folder
 from artoolkit.evidence.parts import changed_parts, parts_of
-from artoolkit.evidence.seal import file_sha256, read_sealed, write_atomically, write_sealed
+from artoolkit.evidence.seal import file_sha256, read_sealed, write_sealed
 from artoolkit.files import read_npz
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
@@ -36,6 +40,8 @@ from artoolkit.spec import Frozen, Target, problems
 MODEL, GOLDEN, MANIFEST, BASELINE = "model.onnx", "golden.npz", "manifest.json", "baseline"
 EVIDENCE, ENGINES, INDEX = "evidence", "engines", "index.json"
 SIGNATURE = "signature.json"
+# What a killed run leaves in evidence/: it is part of nothing, and the next run removes it.
+UNFINISHED = ".unfinished"
 SCHEMA_VERSION: Literal["1"] = "1"
 
 
@@ -61,6 +67,14 @@ class Manifest(Frozen):
     parts: dict[str, dict[str, str]] = Field(default_factory=dict)
     baseline: str | None
     sha256: str
+
+    @field_validator("files")
+    @classmethod
+    def _two_files(cls, files: dict[str, str]) -> dict[str, str]:
+        """No name of a file leads anywhere, and all weights are in the one ONNX file."""
+        if files.keys() != {MODEL, GOLDEN}:
+            raise ValueError(f"a bundle has the files {MODEL} and {GOLDEN}")
+        return files
 
 
 @dataclass(frozen=True)
@@ -93,18 +107,43 @@ class Bundle:
             raise BundleError(f"{self.path / GOLDEN} has no {' and no '.join(sorted(missing))}")
         return {key: arrays[key] for key in ("images", "labels")}
 
-    def add_evidence(self, name: str, content: bytes) -> Path:
-        """Write `evidence/name` and seal its hash, chained to the manifest, in the index."""
-        path = self.evidence / name
-        write_atomically(path, content)
-        index = self.evidence / INDEX
-        files = read_sealed(index)["files"] if index.exists() else {}
-        files[name] = file_sha256(path)
-        write_sealed(index, {"manifest": self.manifest.sha256, "files": files})
-        return path
+    @property
+    def proofs(self) -> tuple[Path, ...]:
+        """The folders of verdicts in evidence/, the newest first.
+
+        A bundle of an earlier artoolkit has one verdict, in evidence/ itself.
+        """
+        if (self.evidence / INDEX).is_file():
+            return (self.evidence,)
+        found = [p for p in self.evidence.glob("*") if p.is_dir() and p.name != UNFINISHED]
+        return tuple(sorted(found, key=lambda path: path.name, reverse=True))
+
+    def add_proof(self, files: Mapping[str, bytes], machine: str) -> Path:
+        """Write `files` to a new folder evidence/<time>-<machine>, in one step, and return it.
+
+        Its index holds their hashes, chained to the manifest. What was proved before stays.
+        Raises `StorageError` where it cannot be written, `BundleError` where evidence/ holds the
+        verdict of an earlier artoolkit.
+        """
+        if (self.evidence / INDEX).is_file():
+            raise BundleError(
+                f"{self.evidence} holds the verdict of an earlier artoolkit",
+                hint="Move the folder away, and compare again.",
+            )
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        folder = self.evidence / f"{stamp}-{machine}"
+        if folder.exists():  # two within a second
+            places = (folder.with_name(f"{folder.name}.{number}") for number in count(2))
+            folder = next(place for place in places if not place.exists())
+        with new_folder(folder, partial=self.evidence / UNFINISHED) as made:
+            for name, content in files.items():
+                (made / name).write_bytes(content)
+            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+            write_sealed(made / INDEX, {"manifest": self.manifest.sha256, "files": hashes})
+        return folder
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     if not (path / MANIFEST).is_file():
         raise BundleError(
             f"{path} is not a bundle: {MANIFEST} is missing",
@@ -125,9 +164,10 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path / MANIFEST} is not valid: {problems(error)}") from error
 
 
-def _listed(
+def changed_files(
     folder: Path, files: Mapping[str, str], parts: Mapping[str, Mapping[str, str]] | None = None
 ) -> Iterator[str]:
+    """Every one of `files` (name -> sha256) in `folder` that is missing or changed, in words."""
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
@@ -139,52 +179,10 @@ def _listed(
             )
 
 
-def _evidence_problems(bundle: Bundle) -> Iterator[str]:
-    index = bundle.evidence / INDEX
-    present = {p.name for p in bundle.evidence.glob("*") if p.name != INDEX}
-    if not index.exists():
-        yield from (f"{bundle.evidence / name} is not listed: no {INDEX}" for name in present)
-        return
-    try:
-        values = read_sealed(index)
-    except BundleError as error:
-        yield str(error)
-        return
-    if values.get("manifest") != bundle.manifest.sha256:
-        yield f"{index} belongs to another bundle: it is not chained to this manifest"
-    yield from _listed(bundle.evidence, values.get("files", {}))
-    yield from (f"{bundle.evidence / n} is not listed" for n in present - set(values["files"]))
-
-
-def file_problems(path: Path) -> list[str]:
-    """Every file of the bundle, its baseline and its evidence that is missing, changed or foreign.
-
-    Engines are checked by the backend that loads them, against their sidecars.
-    """
-    try:
-        bundle = Bundle(path, _read_manifest(path))
-    except BundleError as error:
-        return [str(error)]
-    found = list(_listed(path, bundle.manifest.files, bundle.manifest.parts))
-    found += _evidence_problems(bundle)
-    known = {*bundle.manifest.files, MANIFEST, BASELINE, EVIDENCE, ENGINES, SIGNATURE}
-    found += [f"{p} is not listed" for p in sorted(path.iterdir()) if p.name not in known]
-    if bundle.manifest.baseline:
-        found += file_problems(path / BASELINE) or _chain_problem(bundle)
-    return found
-
-
-def _chain_problem(bundle: Bundle) -> list[str]:
-    inner = _read_manifest(bundle.path / BASELINE)
-    if inner.sha256 == bundle.manifest.baseline:
-        return []
-    return [f"{bundle.path / BASELINE} is not the baseline that this bundle was made with"]
-
-
 def open_bundle(path: Path, *, check_hashes: bool = True) -> Bundle:
     """The bundle at `path`; raises `BundleError` naming the files that are missing or changed."""
-    manifest = _read_manifest(path)
-    if check_hashes and (found := list(_listed(path, manifest.files, manifest.parts))):
+    manifest = read_manifest(path)
+    if check_hashes and (found := list(changed_files(path, manifest.files, manifest.parts))):
         raise BundleError("; ".join(found), hint="Export or copy the bundle again.")
     return Bundle(path, manifest)
 

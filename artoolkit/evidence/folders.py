@@ -26,13 +26,13 @@ def _beside(out: Path, kind: str) -> Path:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, *, partial: Path | None = None) -> Iterator[Path]:
     """An empty folder that takes the place of `out`, if any, when the block ends well.
 
-    Otherwise, and where the process is killed, `out` stays as it was. Raises `StorageError` where
-    it cannot be written.
+    Otherwise, and where the process is killed, `out` stays as it was. `partial` is what it is
+    called until then. Raises `StorageError` where it cannot be written.
     """
-    partial, old = _beside(out, "partial"), _beside(out, "old")
+    partial, old = partial or _beside(out, "partial"), _beside(out, "old")
     try:
         if old.exists() and not out.exists():  # killed between the two renames of `_exchange`
             old.rename(out)

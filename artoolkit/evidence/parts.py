@@ -6,6 +6,7 @@ numpy, since the device that verifies a bundle has no onnx.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from artoolkit.errors import BundleError
-from artoolkit.files import read_npz
+from artoolkit.files import read_bytes, read_npz
 from artoolkit.wire import messages
 
-# Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.name.
-_GRAPH, _INITIALIZER, _NAME = 7, 5, 8
+# Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.name,
+# TensorProto.external_data.
+_GRAPH, _INITIALIZER, _NAME, _EXTERNAL = 7, 5, 8, 13
 SHOWN = 3
+# Protobuf holds no larger message, and an ONNX file is one.
+MOST_MODEL = 2 << 30
 
 
 def _digest(content: bytes | memoryview) -> str:
@@ -37,6 +41,22 @@ def onnx_parts(path: Path) -> dict[str, str]:
     except Exception:  # whatever a broken file makes of it: nothing can be named
         return {}
     return found
+
+
+def external_data(path: Path) -> list[str]:
+    """Names of the initialisers of an ONNX file whose values lie in another file.
+
+    Empty for what is no such file: its hash is wrong too.
+    """
+    with contextlib.suppress(Exception):
+        content = memoryview(read_bytes(path, BundleError, most=MOST_MODEL))
+        return [
+            b"".join(map(bytes, messages(tensor, _NAME))).decode()
+            for graph in messages(content, _GRAPH)
+            for tensor in messages(graph, _INITIALIZER)
+            if any(messages(tensor, _EXTERNAL))
+        ]
+    return []
 
 
 def npz_parts(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ another kind or version is refused by name, never half understood.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -119,6 +120,12 @@ def current_environment(**device: str) -> Environment:
         libraries={name: version for name, version in versions.items() if version},
         device=device,
     )
+
+
+def machine_name(environment: Environment) -> str:
+    """A short name of the machine for a folder: its GPU, or else its processor and cores."""
+    words = environment.device.get("gpu") or f"{environment.processor} {environment.cores} cores"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40].rstrip("-")
 
 
 def command_line() -> tuple[str, ...]:

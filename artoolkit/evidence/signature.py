@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artoolkit.errors import BundleError
-from artoolkit.evidence.bundle import ENGINES, EVIDENCE, SIGNATURE, file_problems, open_bundle
-from artoolkit.evidence.engines import engine_problems
+from artoolkit.evidence.bundle import ENGINES, EVIDENCE, SIGNATURE, open_bundle
+from artoolkit.evidence.contents import file_problems, is_unfinished
 from artoolkit.evidence.keys import key_id
 from artoolkit.evidence.records import current_environment
 from artoolkit.evidence.seal import canonical, file_sha256, read_sealed, write_atomically
@@ -113,7 +113,11 @@ def signed_bytes(payload: bytes) -> bytes:
 def bundle_files(path: Path) -> dict[str, str]:
     """The sha256 of every file below the bundle by its path in it, the signature left out."""
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-    return {name: file_sha256(file) for name, file in sorted(files.items()) if name != SIGNATURE}
+    return {
+        name: file_sha256(file)
+        for name, file in sorted(files.items())
+        if name != SIGNATURE and not is_unfinished(name)
+    }
 
 
 def sign_bundle(
@@ -123,7 +127,7 @@ def sign_bundle(
 
     `BundleError` for a bundle that is not whole: its files would be signed as they are not.
     """
-    if found := file_problems(path) or engine_problems(open_bundle(path)):
+    if found := file_problems(path):
         raise BundleError("; ".join(found), hint="Only a whole bundle is signed.")
     payload = canonical(_statement(path, expires))
     signed = Signed(

@@ -30,6 +30,7 @@ class Check(Frozen):
     """One question and its answer.
 
     `headline` is the row of a table, `details` are sentences below it, `numbers` back both.
+    `origin`: the earlier proof of the same two bundles that answered, empty where this one did.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Check(Frozen):
     details: tuple[str, ...] = ()
     numbers: dict[str, Any] = Field(default_factory=dict)
     required: bool = True
+    origin: str = ""
 
 
 def in_brief(text: str, *details: str) -> dict[str, Any]:

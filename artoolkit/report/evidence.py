@@ -43,8 +43,10 @@ MOST_BINS = 60
 
 
 def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
-    path = bundle.evidence / name
-    return read_record(path, record) if path.is_file() else None
+    """The newest record of this name in the bundle's evidence: an answer that was kept has its
+    measurements in an earlier proof."""
+    paths = [folder / name for folder in bundle.proofs if (folder / name).is_file()]
+    return read_record(paths[0], record) if paths else None
 
 
 def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Histogram:
@@ -125,8 +127,12 @@ def bundle_part(
     notes: list[str] = []
     if verdict is None:
         notes.append("No verdict yet: artoolkit compare BASELINE CANDIDATE gives one.")
-    elif (evidence := check_evidence(bundle)) and evidence.result == "FAIL":
-        notes.append(f"The verdict does not follow: {'; '.join(evidence.numbers['problems'])}")
+    else:
+        notes += [
+            f"{check.name} does not follow: {'; '.join(check.numbers['problems'])}"
+            for check in check_evidence(bundle)
+            if check.result == "FAIL"
+        ]
     samples: tuple[SampleRow, ...] = ()
     affinity: tuple[AffinityRow, ...] = ()
     if bundle.baseline is not None:

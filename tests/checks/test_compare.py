@@ -17,7 +17,8 @@ from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.errors import BundleError, RecipeError, UsageError
 from artoolkit.evaluation.quality import QualityMeasurement
-from artoolkit.evidence.bundle import Bundle, file_problems, open_bundle
+from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Check, Verdict
 
@@ -65,13 +66,13 @@ def test_another_checkpoint_of_the_same_network(baseline: Bundle, candidate: Bun
 
 def test_evidence_is_written_chained_and_reads_back(baseline: Bundle, candidate: Bundle) -> None:
     verdict = compare(baseline.path, candidate, plan=QUICK, process_memory=False, dataset=Scenes())
-    assert read_record(candidate.evidence / "verdict.json", Verdict) == verdict
-    latency = read_record(candidate.evidence / "latency.json", LatencyMeasurement)
-    quality = read_record(candidate.evidence / "quality-candidate.json", QualityMeasurement)
+    assert read_record(candidate.proofs[0] / "verdict.json", Verdict) == verdict
+    latency = read_record(candidate.proofs[0] / "latency.json", LatencyMeasurement)
+    quality = read_record(candidate.proofs[0] / "quality-candidate.json", QualityMeasurement)
     assert verdict.measurements["latency.json"] == latency.sha256()
     assert verdict.measurements["quality-candidate.json"] == quality.sha256()
     assert file_problems(candidate.path) == []
-    path = candidate.evidence / "latency.json"
+    path = candidate.proofs[0] / "latency.json"
     path.write_bytes(path.read_bytes().replace(b'"pair": 0', b'"pair": 9', 1))
     assert any("latency.json was changed" in problem for problem in file_problems(candidate.path))
 

@@ -56,8 +56,7 @@ def test_a_bundle_as_it_was_made_holds(bundle: Bundle) -> None:
 
 def ways(bundle: Bundle) -> dict[str, str]:
     """How each check of the verdict was answered again."""
-    evidence = check_evidence(bundle)
-    assert evidence is not None
+    (evidence,) = check_evidence(bundle)
     assert evidence.result == "PASS", evidence
     return {
         name.rpartition(" ")[0]: how for name, how in (d.split(": ", 1) for d in evidence.details)
@@ -111,13 +110,13 @@ def edited(path: Path, old: bytes, new: bytes) -> None:
 
 
 def one_number(bundle: Bundle) -> None:
-    path = bundle.evidence / "latency.json"
+    path = bundle.proofs[0] / "latency.json"
     sample = read_sealed(path)["blocks"][0]["samples_ms"][0]
     edited(path, str(sample).encode(), str(sample + 1).encode())
 
 
 def the_verdict(bundle: Bundle) -> None:
-    path = bundle.evidence / "verdict.json"
+    path = bundle.proofs[0] / "verdict.json"
     edited(path, f'"result": "{read_sealed(path)["result"]}"'.encode(), b'"result": "PERFECT"')
 
 
@@ -143,8 +142,8 @@ def the_baselines_model(bundle: Bundle) -> None:
     [
         (one_weight, ["bundle/model.onnx was changed", "(in conv.weight)"]),
         (one_image, ["bundle/golden.npz was changed", "(in images[2])"]),
-        (one_number, ["evidence/latency.json was changed"]),
-        (the_verdict, ["evidence/verdict.json was changed"]),
+        (one_number, ["/latency.json was changed"]),
+        (the_verdict, ["/verdict.json was changed"]),
         (the_manifest, ["bundle/manifest.json was changed"]),
         (the_sidecar, ["engines/engine.json was changed"]),
         (the_plan, ["engines/engine.plan was changed"]),
@@ -165,7 +164,7 @@ def test_what_was_replaced_is_named(
 
 def rewrite(bundle: Bundle, name: str, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a sealed record and put its seal and the index right, as a forger would."""
-    path, index = bundle.evidence / name, bundle.evidence / INDEX
+    path, index = bundle.proofs[0] / name, bundle.proofs[0] / INDEX
     values = read_sealed(path)
     change(values)
     write_sealed(path, values)
@@ -231,7 +230,7 @@ def test_another_sentence_and_a_missing_measurement(bundle: Bundle) -> None:
         del values["measurements"]["latency.json"]
 
     rewrite(bundle, "verdict.json", sentence)
-    (bundle.evidence / "latency.json").unlink()
+    (bundle.proofs[0] / "latency.json").unlink()
     check = check_evidence(bundle)
     assert check is not None
     problems = " ".join(check.numbers["problems"])
@@ -240,8 +239,8 @@ def test_another_sentence_and_a_missing_measurement(bundle: Bundle) -> None:
 
 
 def test_the_chain_from_verdict_to_manifest_and_provenance(bundle: Bundle) -> None:
-    verdict = read_record(bundle.evidence / "verdict.json", Verdict)
-    index = read_sealed(bundle.evidence / INDEX)
+    verdict = read_record(bundle.proofs[0] / "verdict.json", Verdict)
+    index = read_sealed(bundle.proofs[0] / INDEX)
     assert verdict.candidate.sha256 == index["manifest"] == bundle.manifest.sha256
     assert verdict.baseline.sha256 == bundle.manifest.baseline
     assert bundle.manifest.files["model.onnx"] == file_sha256(bundle.model)
@@ -335,13 +334,13 @@ def test_a_forged_verdict_is_refused(
 def replaced(bundle: Bundle, name: str, record: Mapping[str, Any]) -> None:
     """Another record in the place of one, with the verdict's hash put right."""
     rewrite(bundle, name, lambda values: (values.clear(), values.update(record)))
-    sha256 = read_sealed(bundle.evidence / name)["sha256"]
+    sha256 = read_sealed(bundle.proofs[0] / name)["sha256"]
     rewrite(bundle, "verdict.json", lambda values: values["measurements"].update({name: sha256}))
 
 
 def test_measurements_that_were_exchanged_are_refused(bundle: Bundle) -> None:
     names = ("quality-baseline.json", "quality-candidate.json")
-    records = [read_sealed(bundle.evidence / name) for name in names]
+    records = [read_sealed(bundle.proofs[0] / name) for name in names]
     for name, record in zip(names, reversed(records), strict=True):
         replaced(bundle, name, record)
     assert "accuracy: quality-baseline.json is the measurement of another" in failures(bundle)
@@ -352,7 +351,7 @@ def test_the_evidence_of_another_bundle_is_refused(
     bundle: Bundle, tmp_path: Path, name: str
 ) -> None:
     other = judged_bundle(tmp_path / "other", network="other")
-    replaced(bundle, name, read_sealed(other.evidence / name))
+    replaced(bundle, name, read_sealed(other.proofs[0] / name))
     assert f"{name} is the measurement of another bundle" in failures(bundle)
 
 
@@ -380,7 +379,7 @@ def test_a_verdict_of_the_first_version_is_refused_by_name(bundle: Bundle) -> No
     assert (evidence.result, found.exit_code) == ("UNAVAILABLE", 3)
     assert "of version 1" in evidence.headline
     with pytest.raises(BundleError, match="verdict record of another schema version; got 1"):
-        read_record(bundle.evidence / "verdict.json", Verdict)
+        read_record(bundle.proofs[0] / "verdict.json", Verdict)
 
 
 def test_expected_void_counts_nowhere(candidate: Bundle) -> None:

@@ -72,7 +72,7 @@ def test_one_bundle_is_compared_with_the_baseline_it_carries(
     )
     assert run(["compare", str(candidate.path), *QUICK]) == 3
     assert "accuracy could not be decided here" in " ".join(capsys.readouterr().out.split())
-    assert (candidate.evidence / "verdict.json").is_file()
+    assert (candidate.proofs[0] / "verdict.json").is_file()
     assert run(["compare", str(baseline.path), *QUICK]) == 2
     assert "carries no baseline" in capsys.readouterr().err
 

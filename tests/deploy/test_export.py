@@ -19,7 +19,8 @@ from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
 from artoolkit.errors import BundleError, ExportError, StorageError, UsageError
-from artoolkit.evidence.bundle import MANIFEST, file_problems
+from artoolkit.evidence.bundle import MANIFEST
+from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.signature import bundle_files
 from artoolkit.graph.identity import compare_graphs

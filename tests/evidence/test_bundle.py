@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from crashing import every_crash
 
 from artoolkit.errors import BundleError
-from artoolkit.evidence.bundle import Bundle, file_problems, open_bundle, write_bundle
-from artoolkit.evidence.seal import seal
+from artoolkit.evidence.bundle import INDEX, UNFINISHED, Bundle, open_bundle, write_bundle
+from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.seal import file_sha256, read_sealed, seal, write_sealed
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Target
@@ -43,7 +47,7 @@ def make(out: Path, *, baseline: Path | None = None, overwrite: bool = False) ->
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     made = make(tmp_path / "bundle", baseline=make(tmp_path / "base").path)
-    made.add_evidence("verdict.json", b"{}")
+    made.add_proof({"verdict.json": b"{}"}, "machine")
     return made
 
 
@@ -152,3 +156,112 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         make(tmp_path / "bundle", baseline=tmp_path)
     assert not (tmp_path / "bundle").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["source.onnx"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "engines/deep/x.plan", "evidence/loose.json", "baseline/notes.txt",
+     "baseline/evidence/x/verdict.json", "Model.onnx", "model.onnx.data", "empty/", ".hidden"],
+)  # fmt: skip
+def test_no_path_hides_in_a_bundle(bundle: Bundle, name: str) -> None:
+    path = bundle.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if name.endswith("/") else path.write_bytes(b"?")
+    found = file_problems(bundle.path)
+    assert any(path.name in line or str(path.parent) in line for line in found), found
+
+
+def test_links_pipes_and_folders_in_the_place_of_files_are_refused(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    kept = tmp_path / "model.onnx"
+    bundle.model.rename(kept)
+    bundle.model.symlink_to(kept)
+    assert any("model.onnx is a link" in line for line in file_problems(bundle.path))
+    bundle.model.unlink()
+    os.mkfifo(bundle.model)
+    assert any("model.onnx is no file" in line for line in file_problems(bundle.path))
+    bundle.model.unlink()
+    bundle.model.mkdir()
+    assert any("model.onnx" in line for line in file_problems(bundle.path))
+    bundle.model.rmdir()
+    kept.rename(bundle.model)
+    assert file_problems(bundle.path) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/hostname", "a/b", "golden.npz ", "MODEL.ONNX"])
+def test_a_manifest_cannot_list_what_lies_elsewhere(bundle: Bundle, name: str) -> None:
+    manifest = bundle.path / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["files"][name] = "0" * 64
+    write_sealed(manifest, values)
+    (problem,) = file_problems(bundle.path)
+    assert "a bundle has the files model.onnx and golden.npz" in problem
+
+
+def test_an_index_cannot_list_what_lies_elsewhere(bundle: Bundle) -> None:
+    folder = bundle.add_proof({"a.json": b"{}"}, "machine")
+    values = read_sealed(folder / INDEX)
+    values["files"]["../../model.onnx"] = file_sha256(bundle.model)
+    write_sealed(folder / INDEX, values)
+    assert any("lies elsewhere" in line for line in file_problems(bundle.path))
+    for odd in ([], {"manifest": bundle.manifest.sha256}, {"files": 3}):
+        write_sealed(folder / INDEX, dict(odd))
+        assert any(INDEX in line for line in file_problems(bundle.path))
+
+
+def test_weights_outside_of_the_onnx_file_are_named(baseline: Bundle) -> None:
+    model = onnx.load(baseline.model)
+    onnx.save_model(
+        model, str(baseline.model), save_as_external_data=True, location="w.bin",
+        size_threshold=0, convert_attribute=False,
+    )  # fmt: skip
+    (baseline.path / "w.bin").unlink()
+    values = json.loads((baseline.path / "manifest.json").read_text())
+    values["files"]["model.onnx"] = file_sha256(baseline.model)
+    write_sealed(baseline.path / "manifest.json", values)
+    found = file_problems(baseline.path)
+    assert any("conv.weight outside of itself" in line for line in found), found
+
+
+def test_proofs_are_dated_and_none_is_overwritten(bundle: Bundle) -> None:
+    before = len(bundle.proofs)
+    first = bundle.add_proof({"a.json": b"1"}, "robot")
+    second = bundle.add_proof({"a.json": b"2"}, "robot")
+    assert first != second
+    assert len(bundle.proofs) == before + 2
+    assert bundle.proofs[0] == max(bundle.proofs)
+    assert (first / "a.json").read_bytes() == b"1"
+    assert file_problems(bundle.path) == []
+
+
+def test_a_killed_proof_is_there_or_not(baseline: Bundle, tmp_path: Path) -> None:
+    kept, counts = tmp_path / "kept", set()
+    shutil.copytree(baseline.path, kept)
+
+    def restore() -> None:
+        shutil.rmtree(baseline.path)
+        shutil.copytree(kept, baseline.path)
+
+    def prove() -> None:
+        baseline.add_proof({"a.json": b"1", "b.json": b"2"}, "machine")
+
+    for step in every_crash(prove, restore):
+        assert file_problems(baseline.path) == [], step
+        counts.add(len(baseline.proofs))
+        prove()
+        assert file_problems(baseline.path) == [], step
+        assert not (baseline.evidence / UNFINISHED).exists()
+    assert counts == {0, 1} or counts == {0}
+
+
+def test_the_verdict_of_an_earlier_artoolkit_is_not_written_over(bundle: Bundle) -> None:
+    shutil.rmtree(bundle.evidence)
+    bundle.evidence.mkdir()
+    (bundle.evidence / "verdict.json").write_bytes(b"{}")
+    files = {"verdict.json": file_sha256(bundle.evidence / "verdict.json")}
+    write_sealed(bundle.evidence / INDEX, {"manifest": bundle.manifest.sha256, "files": files})
+    assert file_problems(bundle.path) == []
+    assert bundle.proofs == (bundle.evidence,)
+    with pytest.raises(BundleError, match="verdict of an earlier artoolkit"):
+        bundle.add_proof({"verdict.json": b"{}"}, "machine")

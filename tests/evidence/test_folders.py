@@ -10,7 +10,8 @@ from crashing import every_crash
 
 from artoolkit.errors import StorageError
 from artoolkit.evidence import folders
-from artoolkit.evidence.bundle import Bundle, file_problems, open_bundle, write_bundle
+from artoolkit.evidence.bundle import Bundle, open_bundle, write_bundle
+from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.folders import new_folder, scratch_folder
 
 

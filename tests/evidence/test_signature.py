@@ -22,7 +22,8 @@ from sidecars import write_plan
 from artoolkit.checks.verify import verify
 from artoolkit.cli import main, run
 from artoolkit.errors import BundleError, UsageError
-from artoolkit.evidence.bundle import SIGNATURE, Bundle, file_problems
+from artoolkit.evidence.bundle import SIGNATURE, Bundle
+from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.keys import key_id, new_key, read_private_key, read_public_key
 from artoolkit.evidence.seal import file_sha256, write_sealed
 from artoolkit.evidence.signature import (
@@ -45,7 +46,7 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def signed(baseline: Bundle, key: Path) -> Bundle:
-    baseline.add_evidence("notes.json", b"{}")
+    baseline.add_proof({"notes.json": b"{}"}, "machine")
     write_plan(baseline)
     sign_bundle(baseline.path, read_private_key(key, passphrase=no_passphrase))
     return baseline
@@ -165,10 +166,11 @@ def test_a_signature_of_the_first_version_is_refused_by_name(signed: Bundle) -> 
 
 @pytest.mark.parametrize(
     "name", ["model.onnx", "golden.npz", "manifest.json", "engines/engine.plan",
-             "engines/engine.json", "evidence/notes.json", "evidence/index.json"]
+             "engines/engine.json", "evidence/*/notes.json", "evidence/*/index.json"]
 )  # fmt: skip
 def test_one_byte_of_any_file_ends_the_signature(signed: Bundle, key: Path, name: str) -> None:
-    path = signed.path / name
+    (path,) = signed.path.glob(name)
+    name = path.relative_to(signed.path).as_posix()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

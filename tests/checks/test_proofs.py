@@ -1,0 +1,120 @@
+"""The verdicts of a bundle are dated proofs: none is overwritten, and kept answers are named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from judged import QUICK, Copies, judged_bundle, without_rtx
+
+from artoolkit.checks.compare import compare
+from artoolkit.checks.registry import CHECKS
+from artoolkit.checks.verify import verify
+from artoolkit.cli import main
+from artoolkit.errors import MissingLibraryError
+from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.keys import new_key, read_private_key
+from artoolkit.evidence.records import read_record
+from artoolkit.evidence.seal import file_sha256, read_sealed, write_sealed
+from artoolkit.evidence.signature import sign_bundle
+from artoolkit.evidence.verdict import Check, Verdict
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_rtx(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    return Copies(judged_bundle(tmp_path_factory.mktemp("judged")).path)
+
+
+@pytest.fixture
+def bundle(copies: Copies, tmp_path: Path) -> Bundle:
+    return copies.new(tmp_path)
+
+
+def by_name(verdict: Verdict) -> dict[str, Check]:
+    return {check.name: check for check in verdict.checks}
+
+
+def test_a_bundle_never_forgets(bundle: Bundle) -> None:
+    """Without the data set the accuracy of the first verdict is kept, named, and verified."""
+    (first,) = bundle.proofs
+    content = {path.name: path.read_bytes() for path in first.iterdir()}
+    again = by_name(compare(bundle, plan=QUICK, process_memory=False))
+    before = by_name(read_record(first / "verdict.json", Verdict))
+    assert again["accuracy"].origin == first.name
+    assert again["accuracy"].numbers == before["accuracy"].numbers
+    assert again["latency"].origin == again["memory"].origin == again["graph"].origin == ""
+    assert len(bundle.proofs) == 2
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == content
+    third = by_name(compare(bundle, plan=QUICK, process_memory=False))
+    assert third["accuracy"].origin == first.name, "the one that measured it, not the one that kept"
+    found = verify(bundle)
+    names = [check.name for check in found.checks if check.name.startswith("evidence")]
+    assert len(names) == 3
+    assert not [check for check in found.checks if check.result == "FAIL"], found
+    shown = CliRunner().invoke(main, ["log", str(bundle.path), "--json"])
+    rows = json.loads(shown.output)
+    assert [row["kept"] for row in rows] == [{"accuracy": first.name}] * 2 + [{}]
+    plain = CliRunner().invoke(main, ["log", str(bundle.path)])
+    assert plain.output.count(f"(from {first.name})") == 2
+
+
+def test_what_was_measured_on_a_machine_is_not_kept_for_another(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def unmeasured(pair: Any) -> None:
+        raise MissingLibraryError("not here")
+
+    kinds = {kind.name: kind for kind in CHECKS}
+    for name in ("latency", "memory", "program"):
+        monkeypatch.setitem(
+            CHECKS, CHECKS.index(kinds[name]), replace(kinds[name], measure=unmeasured)
+        )
+    again = by_name(compare(bundle, plan=QUICK, process_memory=False))
+    assert {again[name].result for name in ("latency", "memory", "program")} == {"UNAVAILABLE"}
+
+
+@pytest.mark.parametrize("change", ["answer", "origin", "nothing behind it", "a machine's check"])
+def test_a_kept_answer_that_was_not_given_is_found(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    compare(bundle, plan=QUICK, process_memory=False)
+    newest, first = bundle.proofs
+    path = newest / "verdict.json"
+    values = read_sealed(path)
+    rows = {row["name"]: row for row in values["checks"]}
+    if change == "answer":
+        rows["accuracy"]["headline"] = "better: mIoU 10 -> 90 %"
+    elif change == "origin":
+        rows["accuracy"]["origin"] = newest.name
+    elif change == "nothing behind it":
+        rows["accuracy"]["origin"] = "20200101T000000Z-nowhere"
+    else:
+        rows["memory"]["origin"] = first.name
+    write_sealed(path, values)
+    index = read_sealed(newest / "index.json")
+    index["files"]["verdict.json"] = file_sha256(path)
+    write_sealed(newest / "index.json", index)
+    checks = {check.name: check for check in verify(bundle).checks}
+    assert checks["files"].result == "PASS"
+    assert checks["evidence"].result == "FAIL", change
+
+
+def test_a_signature_covers_what_it_covered_and_names_what_came(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_key(tmp_path / "k")
+    sign_bundle(bundle.path, read_private_key(tmp_path / "k", passphrase=lambda: ""))
+    compare(bundle, plan=QUICK, process_memory=False)
+    found = {check.name: check for check in verify(bundle, public_key=tmp_path / "k.pub").checks}
+    assert found["signature"].result == "PASS"
+    assert any(bundle.proofs[0].name in line for line in found["signature"].details)
