@@ -19,8 +19,8 @@ from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
 from artoolkit.evidence.bundle import Bundle, open_bundle
-from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.records import machine_name, read_record
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.verdict import Check, Verdict, decide
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def _kept(kind: CheckKind, pair: Pair, bundle: Bundle) -> Check | None:
     """The newest answer to the check in the bundle's evidence, of these two and no other."""
     for folder in bundle.proofs:
         verdict = read_record(folder / VERDICT, Verdict)
-        hashes = [one.sha256 for one in (*verdict.subjects, *(s.subject for _, s in pair.both()))]
+        sides = (*verdict.subjects, pair.baseline.subject, pair.candidate.subject)
+        hashes = [side.sha256 for side in sides]
         row = next((check for check in verdict.checks if check.name == kind.name), None)
         if hashes[:2] == hashes[2:] and row is not None and row.result != "UNAVAILABLE":
             required = kind.requires(pair.terms)
