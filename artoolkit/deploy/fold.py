@@ -4,7 +4,8 @@ Batch normalisation goes into the convolution before it: `weight * s` keeps the 
 name; the bias `(b - mean) * s + beta`, with s = gamma / sqrt(var + eps), takes the name of beta. It
 goes into the convolution after it where that is exact: where nothing is padded and nothing else
 reads it. Computed in float64 from the checkpoint's own float32 numbers and rounded once. A linear
-layer's matrix is stored as the product reads it. The rules depend on the graph only, never on
+layer's matrix is stored as the product reads it, and zeros that a convolution reads are its own
+padding. The rules depend on the graph only, never on
 values: the exporter would leave out a bias that happens to be zero, and two checkpoints would
 differ.
 """
@@ -123,3 +124,30 @@ def store_transposed(model: onnx.ModelProto, trained: Collection[str]) -> None:
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
+
+
+def fold_padding(model: onnx.ModelProto) -> None:
+    """Make, in place, zeros that a Pad puts around a map the padding of the one Conv it is for."""
+    graph = model.graph
+    values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input)
+    makers = {name: node for node in graph.node for name in node.output}
+    for conv in [n for n in graph.node if n.op_type == "Conv"]:
+        pad = makers.get(conv.input[0])
+        if pad is None or pad.op_type != "Pad" or readers[pad.output[0]] != 1:
+            continue
+        mode = next((a.s for a in pad.attribute if a.name == "mode"), b"constant")
+        sides = values.get(pad.input[1])
+        filled = pad.input[2] if len(pad.input) > 2 else ""
+        zeros = not filled or (filled in values and not values[filled].any())
+        # Batch and channels, before and behind, come first in each half.
+        if mode != b"constant" or len(pad.input) > 3 or not zeros or sides is None:
+            continue
+        before, behind = sides.reshape(2, -1).tolist()
+        if any((*before[:2], *behind[:2])) or min((*before, *behind)) < 0:
+            continue
+        own = next(a for a in conv.attribute if a.name == "pads")
+        added = (*before[2:], *behind[2:])
+        own.ints[:] = [one + other for one, other in zip(own.ints, added, strict=True)]
+        conv.input[0] = pad.input[0]
+        graph.node.remove(pad)

@@ -21,7 +21,7 @@ from onnx import helper
 from torch import nn
 
 from artoolkit import __version__
-from artoolkit.deploy.fold import fold_batch_norm, store_transposed
+from artoolkit.deploy.fold import fold_batch_norm, fold_padding, store_transposed
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module
 from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
 from artoolkit.errors import ExportError
@@ -173,6 +173,7 @@ def graph_from_checkpoint(
     fold_constants(model, state)
     remove_no_ops(model)
     fold_batch_norm(model, state)
+    fold_padding(model)
     store_transposed(model, state)
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,13 @@ from artoolkit.errors import UsageError
 from artoolkit.networks import bisenetv1 as v1
 from artoolkit.networks import bisenetv2 as v2
 from artoolkit.networks import ddrnet as ddr
+from artoolkit.networks import efficientnet, layouts, stdc
 from artoolkit.networks import fast_scnn as fast
-from artoolkit.networks import layouts, stdc
 from artoolkit.networks import pidnet as pid
 from artoolkit.networks import segformer as seg
 from artoolkit.networks.blocks import BasicBlock, Bottleneck
 from artoolkit.networks.custom import build_custom, is_custom, trust
+from artoolkit.networks.efficientnet import LiteStage, LiteTrunk
 from artoolkit.networks.icnet import ICNet
 from artoolkit.networks.icnet_resnet import ICNetResidual
 from artoolkit.networks.layouts import Layout
@@ -179,7 +180,22 @@ def refinenet_lw_mbv2(
 ) -> Network:
     """Light-Weight RefineNet on MobileNet-v2."""
     outputs = _scaled((channels for _, channels, _, _ in MBV2_STAGES), width)
-    stem, fine = _scaled((32, 256), width)
+    (stem,) = _scaled((32,), width)
+    trunk = InvertedTrunk(
+        stem,
+        tuple(
+            InvertedStage(expansion, channels, depth, stride)
+            for (expansion, _, depth, stride), channels in zip(MBV2_STAGES, outputs, strict=True)
+        ),
+    )
+    return _refined(num_classes, trunk, outputs, width)
+
+
+def _refined(
+    num_classes: int, trunk: nn.Module, outputs: Sequence[int], width: float
+) -> RefineNetLW:
+    """The decoder over a trunk of seven stages with `outputs` channels each."""
+    (fine,) = _scaled((256,), width)
     groups = ((6, 5), (4, 3), (2,), (1,))
     stages = [
         Refinement(
@@ -191,14 +207,39 @@ def refinenet_lw_mbv2(
         )
         for group in groups
     ]
-    trunk = InvertedTrunk(
-        stem,
-        tuple(
-            InvertedStage(expansion, channels, depth, stride)
-            for (expansion, _, depth, stride), channels in zip(MBV2_STAGES, outputs, strict=True)
-        ),
-    )
     return RefineNetLW(num_classes, trunk=trunk, groups=groups, stages=stages, channels=fine)
+
+
+# Expansion, channels, depth, stride and kernel of every stage; width and depth coefficients. The
+# stem, and the depth of the first and the last stage, are the same for all.
+LITE_STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3),
+               (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))  # fmt: skip
+LITE_COEFFICIENTS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+# TensorFlow's, for integer hardware.
+LITE_PREPROCESS = Preprocess(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+
+def refinenet_lw_efficientnet(
+    num_classes: int, *, layout: str | None = None, lite: int, width: float = 1.0
+) -> Network:
+    """Light-Weight RefineNet on EfficientNet-Lite; features meet as on MobileNet-v2."""
+    wider, deeper = LITE_COEFFICIENTS[lite]
+    (stem,) = _scaled((32,), width)
+    outputs = _scaled((channels for _, channels, *_ in LITE_STAGES), width * wider)
+    last = len(LITE_STAGES) - 1
+    stages = tuple(
+        LiteStage(
+            expansion,
+            outputs[index],
+            depth if index in (0, last) else math.ceil(depth * deeper),
+            stride,
+            kernel,
+        )
+        for index, (expansion, _, depth, stride, kernel) in enumerate(LITE_STAGES)
+    )
+    network = _refined(num_classes, LiteTrunk(stem, stages), outputs, width)
+    network.preprocess = LITE_PREPROCESS
+    return network
 
 
 def pidnet(
@@ -390,6 +431,16 @@ NETWORKS: Mapping[str, Entry] = {
         {"drsleep": layouts.DRSLEEP_MBV2},
         "Light-Weight RefineNet, MobileNet-v2",
     ),
+    **{
+        f"refinenet_lw_efficientnet_lite{lite}": Entry(
+            refinenet_lw_efficientnet,
+            {},
+            f"Light-Weight RefineNet, EfficientNet-Lite{lite}",
+            {"lite": lite},
+            efficientnet.TRUNK,
+        )
+        for lite in LITE_COEFFICIENTS
+    },
     **{
         f"pspnet{depth}": Entry(pspnet, _PSP, f"PSPNet, ResNet-{depth}", {"depth": depth})
         for depth in (50, 101)

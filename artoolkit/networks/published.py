@@ -24,7 +24,7 @@ from artoolkit.words import AUTO
 
 NORM_EPS = 1e-5
 # The parts of an ImageNet classifier that no segmentation network has.
-CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head)\.")
+CLASSIFIER = re.compile(r"^(fc|classifier|features\.18|head|_fc|_conv_head|_bn1)\.")
 # Code bases whose weights belong to another function than any network here: a key, and the reason.
 FOREIGN = (
     (

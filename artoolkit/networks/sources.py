@@ -7,6 +7,7 @@ most of them as the first 8 digits of the sha256 in the file's own name.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from artoolkit.errors import DownloadError, UsageError
+from artoolkit.errors import DownloadError, MissingLibraryError, UsageError
+from artoolkit.optional import install_command
 from artoolkit.spec import Frozen, read_toml
 
 _CHUNK_BYTES = 1 << 20
@@ -23,9 +25,10 @@ _CHUNK_BYTES = 1 << 20
 class Source(Frozen):
     """Published weights: `artoolkit weights import` turns the file into a checkpoint.
 
-    `access`: "direct" (can be fetched), "browser" (only by hand) or "dead". `file` is the published
-    file name; `hash` a whole digest or its first digits, of the algorithm `hash_kind`. `license` is
-    what the publisher says of the file, and `warning` what its user has to know beside.
+    `access`: "direct" (can be fetched), "package" (comes with the Python package `package`),
+    "browser" (only by hand) or "dead". `file` is the published file name; `hash` a whole digest or
+    its first digits, of the algorithm `hash_kind`. `license` is what the publisher says of the
+    file, and `warning` what its user has to know beside.
     """
 
     name: str
@@ -35,7 +38,8 @@ class Source(Frozen):
     dataset: str
     address: str
     file: str | None = None
-    access: Literal["direct", "browser", "dead"] = "direct"
+    access: Literal["direct", "package", "browser", "dead"] = "direct"
+    package: str = ""
     hash: str | None = None
     hash_kind: Literal["sha256", "md5"] = "sha256"
     stated: str
@@ -51,6 +55,16 @@ class Source(Frozen):
         ):
             raise ValueError(f"{self.name}: {self.hash!r} is no hash")
         return self
+
+    def packaged(self) -> Path:
+        """The file in the installed package; `MissingLibraryError` without it. Runs no code."""
+        found = importlib.util.find_spec(self.package)
+        if found is None or found.origin is None:
+            raise MissingLibraryError(
+                f"{self.name} comes with the package {self.package}, which is not installed",
+                hint=f"Install it: {install_command(self.package)}",
+            )
+        return Path(found.origin).parent / "models" / str(self.file)
 
     def verify(self, path: Path) -> None:
         """`DownloadError` unless the file has the published hash; nothing where none is stated."""
@@ -89,6 +103,17 @@ def source_named(name: str) -> Source:
 def source_of_file(file_name: str) -> Source | None:
     """The source whose published file has this name."""
     return next((source for source in sources() if source.file == file_name), None)
+
+
+def weights_file(place: Path) -> Path:
+    """`place` itself, or the file of the package that weights of this name come with.
+
+    `MissingLibraryError` where that package is not installed.
+    """
+    if place.exists():
+        return place
+    packaged = (s for s in sources() if s.access == "package" and s.name == str(place))
+    return next((source.packaged() for source in packaged), place)
 
 
 def warnings_for(network: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint, read_checkp
 from artoolkit.networks.custom import trust
 from artoolkit.networks.importing import encoder_prefixes, trunk_from_published
 from artoolkit.networks.loading import requested
+from artoolkit.networks.sources import weights_file
 from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.assembly import build_network
@@ -139,6 +140,7 @@ def go_on(
 
 def _encoder(path: Path, recipe: Recipe, data: DataSet, take: str | None) -> Checkpoint:
     """The weights that the encoder starts from; logs which they are, and what does not use them."""
+    path = weights_file(path)
     if is_checkpoint(path):
         return read_checkpoint(path)
     network = build_network(recipe, data.labels, seed=recipe.seed)

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from artoolkit.deploy.fold import fold_batch_norm, store_transposed
+from artoolkit.deploy.fold import fold_batch_norm, fold_padding, store_transposed
 
 RNG = np.random.default_rng(0)
 VALUES = {
@@ -141,3 +141,45 @@ def test_matrices_are_stored_as_they_are_read() -> None:
     np.testing.assert_allclose(
         ReferenceEvaluator(model).run(None, {"x": x})[0], x @ matrix.T, rtol=1e-5
     )
+
+
+def padded_first(sides: list[int], *, fill: float = 0.0) -> onnx.ModelProto:
+    """A map padded by `sides` and convolved with a stride of 2 and a padding of 1."""
+    nodes = [
+        helper.make_node("Pad", ["x", "sides", "fill"], ["p"]),
+        helper.make_node("Conv", ["p", "w"], ["y"], pads=[0, 1, 1, 1], strides=[2, 2]),
+    ]
+    values = [
+        helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2, 6, 7]),
+        helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None),
+    ]
+    stored = {
+        "w": RNG.normal(size=(4, 2, 3, 3)).astype(np.float32),
+        "sides": np.array(sides),
+        "fill": np.array(fill, np.float32),
+    }
+    initialisers = [numpy_helper.from_array(value, name) for name, value in stored.items()]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], initialisers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def test_zeros_before_a_convolution_become_its_padding() -> None:
+    image = {"x": RNG.normal(size=(1, 2, 6, 7)).astype(np.float32)}
+    model = padded_first([0, 0, 0, 1, 0, 0, 1, 2])
+    (expected,) = ReferenceEvaluator(model).run(None, image)
+    fold_padding(model)
+    (conv,) = model.graph.node
+    assert list(conv.input) == ["x", "w"]
+    assert next(list(a.ints) for a in conv.attribute if a.name == "pads") == [0, 2, 2, 3]
+    np.testing.assert_allclose(ReferenceEvaluator(model).run(None, image)[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [padded_first([0, 0, 0, 1, 0, 0, 1, 2], fill=1.0), padded_first([0, 1, 0, 0, 0, 0, 0, 0]),
+     padded_first([0, 0, -1, 0, 0, 0, 0, 0])],
+    ids=["ones", "channels", "cut"],
+)  # fmt: skip
+def test_other_padding_stays(model: onnx.ModelProto) -> None:
+    fold_padding(model)
+    assert [node.op_type for node in model.graph.node] == ["Pad", "Conv"]

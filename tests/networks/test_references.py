@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import load_strictly
-from artoolkit.networks.published import convert
+from artoolkit.networks.published import convert, load_trunk
 
 # file -> network, layout, and whether its values are the raw scores (else at the image's size)
 PUBLIC = {
@@ -76,3 +76,17 @@ def test_imported_weights_compute_what_they_did(name: str) -> None:
     tied = (best[0] - best[1]).numpy() <= 2 * tolerance
     assert ((classes == expected.argmax) | tied).all()
     assert tied.mean() < 0.01
+
+
+@pytest.mark.parametrize("lite", [0, 2])
+def test_the_efficientnet_lite_trunk_computes_what_the_package_does(lite: int) -> None:
+    """Odd sides on the way: TensorFlow's padding depends on them."""
+    expected = reference(f"efficientnet_lite{lite}")
+    network = build(f"refinenet_lw_efficientnet_lite{lite}", num_classes=3).eval()
+    load_trunk(network, expected.state())
+    with torch.inference_mode():
+        *_, last = network.trunk(expected.image)
+    assert tuple(last.shape[-2:]) == expected.size_hw
+    tolerance = 1e-5 * np.abs(expected.value).max()
+    found = last.flatten().numpy()[expected.index]
+    np.testing.assert_allclose(found, expected.value, rtol=0, atol=tolerance)

@@ -1,12 +1,14 @@
 """The table of published weights: every hash is where the publisher says it."""
 
 import hashlib
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from artoolkit.errors import DownloadError, UsageError
+from artoolkit.errors import DownloadError, MissingLibraryError, UsageError
 from artoolkit.networks import NETWORKS
 from artoolkit.networks.builder import LAYOUTS
 from artoolkit.networks.sources import (
@@ -15,6 +17,7 @@ from artoolkit.networks.sources import (
     source_of_file,
     sources,
     warnings_for,
+    weights_file,
 )
 
 
@@ -40,6 +43,20 @@ def test_fetched_files_carry_their_hash_in_their_name() -> None:
         assert source.hash_kind == "sha256"
 
 
+def test_weights_of_a_package_are_read_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "efficientnet_lite0-imagenet"
+    source = source_named(name)
+    assert weights_file(Path("mine.pth")) == Path("mine.pth")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingLibraryError, match=r"artoolkit\[pretrained\]"):
+        weights_file(Path(name))
+    spec = ModuleSpec(source.package, None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    assert weights_file(Path(name)) == tmp_path / "models" / "efficientnet-lite0-57934424.pth"
+
+
 def test_dead_sources_are_listed_as_dead_without_a_hash() -> None:
     dead = [source for source in sources() if source.access == "dead"]
     assert {source.layout for source in dead} == {"drsleep"}
@@ -48,7 +65,7 @@ def test_dead_sources_are_listed_as_dead_without_a_hash() -> None:
 
 def test_licenses_are_the_publishers_and_segformer_comes_with_a_warning() -> None:
     for source in sources():
-        stated = "metafile.yaml" in source.stated or source.layout == "mmseg"
+        stated = source.layout == "mmseg" or source.access == "package"
         assert (source.license == "Apache-2.0") == stated, source.name
     for network in NETWORKS:
         warnings = warnings_for(network)
