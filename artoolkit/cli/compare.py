@@ -14,6 +14,7 @@ from artoolkit.cli.options import (
     dataset_options,
     device_option,
     threads_option,
+    verbose_option,
 )
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
@@ -48,6 +49,7 @@ LAYER_ERROR = 1e-3
               "the baseline's engine. A diagnostic, no verdict.")  # fmt: skip
 @click.option("--layers", is_flag=True, help="Also name the layers whose outputs differ the most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@verbose_option
 def command(
     *,
     baseline: Path,
@@ -61,6 +63,7 @@ def command(
     refit: bool,
     layers: bool,
     as_json: bool,
+    verbose: bool,
     **measuring: Any,
 ) -> None:
     """Is CANDIDATE the same program as BASELINE, as fast, as small, and at least as accurate?
@@ -70,7 +73,7 @@ def command(
     """
     from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.cli.verdict_table import show_verdict
     from artoolkit.cost.latency_record import LatencyPlan
 
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
@@ -89,7 +92,7 @@ def command(
         click.echo(verdict.to_bytes().decode(), nl=False)
     else:
         title = f"{verdict.candidate.name} against {verdict.baseline.name}"
-        show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
+        show_verdict(verdict, title=title, verbose=verbose)
     if layers:
         _show_layers(baseline, candidate, inputs)
     sys.exit(verdict.exit_code)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artoolkit.cli.network_options import network_options, requested_network
-from artoolkit.cli.options import cuda_memory_option, dataset_options, imgsz_option, out_option
+from artoolkit.cli.options import (
+    cuda_memory_option,
+    dataset_options,
+    imgsz_option,
+    out_option,
+    verbose_option,
+)
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import UsageError
 from artoolkit.words import AUTO, PRECISIONS
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
               help="Engine of the bundle that Triton serves, where it has several.")  # fmt: skip
 @out_option(help_text="Folder of the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@verbose_option
 def command(
     *,
     checkpoint: Path | None,
@@ -67,6 +74,7 @@ def command(
     budget_s: float,
     form: str,
     engine: Path | None,
+    verbose: bool,
     **options: Any,
 ) -> None:
     """Export CHECKPOINT to a bundle; with --baseline, prove that it costs the same and is as good.
@@ -76,7 +84,7 @@ def command(
     --baseline: 0 every required check passed, 1 one failed, 3 undecided.
     """
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.cli.verdict_table import show_verdict
     from artoolkit.evidence.bundle import open_bundle
 
     out, baseline, overwrite = (options[name] for name in ("out", "baseline", "overwrite"))
@@ -104,7 +112,7 @@ def command(
         return
     verdict = made.verdict
     title = f"{out} against {baseline}"
-    show_checks(verdict.checks, title=title, sentence=f"{verdict.result}: {verdict.meaning}")
+    show_verdict(verdict, title=title, verbose=verbose)
     click.echo(f"evidence: {made.bundle.proofs[0]}")
     sys.exit(verdict.exit_code)
 

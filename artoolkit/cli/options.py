@@ -218,6 +218,11 @@ def requested_predictor(values: dict[str, Any]) -> dict[str, Any]:
     return {"views": views} | {name: values.pop(name) for name in taken}
 
 
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Show every check with its details."
+)
+
+
 def out_option(*, help_text: str, required: bool = True) -> Callable[[Command], Command]:
     """`--out PATH` -> `out: Path`."""
     return click.option("--out", required=required, type=click.Path(path_type=Path), help=help_text)

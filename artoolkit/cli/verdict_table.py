@@ -1,4 +1,4 @@
-"""Checks as one table, the same for verify, export and compare."""
+"""A verdict in a few lines, numbers first; and all checks with their details as one table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,41 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from artoolkit.evidence.verdict import Check
+    from artoolkit.evidence.verdict import Check, Verdict
 
 STYLES = {"PASS": "green", "FAIL": "bold red", "UNDECIDED": "yellow", "UNAVAILABLE": "dim"}
+
+
+# The checks whose numbers a reader looks for, in this order.
+_NUMBERS = ("accuracy", "latency", "memory")
+# Where these pass, their names say all.
+_QUIET = ("graph", "training-only parts", "program", "program (TensorRT-RTX)", "outputs")
+
+
+def show_verdict(verdict: Verdict, *, title: str, verbose: bool = False) -> None:
+    """Print the answer and the numbers; with `verbose` every check with its details.
+
+    Checks whose PASS says all share one line; any other has its own.
+    """
+    sentence = f"{verdict.result}: {verdict.meaning}"
+    if verbose:
+        show_checks(verdict.checks, title=title, sentence=sentence)
+        return
+    checks = {check.name: check for check in verdict.checks}
+    rows = [checks.pop(name) for name in _NUMBERS if name in checks]
+    passed = [checks[n] for n in _QUIET if n in checks and checks[n].result == "PASS"]
+    console = Console()
+    console.print(Text(sentence, "bold"))
+    for check in [*rows, *(one for one in checks.values() if one not in passed)]:
+        optional = "" if check.required else " (not required)"
+        kept = f" [from {check.origin}]" if check.origin else ""
+        line = Text(f"{check.result:<12}", STYLES[check.result])
+        console.print(line.append(f"{check.name}{optional}: {check.headline}{kept}", ""))
+    if passed:
+        line = Text(f"{'PASS':<12}", STYLES["PASS"])
+        console.print(line.append(", ".join(check.name for check in passed), ""))
+    where = verdict.environment
+    console.print(Text(f"{title}; {where.processor}, {where.cores} cores", "dim"))
 
 
 def show_checks(checks: Iterable[Check], *, title: str, sentence: str | None = None) -> None:
