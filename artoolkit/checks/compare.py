@@ -6,6 +6,7 @@ command that installs it. Raw measurements are written beside the verdict and na
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,14 @@ from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import DataSet, dataset_of
-from artoolkit.errors import UsageError
-from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.errors import DataError, UsageError
+from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
 from artoolkit.evidence.records import machine_name, read_record
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.verdict import Check, Verdict, decide
+from artoolkit.files import read_npz
+from artoolkit.graph.onnx_file import Shapes, load_onnx, open_inputs, with_shapes
+from artoolkit.optional import is_installed
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
@@ -45,6 +49,7 @@ def compare(
     plan: LatencyPlan | None = None,
     margin_percent: float | None = None,
     inputs: Path | None = None,
+    shapes: Shapes | None = None,
     outputs: OutputsMeasurement | None = None,
     trained: QualityMeasurement | None = None,
     seed: int = 0,
@@ -63,12 +68,13 @@ def compare(
     `threads`: by default those of the candidate's target; `options` are the backend's own, as
     `refit=True`. `plan` says how latency is measured, `margin_percent` puts another margin in the
     place of the target's, which needs `out`. `inputs`: an .npz with inputs by name for two files,
-    otherwise `seed` makes them. `outputs` and `trained`: what an export measured of the trained
-    network. `process_memory`: whether peaks of fresh processes are measured.
+    otherwise `seed` makes them; `shapes`: of inputs that are open in the files, by name (by default
+    those in `inputs`). `outputs` and `trained`: what an export measured of the trained network.
+    `process_memory`: whether peaks of fresh processes are measured.
 
     Raises `UsageError` for a pair that cannot be compared, `BundleError` where bundles were changed
-    or made for other targets, `DataError` for the data set, `BackendError` where a file does not
-    open.
+    or made for other targets, `DataError` for the data set, `ExportError` for a file that is no
+    ONNX, `BackendError` where one does not open.
 
     >>> import artoolkit
     >>> from artoolkit.cost.latency_record import LatencyPlan
@@ -82,17 +88,23 @@ def compare(
         Path(baseline) if isinstance(baseline, str) else baseline,
         Path(candidate) if isinstance(candidate, str) else candidate,
         inputs,
+        shapes,
     )
-    pair = Pair.of(
-        first, last, backend=backend, device=device, threads=threads, options=options,
-        dataset=data, split=split, plan=plan or LatencyPlan(), margin_percent=margin_percent,
-        inputs=inputs, outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
-        progress=progress,
-    )  # fmt: skip
-    bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
-    if bundle is not None and out is None:
-        _check_own_evidence(pair, bundle)
-    verdict, records = judged(pair, bundle if out is None else None)
+    with tempfile.TemporaryDirectory(prefix="artoolkit-static-") as folder:
+        sides = [_static(side, inputs, shapes, Path(folder) / f"{index}.onnx")
+                 for index, side in enumerate((first, last))]  # fmt: skip
+        (first, first_given), (last, last_given) = sides
+        pair = Pair.of(
+            first, last, given=(first_given, last_given), backend=backend, device=device,
+            threads=threads, options=options, dataset=data, split=split,
+            plan=plan or LatencyPlan(), margin_percent=margin_percent, inputs=inputs,
+            outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
+            progress=progress,
+        )  # fmt: skip
+        bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
+        if bundle is not None and out is None:
+            _check_own_evidence(pair, bundle)
+        verdict, records = judged(pair, bundle if out is None else None)
     written: Mapping[str, Any] = {**records, VERDICT: verdict}
     content = {name: record.to_bytes() for name, record in written.items()}
     if out is not None:
@@ -146,15 +158,22 @@ def _kept(kind: CheckKind, pair: Pair, bundle: Bundle) -> Check | None:
     return None
 
 
-def _sides(baseline: Model, candidate: Model | None, inputs: Path | None) -> tuple[Model, Model]:
+def _sides(
+    baseline: Model, candidate: Model | None, inputs: Path | None, shapes: Shapes | None
+) -> tuple[Model, Model]:
     """The two sides, bundles opened; refused where they are no pair."""
     files = [isinstance(m, Path) and m.suffix == ".onnx" for m in (baseline, candidate)]
     if candidate is not None and all(files):
         return baseline, candidate
     if any(files):
-        raise UsageError("an .onnx file is compared with another .onnx file", got=candidate)
-    if inputs is not None:
-        raise UsageError("--inputs is for two .onnx files; a bundle has its golden images")
+        raise UsageError(
+            "an .onnx file is compared with another .onnx file",
+            got=candidate,
+            hint=f"The one in a bundle is called {MODEL}: give that.",
+        )
+    for what, value in (("--inputs", inputs), ("--shape", shapes)):
+        if value:
+            raise UsageError(f"{what} is for two .onnx files; a bundle has its golden images")
     first = _opened(baseline)
     inner = first.baseline if candidate is None else first
     if inner is None:
@@ -163,6 +182,28 @@ def _sides(baseline: Model, candidate: Model | None, inputs: Path | None) -> tup
     check_names(last.manifest.target)
     check_same_kind(last.manifest, inner.manifest)
     return inner, last
+
+
+def _static(
+    side: Model, inputs: Path | None, shapes: Shapes | None, copy: Path
+) -> tuple[Model, Path | None]:
+    """A file whose inputs are open as a copy with static shapes, and the file that it is of.
+
+    The shapes are those that were given, or else those of the arrays in `inputs`. A file that
+    cannot be read is an `ExportError` before anything is measured.
+    """
+    if isinstance(side, Bundle) or not is_installed("onnx"):
+        return side, None
+    model = load_onnx(side, "comparing files")
+    wanted = dict(shapes or {})
+    if inputs is not None and (still_open := open_inputs(model)):
+        arrays = read_npz(inputs, DataError)
+        wanted |= {name: arrays[name].shape for name in still_open
+                   if name in arrays and name not in wanted}  # fmt: skip
+    if not wanted:
+        return side, None
+    copy.write_bytes(with_shapes(model, wanted).SerializeToString())
+    return copy, side
 
 
 def _opened(model: Model) -> Bundle:

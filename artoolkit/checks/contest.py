@@ -34,9 +34,13 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Contestant:
-    """One side of a comparison: an open bundle, or the path of an ONNX file."""
+    """One side of a comparison: an open bundle, or the path of an ONNX file.
+
+    `given` is the file that `model` is a copy of with static shapes.
+    """
 
     model: Model
+    given: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -58,8 +62,8 @@ class Contestant:
 
     @cached_property
     def subject(self) -> Subject:
-        """Its name, and the sha256 of its manifest or file."""
-        return subject_of(self.model)
+        """Its name, and the sha256 of its manifest or file, external data included."""
+        return subject_of(self.given or self.model)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Pair:
         baseline: Model,
         candidate: Model,
         *,
+        given: tuple[Path | None, Path | None] = (None, None),
         backend: str | None = None,
         device: str | None = None,
         threads: int | None = None,
@@ -98,8 +103,8 @@ class Pair:
         runs = backend_of(candidate, backend, **(options or {}))
         manifest = Contestant(candidate).manifest
         return cls(
-            Contestant(baseline),
-            Contestant(candidate),
+            Contestant(baseline, given[0]),
+            Contestant(candidate, given[1]),
             backend=runs,
             device=runs.device_for(candidate, device),
             threads=threads or (manifest.target.threads if manifest else None),

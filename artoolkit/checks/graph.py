@@ -14,24 +14,32 @@ SHOWN, KEPT = 5, 100
 
 
 class GraphMeasurement(PairRecord):
-    """What was compared, by count, and the first of the `found` differences."""
+    """What was compared, by count, and the first of the `found` differences.
+
+    `relation`: what the candidate is to the baseline all the same, such as its int8 form; what
+    differs beside that stands first.
+    """
 
     KIND: ClassVar[str] = "graph"
 
     counts: dict[str, int]
     found: int
     differences: tuple[str, ...]
+    relation: str = ""
 
 
 def measure(pair: Pair) -> Records:
     one, other = (load_onnx(side.onnx, "the graph check") for side in pair.sides)
-    from artoolkit.graph.identity import compare_graphs, weights_by_rule
+    from artoolkit.graph.identity import compare_graphs, summarised, weights_by_rule
+    from artoolkit.graph.relation import relation
 
     names = [
         weights_by_rule(model) if side.trained is None else side.trained
         for model, side in zip((one, other), pair.sides, strict=True)
     ]
     found = compare_graphs(one, other, *names)
+    what, beside = relation(one, other) if found else ("", ())
+    sentences = summarised(beside if what else found)
     trained = len(set(names[0]))
     record = pair.record(
         GraphMeasurement,
@@ -41,7 +49,8 @@ def measure(pair: Pair) -> Records:
             "constants": len(one.graph.initializer) - trained,
         },
         found=len(found),
-        differences=tuple(map(str, found[:KEPT])),
+        differences=sentences[:KEPT],
+        relation=what,
     )
     return {"graph.json": record}
 
@@ -57,11 +66,14 @@ def without_difference(name: str, record: GraphMeasurement, equal: str) -> Check
     if not record.found:
         brief = in_brief(equal.format(**record.counts))
         return Check(name=name, result="PASS", **brief, numbers=record.counts)
-    more = (f"and {record.found - SHOWN} more",) if record.found > SHOWN else ()
+    more = len(record.differences) - SHOWN
+    headline = record.relation or f"{record.found} differences"
+    beside = ("and beside that:",) if record.relation and record.differences else ()
+    rest = (f"and {more} more",) if more > 0 else ()
     return Check(
         name=name,
         result="FAIL",
-        **in_brief(f"{record.found} differences", *record.differences[:SHOWN], *more),
+        **in_brief(headline, *beside, *record.differences[:SHOWN], *rest),
         numbers={"differences": list(record.differences), **record.counts},
     )
 

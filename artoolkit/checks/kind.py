@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from artoolkit.errors import ArtoolkitError, BackendError, MissingLibraryError, UnavailableError
+from artoolkit.errors import (
+    ArtoolkitError,
+    BackendError,
+    ExportError,
+    MissingLibraryError,
+    UnavailableError,
+)
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import NAMELESS, Check, Subject, in_brief
 from artoolkit.spec import Margins
@@ -52,12 +58,12 @@ class CheckKind:
     `question`: one line, for the documentation. `records`: every file with its type; a name ends in
     -baseline, -candidate or -trained where the record is of one of them alone, and those of
     `may_lack` need not be there. `measure` returns them, or None where the check does not apply to
-    the pair; it raises `MissingLibraryError`, `BackendError` or `UnavailableError` where this
-    machine has no answer. `judge` is a pure function, so that `compare`, `verify`, the report and
-    the calibration judge alike. `again`: `verify` measures the two model "files", or judges the
-    "records", or takes what a library or device said on "trust". `required`: unless the target
-    calls it optional. `portable`: the answer of another machine holds here too, so that a verdict
-    made where it cannot be measured keeps it.
+    the pair; it raises `MissingLibraryError`, `BackendError`, `ExportError` or `UnavailableError`
+    where this machine has no answer. `judge` is a pure function, so that `compare`, `verify`, the
+    report and the calibration judge alike. `again`: `verify` measures the two model "files", or
+    judges the "records", or takes what a library or device said on "trust". `required`: unless the
+    target calls it optional. `portable`: the answer of another machine holds here too, so that a
+    verdict made where it cannot be measured keeps it.
     """
 
     name: str
@@ -83,7 +89,7 @@ class CheckKind:
         """The answer on this machine with its records; None where the check does not apply."""
         try:
             records = self.measure(pair)
-        except (MissingLibraryError, BackendError, UnavailableError) as error:
+        except (MissingLibraryError, BackendError, ExportError, UnavailableError) as error:
             return unavailable(self.name, error, required=self.requires(pair.terms)), {}
         return (None, {}) if records is None else (self.answer(records, pair.terms), records)
 

@@ -16,6 +16,7 @@ from artoolkit.cli.options import (
     threads_option,
     verbose_option,
 )
+from artoolkit.errors import UsageError
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -42,6 +43,8 @@ LAYER_ERROR = 1e-3
               help="Run so long before measuring, to measure a warm device.")  # fmt: skip
 @click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Inputs of two .onnx files, by name (.npz); seeded ones otherwise.")  # fmt: skip
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x512x1024",
+              help="Shape of an input that is open in two .onnx files.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
@@ -60,6 +63,7 @@ def command(
     warmup_ms: float,
     soak_s: float,
     inputs: Path | None,
+    shapes: tuple[str, ...],
     refit: bool,
     layers: bool,
     as_json: bool,
@@ -84,6 +88,7 @@ def command(
             plan=plan,
             margin_percent=margin,
             inputs=inputs,
+            shapes=dict(map(_shape, shapes)),
             refit=refit or None,
             progress=progress,
             **measuring,
@@ -96,6 +101,15 @@ def command(
     if layers:
         _show_layers(baseline, candidate, inputs)
     sys.exit(verdict.exit_code)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """`image=1x3x512x1024` -> the name and the numbers."""
+    name, _, sizes = text.rpartition("=")
+    numbers = sizes.lower().replace(",", "x").split("x")
+    if not name or not all(number.isdecimal() and int(number) for number in numbers):
+        raise UsageError("--shape is not NAME=SIZES", got=repr(text), expected="image=1x3x512x1024")
+    return name, tuple(map(int, numbers))
 
 
 def _show_layers(baseline: Path, candidate: Path | None, inputs: Path | None) -> None:

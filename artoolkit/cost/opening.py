@@ -19,6 +19,7 @@ from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Subject
 from artoolkit.files import read_npz
+from artoolkit.graph.onnx_file import onnx_sha256
 from artoolkit.spec import RunnerSpec
 
 
@@ -68,10 +69,11 @@ def backend_of(model: Model, backend: str | None = None, **options: Any) -> Back
 
 
 def subject_of(model: Model) -> Subject:
-    """Its name, and the sha256 of its manifest or file."""
+    """Its name, and the sha256 of its manifest or file, external data of an ONNX file included."""
     if isinstance(model, Bundle):
         return Subject(name=model.path.resolve().name, sha256=model.manifest.sha256)
-    return Subject(name=model.resolve().name, sha256=file_sha256(model))
+    sha256 = onnx_sha256(model) if model.suffix == ".onnx" else file_sha256(model)
+    return Subject(name=model.resolve().name, sha256=sha256)
 
 
 def feeds_for(model: Model, spec: RunnerSpec, *, seed: int = 0) -> Any:

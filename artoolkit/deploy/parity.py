@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.errors import BackendError
+from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.labels import VOID
 
 # Outputs kept in memory at once in a layer-by-layer comparison.
@@ -93,7 +94,8 @@ def layer_errors(
     network: the first large step, not the last large value, is the layer to blame; see
     `first_difference`.
     """
-    shared = _shared_tensors(onnx.load(str(reference)), onnx.load(str(candidate)))
+    a, b = (load_onnx(path, "comparing layers") for path in (reference, candidate))
+    shared = _shared_tensors(a, b)
     return tuple(_errors(reference, candidate, shared, images))
 
 

@@ -145,10 +145,12 @@ class Bundle:
 
 def read_manifest(path: Path) -> Manifest:
     if not (path / MANIFEST).is_file():
-        raise BundleError(
-            f"{path} is not a bundle: {MANIFEST} is missing",
-            hint="Make one with: artoolkit export CKPT --out BUNDLE",
-        )
+        hint = "Make one with: artoolkit export CKPT --out BUNDLE"
+        if (path.parent / MANIFEST).is_file():
+            hint = f"It lies in one: give {path.parent}"
+        elif path.suffix == ".onnx":
+            hint = f"A file alone: artoolkit compare A.onnx B.onnx, artoolkit benchmark {path.name}"
+        raise BundleError(f"{path} is not a bundle: {MANIFEST} is missing", hint=hint)
     values = read_sealed(path / MANIFEST)
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:

@@ -7,7 +7,7 @@ other names are not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -132,10 +132,7 @@ class _Pairing:
     """Which step of A stands for which of B, and which weight for which."""
 
     def __init__(self, a: list[Step], b: list[Step]) -> None:
-        matcher = SequenceMatcher(
-            None, [s.operator for s in a], [s.operator for s in b], autojunk=False
-        )
-        self.blocks = matcher.get_opcodes()
+        self.blocks = list(_blocks(a, b))
         self.steps = {
             i: j
             for tag, i0, i1, j0, j1 in self.blocks
@@ -155,6 +152,44 @@ class _Pairing:
             back = self.weights_back.setdefault(b.number, a.number)
             return there == b.number and back == a.number
         return a.number == b.number
+
+
+def _blocks(a: list[Step], b: list[Step]) -> Iterator[tuple[str, int, int, int, int]]:
+    """As `SequenceMatcher.get_opcodes`: equal runs of operators, and what is in one graph alone.
+
+    Where an operator was added or taken away, runs are found by what the steps hold (attributes,
+    shapes of weights, constants), so that a network of many alike layers does not shift by one;
+    between those runs, by operator.
+    """
+    operators = [step.operator for step in a], [step.operator for step in b]
+    if operators[0] == operators[1]:
+        yield "equal", 0, len(a), 0, len(b)
+        return
+    contents = [_content(step) for step in a], [_content(step) for step in b]
+    for tag, i0, i1, j0, j1 in SequenceMatcher(None, *contents, autojunk=False).get_opcodes():
+        if tag != "replace":
+            yield tag, i0, i1, j0, j1
+            continue
+        inner = SequenceMatcher(None, operators[0][i0:i1], operators[1][j0:j1], autojunk=False)
+        for kind, k0, k1, l0, l1 in inner.get_opcodes():
+            yield kind, i0 + k0, i0 + k1, j0 + l0, j0 + l1
+
+
+def _content(step: Step) -> str:
+    held = [source.text for source in step.inputs if source.kind in ("trained", "constant")]
+    return f"{step.operator} {sorted(step.attributes.items())} {held}"
+
+
+def summarised(found: Sequence[Difference]) -> tuple[str, ...]:
+    """One sentence a difference, those of operators in one graph alone counted together."""
+    alone = [one for one in found if one.what == "operator"]
+    sentences = []
+    for side, kinds in (("A", [one.a for one in alone]), ("B", [one.b for one in alone])):
+        counts = Counter(kind for kind in kinds if kind)
+        if counts:
+            listed = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+            sentences.append(f"only in {side}: {listed}")
+    return (*sentences, *(str(one) for one in found if one.what != "operator"))
 
 
 def _steps(a: CanonicalGraph, b: CanonicalGraph) -> Iterator[Difference]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artoolkit.errors import ExportError
+from artoolkit.errors import UnavailableError
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.spec import Frozen
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 GRAPH_SOURCE = "peak liveness in the ONNX graph"
+_HINT = "Say the input's: --shape NAME=1x3x512x1024. Some shapes depend on the data all the same."
 
 
 class MemoryComponents(Frozen):
@@ -40,7 +41,7 @@ def _element_bytes(elem_type: int) -> float:
     if name in ("INT4", "UINT4", "FLOAT4E2M1"):
         return 0.5
     if name == "STRING":
-        raise ExportError("a graph with string tensors has no fixed memory", got=name)
+        raise UnavailableError("a graph with string tensors has no fixed memory", got=name)
     return float(onnx.helper.tensor_dtype_to_np_dtype(elem_type).itemsize)
 
 
@@ -51,12 +52,10 @@ def _tensor_bytes(elem_type: int, shape: Iterable[int]) -> int:
 def _declared_bytes(value: onnx.ValueInfoProto) -> int:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
-        raise ExportError(f"the shape of tensor {value.name} is not known")
+        raise UnavailableError(f"the shape of tensor {value.name} is not known", hint=_HINT)
     shape = [dim.dim_value for dim in tensor.shape.dim if dim.HasField("dim_value")]
     if len(shape) != len(tensor.shape.dim):
-        raise ExportError(
-            f"tensor {value.name} has no static shape", hint="Export with static shapes."
-        )
+        raise UnavailableError(f"tensor {value.name} has no static shape", hint=_HINT)
     return _tensor_bytes(tensor.elem_type, shape)
 
 
@@ -82,7 +81,7 @@ def _reads(node: onnx.NodeProto) -> set[str]:
 def peak_activation_bytes(model: onnx.ModelProto) -> int:
     """Most bytes of intermediate tensors alive at once, graph inputs and outputs left out.
 
-    `ExportError` where a shape is not static or cannot be inferred.
+    `UnavailableError` where a shape is not static or cannot be inferred.
     """
     graph, sizes = model.graph, _sizes(model)
     outside = {v.name for v in (*graph.input, *graph.output)} | {t.name for t in graph.initializer}
@@ -93,13 +92,48 @@ def peak_activation_bytes(model: onnx.ModelProto) -> int:
         made = [name for name in node.output if name and name not in outside]
         unknown = [name for name in made if name not in sizes]
         if unknown:
-            raise ExportError(f"the shape of tensor {unknown[0]} cannot be inferred")
+            raise UnavailableError(f"the shape of tensor {unknown[0]} is not known", hint=_HINT)
         alive += sum(sizes[name] for name in made)
         peak = max(peak, alive)
         done = [name for name in reads[index] if last_use[name] == index and name in sizes]
         alive -= sum(sizes[name] for name in done)
         alive -= sum(sizes[name] for name in made if name not in last_use)
     return peak
+
+
+def _program_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of the file without what is no part of the program: names, dates, notes, authors.
+
+    Tensors are numbered in the order in which they appear, subgraphs included.
+    """
+    numbers: dict[str, str] = {"": ""}
+
+    def numbered(name: str) -> str:
+        return numbers.setdefault(name, f"{len(numbers):06d}")
+
+    def bare(graph: onnx.GraphProto) -> None:
+        graph.name = graph.doc_string = ""
+        for unneeded in (graph.value_info, graph.metadata_props, graph.quantization_annotation):
+            del unneeded[:]
+        for value in (*graph.input, *graph.output, *graph.initializer):
+            value.name, value.doc_string = numbered(value.name), ""
+        for tensor in graph.initializer:
+            tensor.ClearField("data_location")
+        for node in graph.node:
+            node.name = node.doc_string = ""
+            del node.metadata_props[:]
+            node.input[:] = [numbered(name) for name in node.input]
+            node.output[:] = [numbered(name) for name in node.output]
+            for attribute in node.attribute:
+                attribute.doc_string = ""
+                for inner in (attribute.g, *attribute.graphs):
+                    if inner.node:
+                        bare(inner)
+
+    del model.metadata_props[:]
+    model.doc_string = model.producer_name = model.producer_version = model.domain = ""
+    bare(model.graph)
+    return int(model.ByteSize())
 
 
 def onnx_memory(path: Path) -> MemoryComponents:
@@ -110,11 +144,8 @@ def onnx_memory(path: Path) -> MemoryComponents:
     io_values = [v for v in model.graph.input if v.name not in initializers]
     activations = peak_activation_bytes(model)
     io_bytes = sum(_declared_bytes(value) for value in (*io_values, *model.graph.output))
-    # Dates and names of authors are not the program.
-    del model.metadata_props[:]
-    model.doc_string = model.producer_name = model.producer_version = ""
     return MemoryComponents(
-        program_bytes=len(model.SerializeToString()),
+        program_bytes=_program_bytes(model),
         weights_bytes=weights,
         activations_bytes=activations,
         io_bytes=io_bytes,

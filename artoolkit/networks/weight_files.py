@@ -129,7 +129,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
     """Header and tensors of a safetensors file; `CheckpointError` for anything else."""
     safetensors = require("safetensors", "reading and writing checkpoints")
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}", hint="Check the path.")
+        run, is_bundle = path / "model.safetensors", (path / "manifest.json").is_file()
+        hint = "It is a bundle: give the checkpoint that was exported." if is_bundle else ""
+        hint = hint or (f"Give {run}." if run.is_file() else "Check the path.")
+        raise CheckpointError(f"no checkpoint at {path}", hint=hint)
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             metadata = dict(opened.metadata() or {})
@@ -193,6 +196,11 @@ def raise_as_what_it_is(
     for magic, what, way_out in _OTHERS:
         if start.startswith(magic):
             raise raised(f"{path} is {what}", hint=hint or way_out)
+    if path.suffix == ".onnx":
+        raise raised(
+            f"{path} is an ONNX graph, not a checkpoint",
+            hint="Files alone: artoolkit compare A.onnx B.onnx, artoolkit benchmark FILE.onnx",
+        )
     if start[:2] == b"PK" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

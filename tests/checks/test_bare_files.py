@@ -13,7 +13,7 @@ from artoolkit.checks.compare import compare, judged
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import Terms
 from artoolkit.checks.outputs import OUTPUTS, OutputsMeasurement, outputs_apart
-from artoolkit.errors import DataError, UsageError
+from artoolkit.errors import DataError, ExportError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import header
 from artoolkit.evidence.seal import file_sha256
@@ -67,3 +67,65 @@ def test_outputs_of_another_shape_or_not_finite_fail() -> None:
     assert judge(one, np.ones((1, 3), np.float64)).result == "FAIL"
     broken = judge(one, np.array([[1, np.nan, 1]], np.float32))
     assert (broken.result, broken.headline) == ("FAIL", "y is not finite in the candidate")
+
+
+def foreign(path: Path, shape: tuple[int | str, ...] = (1, 3, 8, 8), **external: object) -> Path:
+    """Conv and Relu in float, as torch.onnx.export writes it."""
+    onnx = pytest.importorskip("onnx")
+    node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [node("Conv", ["x", "w"], ["c"], pads=[1] * 4), node("Relu", ["c"], ["y"])], "g",
+        [value("x", 1, shape)], [value("y", 1, [shape[0], 4, *shape[2:]])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    onnx.save_model(model, path, **external)
+    return path
+
+
+def answers(baseline: Path, candidate: Path, **more: object) -> dict[str, str]:
+    verdict = compare(baseline, candidate, plan=QUICK, threads=1, process_memory=False, **more)
+    return {check.name: check.result for check in verdict.checks}
+
+
+def test_weights_beside_the_graph_are_compared_under_one_name_in_two_folders(
+    tmp_path: Path,
+) -> None:
+    beside = {"save_as_external_data": True, "location": "m.onnx.data", "size_threshold": 0}
+    a, b = (foreign(tmp_path / folder / "m.onnx", **beside) for folder in "ab")
+    (b.parent / "m.onnx.data").write_bytes(bytes(4 * 4 * 27))
+    found = answers(a, b)
+    assert {found[name] for name in ("graph", "program", "memory", "outputs")} == {"PASS"}
+    one, other = (Pair.of(side, side).baseline.subject.sha256 for side in (a, b))
+    assert one != other
+
+
+def test_open_sizes_leave_the_checks_alone_that_need_none(tmp_path: Path) -> None:
+    a = foreign(tmp_path / "a.onnx", ("n", 3, "h", "w"))
+    found = answers(a, a)
+    assert found["graph"] == found["program"] == "PASS"
+    assert {found[name] for name in ("memory", "latency", "outputs")} == {"UNAVAILABLE"}
+
+
+@pytest.mark.parametrize("by", ["shape", "inputs"])
+def test_open_sizes_come_from_a_shape_or_from_the_inputs(tmp_path: Path, by: str) -> None:
+    a = foreign(tmp_path / "a.onnx", ("n", 3, "h", "w"))
+    np.savez(tmp_path / "in.npz", x=np.zeros((1, 3, 16, 24), np.float32))
+    how = {"shape": {"shapes": {"x": (1, 3, 16, 24)}}, "inputs": {"inputs": tmp_path / "in.npz"}}
+    verdict = compare(a, a, plan=QUICK, threads=1, process_memory=False, **how[by])
+    found = {check.name: check for check in verdict.checks}
+    assert found["memory"].result == found["outputs"].result == "PASS"
+    assert found["memory"].numbers["baseline"]["components"]["io_bytes"] == 4 * 7 * 16 * 24
+    assert (verdict.baseline.name, verdict.baseline.sha256) == ("a.onnx", file_sha256(a))
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    a = foreign(tmp_path / "a.onnx", ("n", 3, "h", "w"))
+    with pytest.raises(UsageError, match="no input image; expected x"):
+        answers(a, a, shapes={"image": (1, 3, 8, 8)})
+    (tmp_path / "b.onnx").write_bytes(b"no graph")
+    with pytest.raises(ExportError, match=r"b\.onnx"):
+        answers(a, tmp_path / "b.onnx")

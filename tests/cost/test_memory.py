@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.errors import ExportError
+from artoolkit.errors import ExportError, UnavailableError
 from artoolkit.graph.memory import onnx_memory, peak_activation_bytes
 
 
@@ -74,8 +74,8 @@ def test_half_precision_halves_the_weights(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_counted_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no static shape"):
+    with pytest.raises(UnavailableError, match="no static shape"):
         peak_activation_bytes(chain(batch="n"))
     (tmp_path / "m.onnx").write_bytes(b"not onnx at all")
-    with pytest.raises(ExportError, match=r"m\.onnx is not an ONNX file"):
+    with pytest.raises(ExportError, match=r"ONNX file .*m\.onnx cannot be read"):
         onnx_memory(tmp_path / "m.onnx")

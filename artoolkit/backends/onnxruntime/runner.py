@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artoolkit.backends.onnxruntime.session import first_line, one_line, open_session, tensor_spec
+from artoolkit.backends.onnxruntime.session import one_line, open_session, tensor_spec
 from artoolkit.backends.runner import Feeds, OpenRunner, Outputs
-from artoolkit.errors import BackendError
-from artoolkit.optional import require
+from artoolkit.errors import BackendError, ExportError
+from artoolkit.graph.onnx_file import data_files, load_onnx
 from artoolkit.spec import RunnerSpec, SessionOptions, TensorSpec
 
 
@@ -67,20 +67,20 @@ def optimised_graph(
     Comparable only with one written by the same version on the same processor, and only as a
     graph: names and order in the file change from run to run.
     """
-    open_session(model, device=device, threads=threads, optimised=out)
+    # What lies beside the file would be looked for beside the copy.
+    content = None
+    if data_files(model):
+        content = load_onnx(model, "the optimised graph").SerializeToString()
+    open_session(model, content=content, device=device, threads=threads, optimised=out)
     return out
 
 
 def _declaring(model: Path, outputs: Sequence[str]) -> bytes:
     """The bytes of `model` with inner tensors declared as outputs."""
-    if not model.is_file():
-        raise BackendError(f"no ONNX file at {model}", hint="Check the path.")
-    onnx = require("onnx", "reading a tensor inside the graph")
     try:
-        graph = onnx.load(str(model))
-    except Exception as error:
-        # protobuf raises classes of its own, which move between its versions.
-        raise BackendError(f"{model} is not an ONNX file", got=first_line(error)) from error
+        graph = load_onnx(model, "reading a tensor inside the graph")
+    except ExportError as error:
+        raise BackendError(error.what, got=error.got, hint=error.hint) from error
     declared = {value.name for value in graph.graph.output}
     inner = {value.name: value for value in graph.graph.value_info}
     for name in outputs:

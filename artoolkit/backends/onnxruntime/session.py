@@ -99,7 +99,7 @@ def tensor_spec(value: Any) -> TensorSpec:
         raise BackendError(
             f"{value.name} has no static shape",
             got=list(value.shape),
-            hint="Export the graph with fixed sizes.",
+            hint="Export the graph with fixed sizes, or give compare its --shape.",
         )
     return TensorSpec(
         name=value.name, dtype=_DTYPES.get(value.type, value.type), shape=tuple(value.shape)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.errors import ExportError
+from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.optional import require
 
 _PURPOSE = "finding the weights in a compiled program"
@@ -51,7 +52,7 @@ class TrainedWeights:
 
 def trained_weights(onnx_path: Path, trained: Collection[str]) -> TrainedWeights:
     """Raises `ExportError` where a trained name is no initialiser of the file."""
-    model = require("onnx", _PURPOSE).load(onnx_path)
+    model = load_onnx(onnx_path, _PURPOSE)
     arrays = dict(_arrays(model))
     if missing := sorted(set(trained) - set(arrays)):
         raise ExportError(
@@ -74,7 +75,7 @@ def write_seeded(onnx_path: Path, trained: Collection[str], out: Path) -> None:
     Floats lie between 0.5 and 1.5 (a variance has to be positive), whole numbers anywhere.
     """
     onnx = require("onnx", _PURPOSE)
-    model = onnx.load(onnx_path)
+    model = load_onnx(onnx_path, _PURPOSE)
     for tensor in model.graph.initializer:
         if tensor.name in trained:
             array = onnx.numpy_helper.to_array(tensor)
