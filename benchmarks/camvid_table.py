@@ -1,4 +1,4 @@
-"""The table of `camvid` results: the last epoch of every arm, and the checks of the bundle."""
+"""The tables of `camvid` results: the last epoch of every arm, and the checks of the bundle."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from typing import Any
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """Markdown: epochs, weight and mIoU of every arm; then every check with its answer."""
-    raw = result["raw"]
+    """Markdown: epochs, weight and mIoU of every arm."""
     lines = ["| arm | epochs | AR weight | val mIoU (%) |", "|---|---|---|---|"]
     weights = {"baseline": "-", "control": "0", "ar": weight(result)}
     for arm, shown in weights.items():
-        last = [row for row in raw["training"][arm] if row["kind"] == "epoch"][-1]
+        last = [row for row in result["raw"]["training"][arm] if row["kind"] == "epoch"][-1]
         lines.append(f"| {arm} | {last['epoch']} | {shown} | {last['mIoU']:.2f} |")
-    lines += ["", "| check | answer | what was found |", "|---|---|---|"]
-    for check in raw["evidence"]["verdict"]["checks"]:
+    return lines
+
+
+def verdict(result: dict[str, Any]) -> list[str]:
+    """Markdown: every check with its answer."""
+    lines = ["| check | answer | result |", "|---|---|---|"]
+    for check in result["raw"]["evidence"]["verdict"]["checks"]:
         # A verdict of version 1 called the program a plan and had one text, which also named the
         # changes that made a CPU's graph plain again; a later one has a headline and details.
         found = check.get("summary") or "; ".join([check["headline"], *check["details"]])

@@ -89,6 +89,7 @@ class RowsTable:
 
 TABLES: dict[str, Table | RowsTable] = {
     "camvid": Table("camvid", "camvid_table", whole=True),
+    "camvid-verdict": Table("camvid", "camvid_table", whole=True, function="verdict"),
     "networks": Table("networks", "networks"),
     "programs": Table("programs", "programs"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),

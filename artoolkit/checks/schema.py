@@ -12,7 +12,7 @@ from typing import Any
 from artoolkit.backends.tensorrt.sidecar import Sidecar
 from artoolkit.checks.registry import CHECKS
 from artoolkit.cost.benchmark import BenchmarkMeasurement
-from artoolkit.cost.roofline import FloorMeasurement
+from artoolkit.cost.roofline import RooflineMeasurement
 from artoolkit.evidence.bundle import Manifest
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Verdict
@@ -27,7 +27,7 @@ SCHEMAS: dict[str, type[Frozen]] = {
         for record in kind.records.values()
     },
     "performance-1": BenchmarkMeasurement,
-    "floor-1": FloorMeasurement,
+    "roofline-1": RooflineMeasurement,
     "engine-1": Sidecar,
 }
 _SHA256 = {

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 @threads_option
 @cuda_memory_option
 @click.option("--memory/--no-memory", default=True, help="Measure memory too.")
-@click.option("--floor", is_flag=True,
-              help="Instead: each part against this machine's best (CPU).")  # fmt: skip
+@click.option("--roofline", "--floor", "roofline", is_flag=True,
+              help="Show each part against this machine's peak instead (CPU).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record here too."
@@ -67,7 +67,7 @@ def command(
     threads: int | None,
     cuda_memory: CudaMemory | None,
     memory: bool,
-    floor: bool,
+    roofline: bool,
     as_json: bool,
     out: Path | None,
 ) -> None:
@@ -86,12 +86,12 @@ def command(
         iterations=iterations,
         percentiles=percentile,
     )
-    if floor:
-        from artoolkit.cli.floor_table import show_floor
-        from artoolkit.cost.roofline import measure_floor
+    if roofline:
+        from artoolkit.cli.roofline_table import show_roofline
+        from artoolkit.cost.roofline import measure_roofline
 
-        limits = measure_floor(model, backend=backend, threads=threads)
-        _give(limits, out, None if as_json else lambda: show_floor(limits))
+        limits = measure_roofline(model, backend=backend, threads=threads)
+        _give(limits, out, None if as_json else lambda: show_roofline(limits))
         return
     with progress_bar() as progress:
         record = benchmark(

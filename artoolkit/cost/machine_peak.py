@@ -1,6 +1,6 @@
 """What this machine can do at best in ONNX Runtime: multiply-adds and bytes a second.
 
-Read `floor.py` for what they are compared with.
+Read `roofline.py` for what they are compared with.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COPY_BYTES = 64 * 2**20
 _CHANNELS, _MAP, _SIDE = 128, 64, 512
 
 
-class MachineFloor(Frozen):
+class MachinePeak(Frozen):
     """The best of several tries: multiply-adds a second in float32 and in bytes, copied bytes."""
 
     macs_per_s: float
@@ -34,13 +34,13 @@ class MachineFloor(Frozen):
     threads: int
 
 
-def machine_floor(threads: int, *, tries: int = 7) -> MachineFloor:
+def machine_peak(threads: int, *, tries: int = 7) -> MachinePeak:
     """Measure all three, in a few seconds.
 
     Raises `MissingLibraryError` without onnx, which writes the convolution and the products.
     """
     convolution = _macs_per_s(_convolution(), threads, tries)
-    return MachineFloor(
+    return MachinePeak(
         macs_per_s=max(convolution, _macs_per_s(_product("MatMul"), threads, tries)),
         int8_macs_per_s=_macs_per_s(_product("MatMulInteger"), threads, tries),
         bytes_per_s=copy_bandwidth(threads, tries=tries),

@@ -1,9 +1,9 @@
-"""How far a network is from what this machine can do at best: measured over floor, part by part.
+"""How far a network is from what this machine can do at best: measured over roofline, part by part.
 
-The floor of an operator is the larger of two times: its multiply-adds at the highest rate that
+The roofline of an operator is the larger of two times: its multiply-adds at the highest rate that
 ONNX Runtime reaches here in one large convolution or matrix product, and its bytes at the
 bandwidth of a plain copy (the roofline model: Williams, Waterman, Patterson, CACM 2009). Both are
-measured in the same run, with the same threads. A part below its floor read its inputs from a
+measured in the same run, with the same threads. A part below its roofline read its inputs from a
 cache.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artoolkit.backends.backend import Operator, onnx_of
-from artoolkit.cost.machine_peak import MachineFloor, machine_floor
+from artoolkit.cost.machine_peak import MachinePeak, machine_peak
 from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
@@ -38,18 +38,18 @@ class Part(Frozen):
 
     name: str
     milliseconds: float
-    floor_milliseconds: float
+    roofline_milliseconds: float
     macs: int
     bytes_moved: int
 
 
-class FloorMeasurement(Record):
+class RooflineMeasurement(Record):
     """Every operator of one network and the machine's own limits, measured in one run."""
 
-    KIND: ClassVar[str] = "floor"
+    KIND: ClassVar[str] = "roofline"
 
     subject: Subject
-    machine_floor: MachineFloor
+    machine_peak: MachinePeak
     operators: tuple[Operator, ...]
 
     def parts(self) -> tuple[Part, ...]:
@@ -64,15 +64,15 @@ class FloorMeasurement(Record):
         return Part(
             name=name,
             milliseconds=sum(o.milliseconds for o in group),
-            floor_milliseconds=sum(floor_milliseconds(o, self.machine_floor) for o in group),
+            roofline_milliseconds=sum(roofline_milliseconds(o, self.machine_peak) for o in group),
             macs=sum(o.macs for o in group),
             bytes_moved=sum(o.bytes_moved for o in group),
         )
 
 
-def measure_floor(
+def measure_roofline(
     model: Path | str, *, backend: str | None = None, threads: int | None = None
-) -> FloorMeasurement:
+) -> RooflineMeasurement:
     """Profile a bundle or file on the CPU, by default in ONNX Runtime, and this machine likewise.
 
     Raises `BundleError` for a bundle that was changed, `BackendError` for what cannot run here.
@@ -82,10 +82,10 @@ def measure_floor(
     with runs.open(opened, device="cpu", threads=threads) as runner:
         batch = feeds_for(opened, runner.spec)
     in_use, operators = runs.profile(opened, batch, threads=threads)
-    return FloorMeasurement(
-        **header(FloorMeasurement),
+    return RooflineMeasurement(
+        **header(RooflineMeasurement),
         subject=subject_of(opened),
-        machine_floor=machine_floor(in_use),
+        machine_peak=machine_peak(in_use),
         operators=operators,
     )
 
@@ -99,7 +99,7 @@ def parts_of(operators: Iterable[Operator]) -> list[str]:
     return [HEAD if i > last >= 0 else kinds.get(o.kind, OTHERS) for i, o in enumerate(group)]
 
 
-def floor_milliseconds(operator: Operator, machine: MachineFloor) -> float:
+def roofline_milliseconds(operator: Operator, machine: MachinePeak) -> float:
     """The least time that `operator` can take on `machine`."""
     rate = machine.int8_macs_per_s if operator.dtype in BYTES else machine.macs_per_s
     return 1e3 * max(operator.macs / rate, operator.bytes_moved / machine.bytes_per_s)

@@ -17,7 +17,7 @@ from artoolkit.cli import main
 from artoolkit.cost import benchmark
 from artoolkit.cost.benchmark import BenchmarkMeasurement
 from artoolkit.cost.memory import ProcessMemory
-from artoolkit.cost.roofline import FloorMeasurement
+from artoolkit.cost.roofline import RooflineMeasurement
 from artoolkit.errors import EngineError
 from artoolkit.evidence.records import read_record
 from artoolkit.optional import is_installed
@@ -92,13 +92,13 @@ def test_without_an_engine_the_command_that_builds_it_is_named(tmp_path: Path) -
     assert result.stderr.startswith("error: ") and "Traceback" not in result.output
 
 
-def test_the_floor_is_shown_part_by_part_and_written(bundle: Path, tmp_path: Path) -> None:
-    out = tmp_path / "floor.json"
-    arguments = ["benchmark", str(bundle), "--floor", "--threads", "1", "--out", str(out)]
+def test_the_roofline_is_shown_part_by_part_and_written(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "roofline.json"
+    arguments = ["benchmark", str(bundle), "--roofline", "--threads", "1", "--out", str(out)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     words = " ".join(result.stdout.split())
-    for expected in ("convolutions", "head", "measured / floor", "GMAC/s in float32", "GB/s"):
+    for expected in ("convolutions", "head", "measured / roofline", "GMAC/s in float32", "GB/s"):
         assert expected in words
-    record = read_record(out, FloorMeasurement)
+    record = read_record(out, RooflineMeasurement)
     assert sum(part.macs for part in record.parts()) == sum(o.macs for o in record.operators) > 0

@@ -1,4 +1,4 @@
-"""The commands in docs/ exist: every verb and every option."""
+"""The commands in README.md and docs/ exist: every verb and every option."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from artoolkit.cli import VERBS, main
 from artoolkit.networks.sources import sources
 from artoolkit.training.recipe import recipe_names
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
 def commands() -> Iterator[str]:
-    for page in sorted(DOCS.glob("*.md")):
-        for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
+    """Lines of a console block, and of an indented one with its continuations."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = re.sub(r"\\\n\s*", "", page.read_text())
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
             yield from (line for line in block.splitlines() if line.startswith("artoolkit "))
+        yield from re.findall(r"^    (artoolkit .*)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", list(commands()))
 def test_a_command_of_the_pages_is_one(text: str) -> None:
-    _, verb, *arguments = shlex.split(text)
+    _, verb, *arguments = shlex.split(text, comments=True)
     assert verb in VERBS
     context = click.Context(main)
     command = main.get_command(context, verb)

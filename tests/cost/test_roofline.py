@@ -1,16 +1,16 @@
-"""Parts, floors and what the machine reaches."""
+"""Parts, rooflines and what the machine reaches."""
 
 from __future__ import annotations
 
 import pytest
 
 from artoolkit.backends.backend import Operator
-from artoolkit.cost.machine_peak import MachineFloor, copy_bandwidth, machine_floor
-from artoolkit.cost.roofline import FloorMeasurement, floor_milliseconds, parts_of
+from artoolkit.cost.machine_peak import MachinePeak, copy_bandwidth, machine_peak
+from artoolkit.cost.roofline import RooflineMeasurement, parts_of, roofline_milliseconds
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import Subject
 
-MACHINE = MachineFloor(macs_per_s=1e9, int8_macs_per_s=4e9, bytes_per_s=1e9, threads=1)
+MACHINE = MachinePeak(macs_per_s=1e9, int8_macs_per_s=4e9, bytes_per_s=1e9, threads=1)
 
 
 def operator(kind: str, **changes: object) -> Operator:
@@ -42,17 +42,19 @@ def test_without_a_convolution_there_is_no_head() -> None:
     ],
     ids=["arithmetic", "bytes", "int8"],
 )
-def test_the_floor_is_the_larger_of_two_times(
+def test_the_roofline_is_the_larger_of_two_times(
     changes: dict[str, object], milliseconds: float
 ) -> None:
-    assert floor_milliseconds(operator("Conv", **changes), MACHINE) == pytest.approx(milliseconds)
+    assert roofline_milliseconds(operator("Conv", **changes), MACHINE) == pytest.approx(
+        milliseconds
+    )
 
 
 def test_parts_add_up_to_the_operators() -> None:
-    record = FloorMeasurement(
-        **header(FloorMeasurement),
+    record = RooflineMeasurement(
+        **header(RooflineMeasurement),
         subject=Subject(name="a", sha256="0" * 64),
-        machine_floor=MACHINE,
+        machine_peak=MACHINE,
         operators=(
             operator("Conv", macs=1_000_000),
             operator("Conv", macs=3_000_000, milliseconds=6.0),
@@ -63,14 +65,14 @@ def test_parts_add_up_to_the_operators() -> None:
     assert (convolutions.name, convolutions.milliseconds, convolutions.macs) == (
         "convolutions", 10.0, 4_000_000,
     )  # fmt: skip
-    assert convolutions.floor_milliseconds == pytest.approx(4.0)
+    assert convolutions.roofline_milliseconds == pytest.approx(4.0)
     assert head.name == "head"
-    assert head.floor_milliseconds == pytest.approx(0.5)
+    assert head.roofline_milliseconds == pytest.approx(0.5)
 
 
-def test_this_machine_has_a_floor() -> None:
+def test_this_machine_has_a_peak() -> None:
     pytest.importorskip("onnxruntime")
-    found = machine_floor(1, tries=1)
+    found = machine_peak(1, tries=1)
     # No processor of this century is below the first, nor is one core above the second.
     for rate in (found.macs_per_s, found.int8_macs_per_s, found.bytes_per_s):
         assert 1e8 < rate < 1e13

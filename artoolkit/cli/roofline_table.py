@@ -1,25 +1,27 @@
-"""The tables of `artoolkit benchmark --floor`."""
+"""The tables of `artoolkit benchmark --roofline`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from artoolkit.cost.roofline import FloorMeasurement
+    from artoolkit.cost.roofline import RooflineMeasurement
 
 
-def show_floor(record: FloorMeasurement) -> None:
-    """Measured over floor for each part, and each operator that does multiply-adds."""
+def show_roofline(record: RooflineMeasurement) -> None:
+    """Measured over roofline for each part, and each operator that does multiply-adds."""
     from rich.console import Console
     from rich.table import Table
 
-    console, machine = Console(), record.machine_floor
-    columns = ("ms", "floor ms", "measured / floor", "GMAC", "MB")
-    table = Table("part", title="Measured against the floor of this machine", title_justify="left")
+    console, machine = Console(), record.machine_peak
+    columns = ("ms", "roofline ms", "measured / roofline", "GMAC", "MB")
+    table = Table(
+        "part", title="Measured against the roofline of this machine", title_justify="left"
+    )
     for column in columns:
         table.add_column(column, justify="right")
     for part in record.parts():
-        table.add_row(part.name, *_cells(part.milliseconds, part.floor_milliseconds,
+        table.add_row(part.name, *_cells(part.milliseconds, part.roofline_milliseconds,
                                          part.macs, part.bytes_moved))  # fmt: skip
     console.print(table)
     layers = Table("operator", "output", "ms", "GMAC", "GMAC/s", title="Multiply-adds by operator",
@@ -35,7 +37,7 @@ def show_floor(record: FloorMeasurement) -> None:
             )
     console.print(layers)
     console.print(
-        f"The floor: {machine.macs_per_s / 1e9:.0f} GMAC/s in float32, "
+        f"The roofline: {machine.macs_per_s / 1e9:.0f} GMAC/s in float32, "
         f"{machine.int8_macs_per_s / 1e9:.0f} in bytes, a copy at {machine.bytes_per_s / 1e9:.1f} "
         f"GB/s, {machine.threads} thread(s). Operators are timed by ONNX Runtime's profiler, which "
         "slows them a little.",
@@ -43,11 +45,11 @@ def show_floor(record: FloorMeasurement) -> None:
     )
 
 
-def _cells(milliseconds: float, floor: float, macs: int, moved: int) -> tuple[str, ...]:
+def _cells(milliseconds: float, bound: float, macs: int, moved: int) -> tuple[str, ...]:
     return (
         f"{milliseconds:.2f}",
-        f"{floor:.2f}",
-        f"{milliseconds / floor:.2f}" if floor else "-",
+        f"{bound:.2f}",
+        f"{milliseconds / bound:.2f}" if bound else "-",
         f"{macs / 1e9:.3f}" if macs else "-",
         f"{moved / 1e6:.1f}",
     )
