@@ -1,6 +1,7 @@
 """artoolkit: more accurate segmentation networks at exactly the same cost, with the evidence.
 
-From Python: `train`, `finetune` and `load` give a checkpoint, `export` a bundle with its verdict;
+From Python: `train`, `finetune` and `load` give a checkpoint, `export` a bundle with its verdict,
+which `compare` and `verify` give again; `evaluate` and `predict` take any of them.
 `AffinityRegression` is the loss, for a training loop of one's own. Each is imported when it is
 first used, so that `import artoolkit` needs no torch.
 
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from artoolkit.checks.compare import compare
     from artoolkit.checks.verify import verify
+    from artoolkit.evaluation.opening import predict
+    from artoolkit.evaluation.quality import evaluate
     from artoolkit.exporting import export
     from artoolkit.losses import AffinityRegression
     from artoolkit.networks.loading import load
@@ -24,9 +27,11 @@ __all__ = [
     "AffinityRegression",
     "__version__",
     "compare",
+    "evaluate",
     "export",
     "finetune",
     "load",
+    "predict",
     "train",
     "verify",
 ]
@@ -34,9 +39,11 @@ __all__ = [
 _HOMES = {
     "AffinityRegression": "artoolkit.losses",
     "compare": "artoolkit.checks.compare",
+    "evaluate": "artoolkit.evaluation.quality",
     "export": "artoolkit.exporting",
     "finetune": "artoolkit.training.finetune",
     "load": "artoolkit.networks.loading",
+    "predict": "artoolkit.evaluation.opening",
     "train": "artoolkit.training.train",
     "verify": "artoolkit.checks.verify",
 }

@@ -86,8 +86,8 @@ def verify(
 
     >>> import artoolkit
     >>> found = artoolkit.verify("bundle")
-    >>> found.result, [check.name for check in found.checks]
-    ('PASS', ['files', 'evidence', 'signature', 'golden replay'])
+    >>> found.result, found.exit_code
+    ('PASS', 0)
     """
     path = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
     key = None if public_key is None else read_public_key(public_key)

@@ -48,8 +48,8 @@ def command(
     from the sum of the images' confusion matrices, as cityscapesScripts takes it: void is left
     out, and so is a class that is neither labelled nor predicted.
     """
+    from artoolkit import evaluate
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.evaluation.quality import evaluate
 
     network, how = requested_network(more), requested_predictor(more)
     with progress_bar() as progress:

@@ -193,8 +193,8 @@ def predict(
     The other arguments and the errors are those of `open_predictor`; `DataError` for an image that
     cannot be read.
 
-    >>> from artoolkit.evaluation.opening import predict
-    >>> for labels in predict("runs/base/model.safetensors", "streets/leftImg8bit/val"):
+    >>> import artoolkit
+    >>> for labels in artoolkit.predict("runs/base/model.safetensors", "streets/leftImg8bit/val"):
     ...     print(labels.dtype, labels.shape)
     uint8 (64, 128)
     uint8 (64, 128)

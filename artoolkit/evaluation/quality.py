@@ -197,8 +197,9 @@ def evaluate(
 
     The other arguments and the errors are those of `open_predictor` and `measure_quality`.
 
-    >>> from artoolkit.evaluation.quality import evaluate
-    >>> measured = evaluate("runs/base/model.safetensors", "cityscapes", data_root="streets")
+    >>> import artoolkit
+    >>> measured = artoolkit.evaluate("runs/ar/model.safetensors", "cityscapes",
+    ...                               data_root="streets")
     >>> 0 <= measured.metrics["mIoU"] <= 100, measured.matrices().shape
     (True, (2, 19, 20))
     """
