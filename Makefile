@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "artoolkit needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,cpu,rtx]" --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,cpu,openvino,rtx]" --group dev
 	touch $@
 
 clean:
