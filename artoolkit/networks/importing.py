@@ -32,6 +32,7 @@ from artoolkit.networks.checkpoint import (
 from artoolkit.networks.custom import PREFIX, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.published import (
+    check_layout_of,
     classifier_keys,
     convert,
     detect,
@@ -88,6 +89,7 @@ def checkpoint_from_published(
     else:
         published = _in_layout(published, detect)
         found = detect(published.state) if layout == AUTO else layout
+        check_layout_of(network, published.state, found)
         state, names = convert(published.state, found), names_in_file(published.keys, found)
         built = _built(network, num_classes, found, options or {}, seed)
     provenance |= _taken(published)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from artoolkit.errors import CheckpointError, UsageError
-from artoolkit.networks.builder import LAYOUTS
+from artoolkit.networks.builder import LAYOUTS, NETWORKS
 from artoolkit.networks.checkpoint import state_differences
 from artoolkit.networks.layouts import Layout, State
 from artoolkit.networks.network import Network
@@ -79,6 +79,19 @@ def _layout(state: Mapping[str, object], name: str) -> Layout:
             "the weights are in another layout than stated", got=found, expected=name
         )
     return next(layout for layout in LAYOUTS[found] if layout.matches(state))
+
+
+def check_layout_of(network: str, state: Mapping[str, object], layout: str) -> None:
+    """`CheckpointError` where the weights are in a layout that only other networks have."""
+    chosen = _layout(state, layout)
+    takers = [name for name, entry in NETWORKS.items() if chosen in entry.layouts.values()]
+    if takers and network not in takers:
+        raise CheckpointError(
+            "these weights belong to another network",
+            got=chosen.source,
+            expected=network,
+            hint=f"Give --network {' or '.join(takers)}.",
+        )
 
 
 def convert(state_dict: Mapping[str, Any], layout: str = AUTO) -> State:

@@ -55,7 +55,9 @@ def test_import_records_what_the_weights_are(mobilenet_file: Path, tmp_path: Pat
 def test_wrong_class_count_and_wrong_network_are_said(mobilenet_file: Path) -> None:
     with pytest.raises(CheckpointError, match=r"segm.bias \(40,\) instead of \(19,\)"):
         checkpoint_from_published(mobilenet_file, network="refinenet_lw_mbv2", num_classes=19)
-    with pytest.raises(UsageError, match="icnet has no layout 'drsleep'"):
+    with pytest.raises(
+        CheckpointError, match=r"another network.* Give --network refinenet_lw_mbv2"
+    ):
         checkpoint_from_published(mobilenet_file, network="icnet", num_classes=40)
     with pytest.raises(UsageError, match="got 3 classes; expected 40"):
         checkpoint_from_published(
@@ -233,3 +235,12 @@ def test_trunks_that_mmsegmentation_starts_from(name: str, tmp_path: Path) -> No
     assert "head.fc.weight" in trunk.left_out
     load_trunk(network, state)
     assert all(torch.equal(network.state_dict()[key], expected[key]) for key in own)
+
+
+def test_weights_of_another_network_are_named_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "stdc.pth"
+    torch.save(reference("mmseg_stdc1").state(), path)
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint_from_published(path, network="pidnet_s", num_classes=19)
+    assert (refused.value.got, refused.value.expected) == ("mmsegmentation, STDC", "pidnet_s")
+    assert refused.value.hint == "Give --network stdc1 or stdc2."
