@@ -55,9 +55,7 @@ def test_import_records_what_the_weights_are(mobilenet_file: Path, tmp_path: Pat
 def test_wrong_class_count_and_wrong_network_are_said(mobilenet_file: Path) -> None:
     with pytest.raises(CheckpointError, match=r"segm.bias \(40,\) instead of \(19,\)"):
         checkpoint_from_published(mobilenet_file, network="refinenet_lw_mbv2", num_classes=19)
-    with pytest.raises(
-        CheckpointError, match=r"another network.* Give --network refinenet_lw_mbv2"
-    ):
+    with pytest.raises(CheckpointError, match="Give --network refinenet_lw_mbv2"):
         checkpoint_from_published(mobilenet_file, network="icnet", num_classes=40)
     with pytest.raises(UsageError, match="got 3 classes; expected 40"):
         checkpoint_from_published(
