@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from artoolkit.backends.runner import Batch, Runner
-from artoolkit.errors import BackendError, UsageError
+from artoolkit.errors import BackendError, UnavailableError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen
@@ -135,13 +135,15 @@ class Backend(ABC):
         this backend runs no such model, `MissingLibraryError`.
         """
 
-    @abstractmethod
     def memory(
         self, model: Model, *, device: str, threads: int | None = None
     ) -> tuple[str, MemoryComponents]:
-        """The source of the numbers in words, and the bytes by component; errors as `open`."""
+        """The source of the numbers in words, and the bytes by component; errors as `open`.
 
-    @abstractmethod
+        Raises `UnavailableError` where this backend does not tell.
+        """
+        raise UnavailableError(f"{self.title} does not tell bytes by component")
+
     def compare_programs(
         self,
         baseline: Model,
@@ -154,8 +156,9 @@ class Backend(ABC):
         """Whether the candidate becomes the baseline's program.
 
         `trained` names the initialisers that are trained parameters; None: those that convolutions
-        and matrix products take as weights. Errors as `open`.
+        and matrix products take as weights. Errors as `memory`.
         """
+        raise UnavailableError(f"{self.title} does not tell its compiled programs")
 
     def profile(
         self, model: Model, batch: Batch, *, threads: int | None = None

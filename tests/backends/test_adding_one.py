@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from click.testing import CliRunner
@@ -13,8 +14,9 @@ from tiny import tiny_bundle, write_tiny
 
 from artoolkit import words
 from artoolkit.backends import backend_for, backend_named, backend_names, register
+from artoolkit.backends.backend import Backend, Model
 from artoolkit.cli import main
-from artoolkit.errors import UsageError
+from artoolkit.errors import BackendError, UnavailableError, UsageError
 from artoolkit.evidence.bundle import Bundle, open_bundle
 
 # All that is written for it: it answers with the reds of an image, and counts the ONNX file.
@@ -164,3 +166,16 @@ def test_what_it_does_not_open_is_said_in_one_line(stone: str, tmp_path: Path) -
     ran = CliRunner().invoke(main, ["benchmark", str(model), "--backend", stone])
     assert ran.exit_code == UsageError.exit_code
     assert "a stone runs bundles" in ran.stderr and "Traceback" not in ran.output
+
+
+def test_what_it_does_not_tell_is_unavailable(pair: tuple[Bundle, Bundle]) -> None:
+    class Silent(Backend):
+        name, title = "silent", "Silent"
+
+        def open(self, model: Model, **how: Any) -> NoReturn:
+            raise BackendError("nobody is here")
+
+    with pytest.raises(UnavailableError, match="bytes by component"):
+        Silent().memory(pair[0], device="cpu")
+    with pytest.raises(UnavailableError, match="compiled programs"):
+        Silent().compare_programs(*pair, device="cpu")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from artoolkit.backends.backend import Backend, Model, Progress
+from artoolkit.backends.backend import Backend, Model
 from artoolkit.errors import UsageError
 
 
@@ -28,17 +28,3 @@ class Torch(Backend):
         outputs: Sequence[str] | None = None,
     ) -> NoReturn:
         raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
-
-    def memory(self, model: Model, *, device: str, threads: int | None = None) -> NoReturn:
-        self.open(model, device=device)
-
-    def compare_programs(
-        self,
-        baseline: Model,
-        candidate: Model,
-        *,
-        device: str,
-        trained: Collection[str] | None = None,
-        progress: Progress | None = None,
-    ) -> NoReturn:
-        self.open(candidate, device=device)
