@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from artoolkit.backends.runner import Runner
     from artoolkit.evidence.bundle import Bundle
 
-__all__ = ["backend_for", "backend_named", "backend_names", "device_of", "open_runner", "register"]
+__all__ = ["backend_for", "backend_named", "backend_names", "open_runner", "register"]
 
 
 def register(name: str, module: str) -> None:
@@ -43,22 +43,20 @@ def backend_named(name: str, **options: Any) -> Backend:
     return backend.configured(options)
 
 
-def backend_for(model: Model, **options: Any) -> Backend:
-    """What runs `model` where nobody says: a bundle's target does, a file's ending does.
+def backend_for(model: Model, name: str | None = None, **options: Any) -> Backend:
+    """What runs `model`: the backend called `name`, or else a bundle's target's, a file's by its
+    ending, with options that only it has.
 
-    Raises `UsageError` for a file that no backend opens.
+    Raises `UsageError` for an unknown name or option, or a file that no backend opens.
     """
+    if name is not None:
+        return backend_named(name, **options)
     if not isinstance(model, Path):
         return backend_named(model.manifest.target.backend, **options)
-    for name in BACKENDS:
-        if backend_named(name).opens(model):
-            return backend_named(name, **options)
-    raise UsageError(f"no backend runs {model}", hint="Give a bundle or an .onnx file.")
-
-
-def device_of(bundle: Bundle, *, backend: str | None = None, device: str | None = None) -> str:
-    """The device that was asked for, or else what the backend takes by itself for this bundle."""
-    return backend_named(backend or bundle.manifest.target.backend).device_for(bundle, device)
+    name = next((one for one in BACKENDS if backend_named(one).opens(model)), None)
+    if name is None:
+        raise UsageError(f"no backend runs {model}", hint="Give a bundle or an .onnx file.")
+    return backend_named(name, **options)
 
 
 def open_runner(
@@ -73,5 +71,5 @@ def open_runner(
 
     `options` are those of `backend_named`. Errors as `Backend.open`.
     """
-    chosen = backend_named(backend or bundle.manifest.target.backend, **options)
+    chosen = backend_for(bundle, backend, **options)
     return chosen.open(bundle, device=chosen.device_for(bundle, device), threads=threads)

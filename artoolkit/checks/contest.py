@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from artoolkit.backends import backend_for
 from artoolkit.backends.backend import Backend, Model, Progress, onnx_of
 from artoolkit.checks.kind import Terms
 from artoolkit.cost.latency_record import LatencyPlan
-from artoolkit.cost.opening import backend_of, read_feeds, seeded_feeds, subject_of
+from artoolkit.cost.opening import read_feeds, seeded_feeds, subject_of
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import Bundle, Manifest
 from artoolkit.evidence.records import header
@@ -100,7 +101,7 @@ class Pair:
         **asked: Any,
     ) -> Pair:
         """The pair on what the candidate's target says, or on `backend` with its `options`."""
-        runs = backend_of(candidate, backend, **(options or {}))
+        runs = backend_for(candidate, backend, **(options or {}))
         manifest = Contestant(candidate).manifest
         return cls(
             Contestant(baseline, given[0]),

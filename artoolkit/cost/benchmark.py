@@ -16,12 +16,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from artoolkit.backends import backend_for
 from artoolkit.cost.accelerator import device_identity, gpu_reader
 from artoolkit.cost.latency import Batch, Timed, quiet_collector, warm_up
 from artoolkit.cost.latency_record import INCLUDES
 from artoolkit.cost.machine import BlockState, Machine
 from artoolkit.cost.memory import ProcessMemory, process_memory
-from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
+from artoolkit.cost.opening import feeds_for, model_at, subject_of
 from artoolkit.errors import ArtoolkitError
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
@@ -143,7 +144,7 @@ def benchmark(
     `BundleError` where the bundle was changed, and what opening raises.
     """
     model = model_at(path, check_hashes=True)
-    runs = backend_of(model, backend, **options)
+    runs = backend_for(model, backend, **options)
     device = runs.device_for(model, device)
     with closing(runs.open(model, device=device, threads=threads)) as runner:
         components = process = None

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from artoolkit.backends import backend_named, register
+from artoolkit.backends import backend_for, backend_named, register
 from artoolkit.backends.backend import Backend
-from artoolkit.cost.opening import backend_of, feeds_for, model_at
+from artoolkit.cost.opening import feeds_for, model_at
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Subject
 from artoolkit.fresh_process import Progress, call_fresh
@@ -78,7 +78,7 @@ def process_memory(
     Raises what opening and running raises, `BackendError` where a process ends without an answer.
     Runs of one program differ by some pages, so the spread is part of the answer.
     """
-    runs_on = backend or backend_of(model_at(path))
+    runs_on = backend or backend_for(model_at(path))
     request = {
         "path": str(path.absolute()),
         "backend": runs_on.name,

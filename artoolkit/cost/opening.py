@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artoolkit.backends import backend_for, backend_named
-from artoolkit.backends.backend import Backend, Model
+from artoolkit.backends.backend import Model
 from artoolkit.errors import DataError
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import file_sha256
@@ -59,13 +58,6 @@ def read_feeds(path: Path, spec: RunnerSpec) -> dict[str, NDArray[Any]]:
 def model_at(path: Path, *, check_hashes: bool = False) -> Model:
     """The bundle or the bare file at `path`."""
     return open_bundle(path, check_hashes=check_hashes) if path.is_dir() else path
-
-
-def backend_of(model: Model, backend: str | None = None, **options: Any) -> Backend:
-    """What runs the model (None: what it was made for), with options of its own."""
-    if backend is not None:
-        return backend_named(backend, **options)
-    return backend_for(model, **options)
 
 
 def subject_of(model: Model) -> Subject:

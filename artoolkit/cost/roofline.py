@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from artoolkit.backends import backend_for
 from artoolkit.backends.backend import Operator, onnx_of
 from artoolkit.cost.machine_peak import MachinePeak, machine_peak
-from artoolkit.cost.opening import backend_of, feeds_for, model_at, subject_of
+from artoolkit.cost.opening import feeds_for, model_at, subject_of
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.spec import Frozen
@@ -78,7 +79,7 @@ def measure_roofline(
     Raises `BundleError` for a bundle that was changed, `BackendError` for what cannot run here.
     """
     opened = model_at(Path(model), check_hashes=True)
-    runs = backend_of(onnx_of(opened), backend)
+    runs = backend_for(onnx_of(opened), backend)
     with runs.open(opened, device="cpu", threads=threads) as runner:
         batch = feeds_for(opened, runner.spec)
     in_use, operators = runs.profile(opened, batch, threads=threads)

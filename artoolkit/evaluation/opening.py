@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
-from artoolkit.backends import backend_named, backend_names
-from artoolkit.cost.opening import backend_of
+from artoolkit.backends import backend_for, backend_named, backend_names
 from artoolkit.data.jobs import jobs_of
 from artoolkit.data.pictures import read_rgb
 from artoolkit.errors import ArtoolkitError, BundleError, ExportError, UsageError
@@ -74,7 +73,7 @@ def open_predictor(
         model = _found(Path(model))
     options = {} if cuda_memory is None else {"cuda_memory": cuda_memory}
     if isinstance(model, Bundle) or (isinstance(model, Path) and _is_graph(model)):
-        runs = backend_of(model, backend, **options)
+        runs = backend_for(model, backend, **options)
         return _of_graph(model, runs, device=device, imgsz=imgsz, threads=threads, views=views)
     if not backend_named(backend or "torch", **options).checkpoints:
         raise UsageError(

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 from tiny import HEIGHT, WIDTH, write_tiny
 
+from artoolkit.backends import backend_for
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
-from artoolkit.cost.opening import backend_of, feeds_for, model_at, read_feeds, seeded_feeds
+from artoolkit.cost.opening import feeds_for, model_at, read_feeds, seeded_feeds
 from artoolkit.errors import BackendError, DataError
 from artoolkit.evidence.bundle import Bundle
 
@@ -39,7 +40,7 @@ def write_foreign(path: Path, batch: int | str = 2) -> Path:
 
 def test_a_bundle_is_fed_its_golden_images(baseline: Bundle) -> None:
     model = model_at(baseline.path)
-    with closing(backend_of(model).open(model, device="cpu", threads=1)) as runner:
+    with closing(backend_for(model).open(model, device="cpu", threads=1)) as runner:
         batch = feeds_for(model, runner.spec)
         assert batch.shape == (1, HEIGHT, WIDTH, 3)
         labels = runner.infer(batch)["labels"]
@@ -48,7 +49,7 @@ def test_a_bundle_is_fed_its_golden_images(baseline: Bundle) -> None:
 
 def test_a_foreign_file_is_fed_by_name_from_a_seed(tmp_path: Path) -> None:
     path = write_foreign(tmp_path / "m.onnx")
-    with closing(backend_of(path, "onnxruntime").open(path, device="cpu")) as runner:
+    with closing(backend_for(path, "onnxruntime").open(path, device="cpu")) as runner:
         feeds = feeds_for(path, runner.spec, seed=3)
         assert feeds["x"].dtype == np.float32
         assert feeds["ids"].dtype == np.int64
