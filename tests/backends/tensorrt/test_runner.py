@@ -186,7 +186,7 @@ def test_devices_and_providers():
     with pytest.raises(UsageError, match="needs an NVIDIA GPU; got cpu"):
         device_index("cpu")
     if not is_installed("pycuda"):
-        with pytest.raises(MissingLibraryError, match=r'pip install "artoolkit\[gpu\]"'):
+        with pytest.raises(MissingLibraryError, match=r'pip install "artoolkit\[pycuda\]"'):
             open_cuda("cuda:0", "pycuda")
 
 
