@@ -19,7 +19,7 @@ def test_another_network_replaces_the_recipes_and_the_same_one_changes_values() 
     assert (same.name, same.options) == ("icnet", {**camvid.network.options, "width": 0.25})
     other = RequestedNetwork(name="pspnet50", layout="semseg", options={"width": 0.5})
     found = requested_recipe(camvid, network=other).network
-    assert found.model_dump() == other.model_dump()
+    assert (found.name, found.layout, found.options) == ("pspnet50", "semseg", {"width": 0.5})
     relaid = requested_recipe("camvid", network=RequestedNetwork(layout="semseg")).network
     assert relaid.model_dump() == camvid.network.model_dump() | {"layout": "semseg"}
 
