@@ -6,11 +6,15 @@ what was made before: each draws from a generator of its own. Legend: B batch, H
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,8 @@ Key = tuple[int, int]  # epoch, index
 Item = tuple[NDArray[Any], ...] | ArtoolkitError
 
 GRACE_S = 60  # how long a worker that is asked to end goes on, so that a step can be finished
+
+_SHARED = Path("/dev/shm")  # where batches of workers are handed over, on Linux
 
 # The first word of a generator's seed: no two kinds of draw may share a stream.
 ORDER, AUGMENT, STEP = 1, 2, 3
@@ -181,11 +187,14 @@ def worker_deaths() -> Iterator[None]:
 
 
 def _dead_worker(got: str) -> TrainingError:
-    return TrainingError(
-        "a process that loads images died",
-        got=got,
-        hint="Usually memory ran out (or /dev/shm is small): try fewer --workers, or 0.",
-    )
+    hint = "Usually memory ran out: try fewer --workers, or 0."
+    if _SHARED.is_dir():
+        space = shutil.disk_usage(_SHARED)
+        hint = (
+            f"Usually memory ran out, or {_SHARED} ({space.total >> 20:,} MB, {space.free >> 20:,} "
+            "free): try fewer --workers, or 0; of a container, more --shm-size."
+        )
+    return TrainingError("a process that loads images died", got=got, hint=hint)
 
 
 def _collate(items: list[Item]) -> Batch | ArtoolkitError:
@@ -205,6 +214,8 @@ def _start_worker(_worker: int) -> None:
     """
     import cv2
 
+    # A batch that finds no room in shared memory would be dropped, and waited for for ever.
+    Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_town import data, make_town
 from streets import Streets
 
 from artoolkit.errors import DataError, RecipeError, TrainingError
@@ -128,6 +134,36 @@ def test_a_dead_worker_is_a_training_error_of_one_line() -> None:
     with pytest.raises(TrainingError, match="loads images died") as caught, worker_deaths():
         list(fetched(loader))
     assert "\n" not in str(caught.value)
+
+
+def test_full_shared_memory_ends_training_and_is_named() -> None:
+    """A limit on the size of files holds for those in shared memory too."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+        with pytest.raises(TrainingError, match="/dev/shm") as caught, worker_deaths():
+            epochs(1, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "code"), [("64k", 11), ("64m", 0)])
+def test_training_with_a_small_shm_ends_or_trains(tmp_path: Path, size: str, code: int) -> None:
+    mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("this system allows no private mount")
+    town = make_town(tmp_path, epochs=1)
+    verb = (sys.executable, "-m", "artoolkit", "train", "--recipe", town / "tiny.toml", *data(town))
+    line = shlex.join(map(str, (*verb, "--workers", "2", "--out", town / "run")))
+    done = subprocess.run(["unshare", "-m", "sh", "-c", f"{mount} && exec {line}"], text=True,
+                          capture_output=True, timeout=120, check=False)  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert ("/dev/shm" in done.stderr) == (code == 11)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, EOFError, FileNotFoundError])
