@@ -7,6 +7,7 @@ RecursionError, a MemoryError. Readers do not list them: inside `reading`, all a
 from __future__ import annotations
 
 import json
+import math
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -41,6 +42,19 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
+def faults_of(
+    named: str, error: type[ArtoolkitError], *, hint: str | None = None
+) -> Iterator[None]:
+    """Turn whatever is raised inside into `error`, saying that what is `named` cannot be read."""
+    try:
+        yield
+    except ArtoolkitError:
+        raise
+    except Exception as problem:
+        raise error(f"{named} cannot be read: {one_line(problem)}", hint=hint) from problem
+
+
+@contextmanager
 def reading(
     path: Path, error: type[ArtoolkitError], *, what: str = "", hint: str | None = None
 ) -> Iterator[None]:
@@ -49,18 +63,15 @@ def reading(
     A pipe, device or folder is refused before anything is read, since reading one may never end.
     """
     named = f"{what} {path}".strip()
-    try:
-        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
-        if kind is not None:
-            raise error(f"{named} is {kind}", expected="a file", hint=hint)
-        yield
-    except ArtoolkitError:
-        raise
-    except FileNotFoundError as problem:
-        gone = f"no {what} at {path}" if what else f"{path} does not exist"
-        raise error(gone, hint=hint or "Check the path.") from problem
-    except Exception as problem:
-        raise error(f"{named} cannot be read: {one_line(problem)}", hint=hint) from problem
+    with faults_of(named, error, hint=hint):
+        try:
+            kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+            if kind is not None:
+                raise error(f"{named} is {kind}", expected="a file", hint=hint)
+            yield
+        except FileNotFoundError as problem:
+            gone = f"no {what} at {path}" if what else f"{path} does not exist"
+            raise error(gone, hint=hint or "Check the path.") from problem
 
 
 def read_bytes(
@@ -113,4 +124,17 @@ def read_npz(
             raise ValueError(f"it unpacks to {claimed:,} bytes, at most {most:,} are read")
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                _require_content(arrays.zip, name)
             return {name: arrays[name] for name in arrays.files}
+
+
+def _require_content(archive: zipfile.ZipFile, name: str) -> None:
+    """`ValueError` where the header of an array claims more than its entry holds."""
+    entry = next(e for e in archive.infolist() if e.filename in (name, f"{name}.npy"))
+    with archive.open(entry) as file:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+    if (claimed := math.prod(shape) * kind.itemsize) > entry.file_size:
+        raise ValueError(f"{name} claims {claimed:,} bytes and holds {entry.file_size:,}")

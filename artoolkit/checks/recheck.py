@@ -26,6 +26,7 @@ from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import current_environment, read_record
 from artoolkit.evidence.seal import read_sealed
 from artoolkit.evidence.verdict import Check, Verdict, failed, in_brief, meaning
+from artoolkit.files import faults_of
 from artoolkit.spec import Target, problems
 
 # The same numbers on another processor: far more than rounding, far less than what decides.
@@ -142,7 +143,9 @@ def _answered(kind: CheckKind, proof: _Proof) -> list[str]:
         return [f"{kind.name} {row.result}: {how}"]
     records = dict(_records(kind, proof))
     if records:
-        _compare(row, kind.answer(records, terms), "by its measurements", verdict)
+        with faults_of("its measurements", BundleError):
+            again = kind.answer(records, terms)
+        _compare(row, again, "by its measurements", verdict)
         return [f"{kind.name} {row.result}: {why_not or 'judged again from its measurements'}"]
     if row.result != "UNAVAILABLE":
         raise BundleError(f"{row.result} has no measurement")

@@ -87,6 +87,8 @@ def frame_rate(source: str) -> float:
 def _capture(source: str) -> Any:
     cv2: Any = require("cv2", "reading a camera or video")
     number = source.removeprefix(CAMERA)
+    if (file := Path(source)).exists() and not file.is_file():
+        raise DataError(f"{source} is no file", expected="a video")
     capture = cv2.VideoCapture(int(number) if number.isdecimal() else source)
     # As a viewer shows it; some of OpenCV's readers leave this off by default.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

@@ -23,6 +23,7 @@ from PIL.ImageFile import ImageFile
 
 from artoolkit.errors import DataError
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.files import reading
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L")
@@ -49,15 +50,11 @@ _JPEG_END, _TAIL_BYTES = b"\xff\xd9", 4096
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[ImageFile]:
     """The file opened by Pillow; whatever is wrong with it is a `DataError`."""
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except FileNotFoundError as error:
-        raise DataError(f"{what} {path} does not exist", hint="Check the path.") from error
-    except _BROKEN as error:
-        raise DataError(
-            f"{what} {path} cannot be read: {error}", hint="Fetch the file again or remove it."
-        ) from error
+    with (
+        reading(path, DataError, what=what, hint="Fetch the file again or remove it."),
+        Image.open(path) as picture,
+    ):
+        yield picture
 
 
 def read_size(path: Path, what: str = "image") -> tuple[int, int]:

@@ -67,7 +67,7 @@ def read_rows(path: Path) -> list[Row]:
     A last line without its end was cut by a kill and is left out. Raises `DataError` for any other
     line that is no row.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
     rows = read_json_lines(path, DataError)
     for number, row in enumerate(rows, start=1):

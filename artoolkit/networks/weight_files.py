@@ -154,6 +154,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
 def safetensors_header(path: Path) -> dict[str, str] | None:
     """The metadata of a safetensors file; None for any other file."""
     safetensors = require("safetensors", "reading and writing checkpoints")
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return None
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             return dict(opened.metadata() or {})

@@ -25,6 +25,7 @@ from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import judged
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.files import reading
 from artoolkit.metrics import Matrix, summary
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
@@ -55,7 +56,7 @@ from artoolkit.training.loader import (
 )
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe, toml_from_recipe
-from artoolkit.training.state import STATE, Progress, read_state, save_state
+from artoolkit.training.state import RESTART, STATE, Progress, read_state, save_state
 from artoolkit.training.survey import survey
 from artoolkit.training.terms import build_objective
 from artoolkit.training.transforms import Transform
@@ -184,7 +185,9 @@ def resume(
     data set or its classes are others, and without `changed_data` where images or labels are.
     """
     saved = read_state(out)
-    if changes := saved.data_changes(dataset):
+    with reading(out / STATE, TrainingError, hint=RESTART):
+        changes = saved.data_changes(dataset)
+    if changes:
         if not changed_data:
             raise TrainingError(
                 f"the data of the run in {out} were changed since: {'; '.join(changes)}",
@@ -197,7 +200,8 @@ def resume(
     network.preprocess = saved.preprocess
     with together(machine.processes, device):
         run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance)
-        saved.restore(run.learner)
+        with reading(out / STATE, TrainingError, hint=RESTART):
+            saved.restore(run.learner)
         return run.go_on(saved.progress, watcher or Silent())
 
 

@@ -28,6 +28,7 @@ from artoolkit.training.recipe import Recipe, recipe_from_values
 
 FORMAT = 2
 STATE = Path("state") / "last.pt"
+RESTART = "Start again with another --out."
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,9 @@ def require_state(out: Path) -> Path:
 
 def read_state(out: Path) -> SavedRun:
     """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
-    path, hint = require_state(out), "Start again with another --out."
-    saved = read_torch(path, TrainingError, hint=hint)
-    with reading(path, TrainingError, hint=hint):
+    path = require_state(out)
+    saved = read_torch(path, TrainingError, hint=RESTART)
+    with reading(path, TrainingError, hint=RESTART):
         if saved["format"] == 1:  # the same but for one name
             saved |= {"format": FORMAT, "optimizer": saved["optimiser"]}
         if saved["format"] != FORMAT:
@@ -170,8 +171,11 @@ def read_state(out: Path) -> SavedRun:
                 f"{path} was written by another version", got=saved["format"], expected=FORMAT
             )
         recipe = recipe_from_values(json.loads(saved["recipe"]), f"the recipe in {path}")
+        done = [int(saved[name]) for name in ("epoch", "step", "metrics_bytes")]
+        if min(done) < 0:
+            raise ValueError(f"its progress is {done}")
         return SavedRun(
-            progress=Progress(saved["epoch"], saved["step"], saved["metrics_bytes"]),
+            progress=Progress(*done),
             recipe=recipe,
             preprocess=Preprocess.model_validate_json(saved["preprocess"]),
             provenance=json.loads(saved["provenance"]),
