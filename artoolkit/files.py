@@ -95,9 +95,9 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The value of a JSON text; `ValueError` for NaN, infinities and lone surrogates too."""
+    """The value of a JSON text; `ValueError` for NaN, 1e400 and lone surrogates too."""
     values = json.loads(content, parse_constant=_no_constant)
-    json.dumps(values, ensure_ascii=False).encode()
+    json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     return values
 
 

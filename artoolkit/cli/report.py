@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from artoolkit.cli.options import dataset_options, open_data, out_option
-from artoolkit.errors import UsageError
+from artoolkit.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from artoolkit.report.content import ReportContent
@@ -45,18 +46,22 @@ def command(
     same page again.
     """
     from artoolkit.evidence.seal import write_atomically
+    from artoolkit.files import faults_of
     from artoolkit.report.page import as_html, as_markdown, gather
 
-    content = _written(paths)
+    given = _written(paths)
+    content = given
     if content is None:
         data = None if dataset is None else open_data(dataset, data_root, classes)
         content = gather(paths, dataset=data, split=split, images=images)
-    html = as_html(content).encode()
+    # Whoever wrote a report's JSON decides what is in it, whether or not it can be drawn.
+    with faults_of(f"report {paths[0]}", BundleError) if given else nullcontext():
+        html, table = as_html(content).encode(), as_markdown(content).encode()
     write_atomically(out, html)
     if json_out is not None:
         write_atomically(json_out, content.to_bytes())
     if markdown is not None:
-        write_atomically(markdown, as_markdown(content).encode())
+        write_atomically(markdown, table)
     click.echo(f"{out}  {len(html) / 1e6:.2f} MB")
 
 

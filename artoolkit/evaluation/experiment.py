@@ -22,13 +22,27 @@ from artoolkit.words import ARMS, CONTROL
 
 LEVEL = 0.95
 ROWS = "runs.jsonl"
+# What a table shows beside mIoU, where the rows have it.
+COLUMNS = {
+    "boundary_mIoU": "boundary mIoU, %",
+    "interior_mIoU": "interior mIoU, %",
+    "affinity_regression": "AR on val",
+    "step_s": "seconds a step",
+}
 _NUMBER = (int, float)
+# No percentage, weight or time comes near; beyond it, squares and sums overflow.
+_LARGEST = 1e9
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "arm": str,
     "ar_weight": _NUMBER,
     "seed": int,
     "epochs": _NUMBER,
     "mIoU": _NUMBER,
+}
+OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "baseline": str,
+    "split": str,
+    **dict.fromkeys(COLUMNS, _NUMBER),
 }
 
 Row = dict[str, Any]
@@ -71,10 +85,17 @@ def read_rows(path: Path) -> list[Row]:
         return []
     rows = read_json_lines(path, DataError)
     for number, row in enumerate(rows, start=1):
-        wrong = [key for key, kind in REQUIRED.items() if not isinstance(row.get(key), kind)]
+        present = {key: kind for key, kind in OPTIONAL.items() if row.get(key) is not None}
+        wrong = [key for key, kind in (REQUIRED | present).items() if not _valid(row, key, kind)]
         if wrong:
             raise DataError(f"{path}, line {number}, has no valid {', '.join(wrong)}")
     return rows
+
+
+def _valid(row: Row, key: str, kind: type | tuple[type, ...]) -> bool:
+    value = row.get(key)
+    small = not isinstance(value, _NUMBER) or abs(value) <= _LARGEST
+    return isinstance(value, kind) and small
 
 
 def append_row(path: Path, row: Row) -> None:
@@ -171,15 +192,6 @@ def markdown_table(summaries: Sequence[ArmSummary]) -> list[str]:
         f"|{'---|' * len(columns)}",
         *(f"| {' | '.join(show(arm) for _, show in columns)} |" for arm in summaries),
     ]
-
-
-# What a table shows beside mIoU, where the rows have it.
-COLUMNS = {
-    "boundary_mIoU": "boundary mIoU, %",
-    "interior_mIoU": "interior mIoU, %",
-    "affinity_regression": "AR on val",
-    "step_s": "seconds a step",
-}
 
 
 def difference_text(arm: ArmSummary) -> str:

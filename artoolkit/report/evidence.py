@@ -18,13 +18,14 @@ from artoolkit.checks.latency import read_latency
 from artoolkit.checks.recheck import check_evidence
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.cost.memory import MemoryMeasurement
-from artoolkit.errors import BackendError, ExportError, MissingLibraryError
+from artoolkit.errors import BackendError, BundleError, ExportError, MissingLibraryError
 from artoolkit.evaluation.quality import QualityMeasurement
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.engines import engine_files
 from artoolkit.evidence.records import Record, read_record
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Verdict
+from artoolkit.files import faults_of
 from artoolkit.report.content import (
     AffinityRow,
     BundlePart,
@@ -142,15 +143,19 @@ def bundle_part(
                 affinity = affinity_rows(bundle, bundle.baseline, dataset, split, 1)
         except (MissingLibraryError, BackendError, ExportError) as error:
             notes.append(f"Pictures are left out: {error}")
+    with faults_of(f"evidence in {bundle.evidence}", BundleError):
+        measured = {
+            "latency": latency_part(latency, margin_percent=margin) if latency else None,
+            "memory": _memory(bundle),
+            **_accuracy(bundle),
+        }
     return BundlePart(
         name=path.resolve().name,
         manifest=bundle.manifest.model_dump(mode="json"),
         verdict=verdict,
-        latency=latency_part(latency, margin_percent=margin) if latency else None,
-        memory=_memory(bundle),
         engines={plan.name: file_sha256(plan) for plan in engine_files(bundle)},
         samples=samples,
         affinity=affinity,
         notes=tuple(notes),
-        **_accuracy(bundle),
+        **measured,
     )
