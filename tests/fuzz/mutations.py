@@ -156,12 +156,13 @@ def damaged_zip(random: Random, content: bytes) -> bytes:
                 if kind == 1:
                     name = random.choice((f"../{name}", f"{name}x", "x.npy", "a/b"))
                 elif kind == 2:
-                    target.writestr(name, data)
+                    target.writestr(zipfile.ZipInfo(name), data)
                 elif kind == 3 and data.startswith(b"\x93NUMPY"):
                     data = _claiming_npy(random, data)
                 else:
                     data = damaged_bytes(random, data)
-            target.writestr(name, data)
+            # Without the time of day.
+            target.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
