@@ -119,7 +119,7 @@ def answer_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
     lines = []
     for seed in sorted({study.baseline_seed for study in studies}):
         mine = rows_of(rows, [s for s in studies if s.unseen and s.baseline_seed == seed])
-        about = f"Unseen drives, baseline of seed {seed} (mean over all of them, a value a seed)"
+        about = f"Unseen drives, baseline of seed {seed} (mean over drives; one value per seed)"
         lines += [f"{about}:", "", *_answers([(a, over_drives(mine, a)) for a in arms_of(mine)])]
         lines += [*above_lines(mine), ""] if mine else []
     seen = rows_of(rows, [study for study in studies if not study.unseen])

@@ -1,4 +1,4 @@
-"""The command line: `artoolkit VERB`. One file a verb, imported only when the verb is called."""
+"""The command line: `artoolkit VERB`. One file per verb, imported only when the verb is called."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from artoolkit.errors import ArtoolkitError, StorageError
 
 # verb -> (module under artoolkit.cli, what it does in one line)
 VERBS = {
-    "quickstart": ("quickstart", "The whole journey on built-in data, minutes on a CPU."),
-    "doctor": ("doctor", "What this machine can do, and why not the rest."),
+    "quickstart": ("quickstart", "End-to-end demo on synthetic data (minutes on a CPU)."),
+    "doctor": ("doctor", "Show what works on this machine and what is missing."),
     "data": ("data", "Generate, prepare and check data sets."),
     "weights": ("weights", "List, fetch and import published checkpoints."),
     "train": ("train", "Train a network from a recipe."),
     "finetune": ("finetune", "Fine-tune a baseline with the affinity-regression loss."),
-    "experiment": ("experiment", "Does the loss help? All arms and seeds from a baseline."),
-    "evaluate": ("evaluate", "mIoU of a checkpoint, bundle or engine on a data set."),
-    "export": ("export", "Checkpoint to bundle, and the verdict against a baseline."),
+    "experiment": ("experiment", "Test whether the loss helps: all arms and seeds."),
+    "evaluate": ("evaluate", "Measure mIoU of a checkpoint, bundle or engine."),
+    "export": ("export", "Export a bundle, with the verdict against a baseline."),
     "build": ("build", "Build the TensorRT engine of a bundle."),
-    "benchmark": ("benchmark", "Latency and memory of a bundle on this machine."),
-    "compare": ("compare", "The verdict: a candidate bundle against a baseline bundle."),
-    "verify": ("verify", "Is the bundle whole, and does it compute here what it should?"),
+    "benchmark": ("benchmark", "Measure latency and memory on this machine."),
+    "compare": ("compare", "Give the verdict on a candidate against its baseline."),
+    "verify": ("verify", "Verify hashes, answer the checks again, replay golden images."),
     "log": ("log", "List the verdicts in a bundle: when, where, which answers."),
     "sign": ("sign", "Sign a bundle and its evidence with a key."),
-    "predict": ("predict", "Label maps and overlays for an image or a folder."),
-    "report": ("report", "One HTML page of runs and bundles, to pass on."),
+    "predict": ("predict", "Write label maps and overlays of images or a video."),
+    "report": ("report", "Write one HTML page about runs and bundles."),
 }
 ALIASES = {"val": "evaluate", "checks": "doctor"}
 # As sysexits.h has it for a fault of the program, and as a shell counts a closed pipe (128 + 13).

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @device_option(default=None)
 @click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
 @click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
-              help="Run so long before measuring, to measure a warm device.")  # fmt: skip
+              help="Run this long before measuring, to measure a warm device.")  # fmt: skip
 @click.option("--duration-s", type=click.FloatRange(min=0), default=3.0, show_default=True)
 @click.option(
     "--iterations",
@@ -131,7 +131,7 @@ def _show(record: BenchmarkMeasurement) -> None:
     table.add_row("median", f"{record.percentile_ms(50):.3f} ms")
     for percent in record.plan.percentiles:
         table.add_row(f"{percent:g}th percentile", f"{record.percentile_ms(percent):.3f} ms")
-    table.add_row("throughput", f"{record.images_per_second:.1f} images a second")
+    table.add_row("throughput", f"{record.images_per_second:.1f} images per second")
     table.add_row("inferences", f"{len(record.samples)} after {record.plan.warmup_ms:g} ms warm-up")
     if record.components is not None:
         for name, count in record.components.model_dump().items():

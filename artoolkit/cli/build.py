@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     help="RTX only: build ahead of time for these, as in 86,89, or 'portable' (8.0 and above).",
 )
 @click.option("--device", help="Build on this GPU or DLA: cuda:0, dla:0.  [default: the target's]")
-@click.option(
-    "--workspace", "workspace_gib", type=float, help="Most scratch memory of a tactic, GiB."
-)
+@click.option("--workspace", "workspace_gib", type=float, help="Workspace limit (GiB).")
 @click.option("--opt-level", type=click.IntRange(0, 5), help="Builder optimisation level.")
 @click.option(
     "--timing-cache",
@@ -67,7 +65,7 @@ def command(
 ) -> None:
     """Build the engine of BUNDLE for the target that it was made for.
 
-    Adds a plan and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
+    Adds an engine and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
     any compute capability.
     """
     from artoolkit.backends.tensorrt.loader import build_engine, options_for

@@ -35,9 +35,9 @@ LAYER_ERROR = 1e-3
               help="Latency margin in percent (default: the target's, 2); with bundles it "
               "needs --out, since theirs are fixed in advance.")  # fmt: skip
 @click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
-              help="Pairs of blocks, at least.")  # fmt: skip
+              help="Minimum number of block pairs.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
-              help="Seconds for all blocks.")  # fmt: skip
+              help="Time budget for the latency test (s).")  # fmt: skip
 @click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
 @click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Run so long before measuring, to measure a warm device.")  # fmt: skip
@@ -70,7 +70,7 @@ def command(
     verbose: bool,
     **measuring: Any,
 ) -> None:
-    """Is CANDIDATE the same program as BASELINE, as fast, as small, and at least as accurate?
+    """Compare CANDIDATE with BASELINE: program, memory, latency, outputs and accuracy.
 
     Both are bundles, or both are .onnx files. One bundle alone is compared with the baseline that
     it carries. Exit code: 0 every required check passed, 1 one failed, 3 undecided.

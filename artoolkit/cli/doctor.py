@@ -117,7 +117,7 @@ def _show(found: list[Ability], versions: dict[str, str | None]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
 @click.option("--networks", is_flag=True, help="Parameters and GMACs of every network instead.")
 def command(*, as_json: bool, networks: bool) -> None:
-    """What this machine can do, and why not the rest.
+    """Show what works on this machine and what is missing.
 
     Always exits 0: a missing library is a fact, not a failure.
     """

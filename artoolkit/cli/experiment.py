@@ -80,7 +80,13 @@ def grid_options(command: Command) -> Command:
     metavar="NAME|PATH",
     help="Take this recipe as it stands, not the baseline's at a fifth of its epochs and rate.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="As in finetune.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Replace a recipe value, e.g. optimizer.lr=0.01.",
+)
 @click.option("--drop-models", is_flag=True, help="Keep no weights of a run that was judged.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that load images.")
 @device_option()
@@ -92,7 +98,7 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
     run is finished; OUT/table.md and OUT/figure.svg show what there is. Ctrl-C saves; the same
     command goes on, also after a kill.
 
-    To judge on a drive that nobody has seen, train the baseline without it first:
+    To evaluate on a held-out drive, train the baseline without it first:
 
     \b
       artoolkit train --recipe camvid --data-root CAMVID --out base --epochs 60

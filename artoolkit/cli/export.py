@@ -32,14 +32,18 @@ if TYPE_CHECKING:
 @click.option("--num-classes", type=click.IntRange(1, 254), help="Classes, with --untrained.")
 @network_options()
 @dataset_options()
-@click.option("--split", default="val", show_default=True, help="Split that is judged on.")
+@click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
 @click.option("--target", default="cpu", show_default=True,
               help="Device: a name (see export/targets) or a TOML file.")  # fmt: skip
 @imgsz_option(help_text="Input size: height width (default: the target's).")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images a call (default: the target's).")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Batch size of the exported graph (default: from the target).",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of ONNX Runtime.")
 @cuda_memory_option
 @click.option("--tune-session", is_flag=True,
@@ -53,9 +57,9 @@ if TYPE_CHECKING:
               help="Convolutions that int8 leaves in float; auto: found by measuring on the "
               "baseline, as few as the target's label agreement needs.")  # fmt: skip
 @click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
-              help="Pairs of latency blocks, at least.")  # fmt: skip
+              help="Minimum number of block pairs.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
-              help="Seconds for all latency blocks.")  # fmt: skip
+              help="Time budget for the latency test (s).")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(("bundle", "triton")), default="bundle",
               show_default=True, help="triton: a model repository at --out; then CHECKPOINT may be "
               "a bundle, which is served with its engine.")  # fmt: skip

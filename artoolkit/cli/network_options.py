@@ -32,12 +32,13 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                     "--network",
                     required=required,
                     metavar="NAME|MODULE:FACTORY",
-                    help="A built-in network, or your own: an nn.Module or what makes one.",
+                    help="Built-in network name, or MODULE:FACTORY (an nn.Module class or "
+                    "a function returning one).",
                 ),
                 click.option(
                     "--layout",
                     type=click.Choice((AUTO, *LAYOUTS)),
-                    help="Whose keys the weights have.  [default: found out]",
+                    help="Key layout of the weights file.  [default: detected]",
                 ),
                 click.option(
                     "--take",

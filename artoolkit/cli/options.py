@@ -150,7 +150,7 @@ def backend_option(default: str | None = None) -> Callable[[Command], Command]:
         type=BackendChoice(),
         default=default,
         show_default=default is not None,
-        help="What runs the network; by default torch for a checkpoint, for a bundle its target's.",
+        help="Runtime (default: torch for a checkpoint, the target's for a bundle).",
     )
 
 
@@ -160,7 +160,7 @@ threads_option = click.option(
 cuda_memory_option = click.option(
     "--cuda-memory",
     type=click.Choice(CUDA_MEMORY),
-    help="What gives a TensorRT engine memory and streams (default: the target's).",
+    help="Library for a TensorRT engine's memory and streams (default: the target's).",
 )
 
 

@@ -49,8 +49,8 @@ def command(
     """Predict with MODEL what SOURCE or a data set's split shows.
 
     MODEL is a checkpoint, a bundle, an engine in a bundle or an .onnx file of artoolkit. SOURCE is
-    a picture, a folder of pictures, a video, camera:0 or the address of a stream. Writes
-    OUT/labels (uint8 PNG in the data set's own class ids, of the picture's size, named as the
+    an image, a folder of images, a video, camera:0 or the address of a stream. Writes
+    OUT/labels (uint8 PNG in the data set's own class ids, of the image's size, named as the
     Cityscapes test server wants them) and overlays: OUT/overlays, of a video OUT/overlay.mp4.
     A camera's frames that come too fast are dropped and counted; Ctrl-C ends it.
     """
@@ -58,7 +58,7 @@ def command(
     from artoolkit.evaluation.opening import open_predictor
 
     if (source is None) == (dataset is None):
-        raise UsageError("give either SOURCE (a picture or folder) or --dataset with --data-root")
+        raise UsageError("give either SOURCE (an image or folder) or --dataset with --data-root")
     data = None if dataset is None else open_data(dataset, data_root, classes)
     labels = None if data is None else data.labels
     stream = source is not None and is_stream(source)
@@ -87,7 +87,7 @@ def _predict(predictor: Predictor, jobs: list[Job], out: Path, *, overlays: bool
     for _ in track(done, total=len(jobs), description="Predicting"):
         pass
     seconds = perf_counter() - start
-    click.echo(f"{len(jobs)} pictures, {len(jobs) / seconds:.1f} a second with reading and writing")
+    click.echo(f"{len(jobs)} images, {len(jobs) / seconds:.1f} per second with reading and writing")
 
 
 def _follow(

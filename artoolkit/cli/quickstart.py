@@ -54,7 +54,9 @@ def journey(out: Path) -> list[Step]:
         Step("data", "Generate street scenes", (*synthesize, "--imgsz", *IMGSZ)),
         training("baseline", "Train the baseline", "train", "--recipe", "quickstart"),
         training("ar", "Fine-tune it with the affinity-regression loss", *finetune),
-        training("control", "Fine-tune it as long without: the control", *finetune, "--control"),
+        training(
+            "control", "Fine-tune the control (same length, no AR loss)", *finetune, "--control"
+        ),
         Step(
             "export",
             "Export it with its baseline, and give the verdict",
@@ -116,7 +118,7 @@ def summarise(out: Path) -> None:
 @click.command()
 @out_option(help_text="Folder for everything that is made.")
 def command(*, out: Path) -> None:
-    """The whole journey on generated street scenes: train, fine-tune, export, verdict, predict.
+    """End-to-end demo on synthetic streets: train, fine-tune, export, verdict, predict.
 
     Minutes on two cores. Stopped half-way, the same command goes on. Exits 0 when it ran to the
     end, whatever the verdict.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @dataset_options()
-@click.option("--split", default="val", show_default=True, help="Split that pictures are from.")
+@click.option("--split", default="val", show_default=True, help="Split that images are from.")
 @click.option(
     "--images", type=click.IntRange(min=0), default=3, show_default=True, help="Pictured images."
 )
@@ -39,9 +39,9 @@ def command(
     json_out: Path | None,
     markdown: Path | None,
 ) -> None:
-    """One page of PATHS: bundles (verdict, measurements, pictures) and runs (training curves).
+    """One page of PATHS: bundles (verdict, measurements, images) and runs (training curves).
 
-    With a data set the pictures show ground truth and the affinity maps; without, the golden
+    With a data set the images show ground truth and the affinity maps; without, the golden
     images. The page holds everything it shows and loads nothing. A file that --json wrote gives the
     same page again.
     """

@@ -53,7 +53,11 @@ def recipe_options(command: Command) -> Command:
         imgsz_option(help_text="Training crop: height width, in pixels."),
         click.option("--seed", type=click.IntRange(min=0), help="Seed of the run."),
         click.option("--lr", type=float, help="Base learning rate."),
-        click.option("--batch-size", type=click.IntRange(min=1), help="Images a step."),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Effective batch size (images per optimizer step, over all processes).",
+        ),
         click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set."),
         network_options(),
     )

@@ -31,7 +31,7 @@ def command(
     public_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Is BUNDLE whole, and does it compute here what it should?
+    """Verify the hashes of BUNDLE, answer its checks again and replay golden images.
 
     Checks the sha256 of every file (baseline, evidence and engines too), answers the verdict's
     checks again from both model files and the raw measurements, and replays the golden images.

@@ -184,9 +184,7 @@ def _make(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Modul
             got=", ".join(f"{key}={value!r}" for key, value in given.items()) or "no arguments",
         ) from error
     if not isinstance(module, nn.Module):
-        raise UsageError(
-            f"network {name} makes no network", got=type(module).__name__, expected="nn.Module"
-        )
+        raise UsageError(f"{name} did not return an nn.Module", got=type(module).__name__)
     return module
 
 

@@ -87,7 +87,7 @@ def test_probing_leaves_random_state_and_statistics_alone() -> None:
         ("no_such_module:Net", {}, "no_such_module cannot be imported"),
         ("own_network:Missing", {}, "has no function or class 'Missing'"),
         (":Plain", {}, "expected package.module:factory"),
-        ("own_network:no_network", {}, "makes no network; got int; expected nn.Module"),
+        ("own_network:no_network", {}, "did not return an nn.Module; got int"),
         ("own_network:breaks", {}, "cannot be made: RuntimeError: no weights for 3 classes"),
         ("own_network:Plain", {"arguments": {"depth": 1}}, "unexpected keyword argument 'depth'"),
         ("own_network:plain_with_seven_classes", {}, "other classes; got 7; expected 3"),

@@ -27,4 +27,6 @@ class Torch(Backend):
         threads: int | None = None,
         outputs: Sequence[str] | None = None,
     ) -> NoReturn:
-        raise UsageError("a bundle does not run on torch", hint="Give its checkpoint instead.")
+        raise UsageError(
+            "unsupported backend 'torch' for a bundle", hint="Give its checkpoint instead."
+        )

@@ -53,7 +53,7 @@ def open_torch(
     tensors = _forward(module, probe, place)
     if len(tensors) != len(outputs):
         raise BackendError(
-            "the module returns another number of outputs", got=len(tensors), expected=outputs
+            f"the module returned {len(tensors)} outputs", expected=f"{len(outputs)}: {outputs}"
         )
     spec = RunnerSpec(
         backend="torch",

@@ -38,7 +38,7 @@ def test_outputs_are_named_in_order_and_the_module_is_in_evaluation_mode() -> No
 
 
 def test_another_number_of_outputs_is_refused() -> None:
-    with pytest.raises(BackendError, match="another number of outputs; got 2"):
+    with pytest.raises(BackendError, match="returned 2 outputs; expected 1"):
         open_torch(Pair(), SHAPE)
 
 
