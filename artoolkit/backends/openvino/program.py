@@ -17,7 +17,7 @@ import numpy as np
 from artoolkit.backends.openvino.loader import Compiled
 from artoolkit.graph.memory import MemoryComponents
 
-RUNTIME_SOURCE = "OpenVINO's runtime graph: constants, and the peak of living tensors"
+RUNTIME_SOURCE = "the ONNX file and OpenVINO's runtime graph: constants, peak of living tensors"
 _KEYS = (
     "layerType", "primitiveType", "runtimePrecision", "outputPrecisions", "outputLayouts",
     "originalLayersNames",
