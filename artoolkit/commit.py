@@ -1,4 +1,4 @@
-"""Which source code this artoolkit is: a version alone does not name a commit between releases."""
+"""Source code of this artoolkit: a version alone does not name a commit between releases."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is exported, for which device, and which images it is shown."""
+    """One export: the source, the device, and the images that it is shown."""
 
     checkpoint: Checkpoint
     target: Target

@@ -42,7 +42,7 @@ def call_fresh(
     crash: type[ArtoolkitError] = BackendError,
     timeout_s: float | None = None,
 ) -> dict[str, Any]:
-    """What the function at `place` ("module:name") returns for `request` and a `Progress`.
+    """Result of the function at `place` ("module:name") for `request` and a `Progress`.
 
     Its own errors are raised here as they were there; `crash` is raised where the process `what`
     ("that built the engine") ends without an answer or not in time, `KeyboardInterrupt` on Ctrl-C
@@ -65,7 +65,7 @@ def call_fresh(
 
 
 def _path() -> list[str]:
-    """Where the child may import from: as here, but not from where the user stands."""
+    """Import path of the child: as here, but not from where the user stands."""
     here, home = Path.cwd(), str(Path(__file__).resolve().parent.parent)
     return [*(entry for entry in sys.path if entry and Path(entry).absolute() != here), home]
 

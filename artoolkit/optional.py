@@ -40,7 +40,7 @@ INSTALL = {
 
 
 def is_installed(name: str) -> bool:
-    """Whether the module `name` can be found, without importing it."""
+    """True if the module `name` can be found, without importing it."""
     try:
         return importlib.util.find_spec(name) is not None
     except (ModuleNotFoundError, ValueError):
@@ -48,7 +48,7 @@ def is_installed(name: str) -> bool:
 
 
 def install_command(name: str) -> str:
-    """How to get the module `name`, or the package that it lies in."""
+    """Command that installs the module `name`, or the package that it lies in."""
     parts = name.split(".")
     packages = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
     return next((INSTALL[p] for p in packages if p in INSTALL), f"pip install {parts[0]}")

@@ -23,7 +23,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Preprocess(Frozen):
-    """What the graph does to a pixel: reorder the channels, then (value - mean) / std.
+    """Preprocessing of a pixel in the graph: reorder the channels, then (value - mean) / std.
 
     `mean` and `std` are in units of 0-255 and in the order of `channel_order`.
     """

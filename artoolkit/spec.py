@@ -1,4 +1,4 @@
-"""What crosses a boundary: tensors of a graph, and the device that a bundle is made for.
+"""Values that cross a boundary: tensors of a graph, and the device that a bundle is made for.
 
 A `Target` is written in TOML (`export/targets/*.toml`), chosen by name or path, and carried in
 the bundle, so that the margins of every check are declared before anything is measured.
@@ -87,7 +87,7 @@ class TensorSpec(Frozen):
 
 
 class RunnerSpec(Frozen):
-    """What an open runner takes and gives, and the settings that are really in effect."""
+    """Inputs and outputs of an open runner, and the settings that are really in effect."""
 
     backend: BackendName
     device: str
@@ -116,7 +116,7 @@ Points = Annotated[float, Field(ge=0, le=100)]
 
 
 class Margins(Frozen):
-    """What counts as equal, declared before measuring."""
+    """Bounds within which two results count as equal, declared before measuring."""
 
     latency_percent: float = Field(default=2.0, gt=0, le=100)
     accuracy_points: float = Field(default=0.5, gt=0, le=100)
@@ -133,7 +133,7 @@ class Margins(Frozen):
 
 
 class SessionOptions(Frozen):
-    """How ONNX Runtime computes on a CPU; the defaults are its own.
+    """Settings of ONNX Runtime on a CPU; the defaults are its own.
 
     `threads` of one operator (None: every core this process may use); `spinning`: whether they
     wait for work by asking instead of sleeping; `cpu_arena`: whether freed memory is kept for the

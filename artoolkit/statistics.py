@@ -110,7 +110,7 @@ class Interval(Frozen):
 
 
 class Equivalence(Frozen):
-    """How one statistic reads against the margin; all differences are in percent of the baseline.
+    """Result of one statistic against the margin; all differences are in percent of the baseline.
 
     `sd_log` is the standard deviation of the log ratio from pair to pair. `pairs_needed` is set
     when undecided: the number of pairs that would decide it at the same estimate and the same

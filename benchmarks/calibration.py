@@ -1,4 +1,4 @@
-"""How often is a verdict wrong? Counted on simulated machines and data, where the truth is known.
+"""Rates of wrong verdicts, counted on simulated machines and data, where the truth is known.
 
     python benchmarks/calibration.py latency  --runs 1000
     python benchmarks/calibration.py accuracy --runs 1000
@@ -165,7 +165,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def decoded(raw: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `save` made of the runs, as runs again."""
+    """Runs, read back from the form that `save` gives them."""
     rows = (json.loads(f"[{row}]") for row in raw["rows"])
     return [dict(zip(raw["columns"], row, strict=True)) for row in rows]
 

@@ -43,7 +43,7 @@ def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def borders(graph: onnx.GraphProto) -> list[str]:
-    """What convolutions read from other operators, in the order in which they read it."""
+    """Tensors that convolutions read from other operators, in the order in which they read it."""
     constants = {initializer.name for initializer in graph.initializer}
     found = convolutions(graph)
     own = {name for node in found for name in node.output}

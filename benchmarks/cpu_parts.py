@@ -1,4 +1,4 @@
-"""What the deployed graph of `icnet` costs on a CPU beside its convolutions, in float and in int8.
+"""Cost of the deployed graph of `icnet` on a CPU beside its convolutions, in float and in int8.
 
     python benchmarks/cpu_parts.py runs/camvid-full/ar/model.safetensors --data-root CAMVID
 
@@ -64,7 +64,7 @@ class Forms:
 
 
 def session_options(cores: int) -> dict[str, SessionOptions]:
-    """What is tried: all cores, with spinning and without."""
+    """Session options that are tried: all cores, with spinning and without."""
     return {
         f"{cores} threads": SessionOptions(threads=cores),
         f"{cores} threads, no spinning": SessionOptions(threads=cores, spinning=False),
@@ -129,7 +129,7 @@ def _over(images: Images, infer: Any) -> Any:
 
 
 def int8_labels(forms: Forms, images: Images) -> dict[str, Any]:
-    """How int8 was decided, and the share of pixels to which it gives the class of float32."""
+    """Decision on int8, and the share of pixels to which it gives the class of float32."""
     labels = {}
     for name, path in forms.paths.items():
         with open_onnxruntime(path) as runner:

@@ -1,4 +1,4 @@
-"""What `artoolkit evaluate` costs an image, part by part, and beside cityscapesScripts.
+"""Cost of `artoolkit evaluate` per image, part by part, and beside cityscapesScripts.
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py --data-root CITYSCAPES --split val
@@ -77,7 +77,7 @@ class FirstOf:
 
 
 def timed(call: Callable[[], Any], into: Seconds) -> Any:
-    """What `call` returns; its seconds are appended to `into`, by clock."""
+    """Result of `call`; its seconds are appended to `into`, by clock."""
     started = time.perf_counter(), time.process_time()
     value = call()
     into["wall_s"].append(time.perf_counter() - started[0])

@@ -1,4 +1,4 @@
-"""Does the loss help on CamVid? All baselines, arms and seeds, on seen and on unseen drives.
+"""Test of the loss on CamVid: all baselines, arms and seeds, on seen and on unseen drives.
 
     python benchmarks/experiment.py --data-root CAMVID             everything; days on a CPU
     python benchmarks/experiment.py --data-root CAMVID --at half   hours on a CPU
@@ -94,7 +94,7 @@ def collect(runs: Path, into: Path) -> int:
 
 
 def _baseline_of(study: Study, runs: Path) -> Row:
-    """What a row says about its baseline: its seed and last mIoU in percent."""
+    """Baseline of a row: its seed and last mIoU in percent."""
     metrics = (runs / study.baseline / "baseline" / METRICS).read_text("utf-8").splitlines()
     judged = [line["mIoU"] for line in map(json.loads, metrics) if "mIoU" in line]
     return {"baseline_seed": study.baseline_seed, "baseline_mIoU": judged[-1]}
@@ -164,7 +164,7 @@ def run_study(
     study: Study, runs: Path, seeds: Sequence[int], data: tuple[str, ...], *,
     shared: tuple[str, ...], own: tuple[str, ...], results: Path,
 ) -> None:  # fmt: skip
-    """What is left of a study; rows are appended to `results` after each command.
+    """Run the rest of a study; rows are appended to `results` after each command.
 
     The baseline takes the changes `shared` by all studies, the arms the study's `own`.
     """

@@ -103,7 +103,7 @@ def page_lines(
 
 
 def missing_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
-    """How many of the planned runs there are, a line a study."""
+    """Number of the planned runs that there are, one line per study."""
     done = {(row["study"], row["arm"], row["ar_weight"], row["seed"]) for row in rows}
     planned = {study.name: study.runs(SEEDS) for study in studies}
     counts = {name: sum((name, *run) in done for run in runs) for name, runs in planned.items()}
@@ -134,7 +134,7 @@ def _answers(found: Sequence[tuple[tuple[str, float], list[float]]]) -> list[str
 
 
 def above_lines(rows: Sequence[Row]) -> list[str]:
-    """How many single runs were better than the control of their study and seed."""
+    """Number of single runs that were better than the control of their study and seed."""
     told = []
     for arm in arms_of(rows):
         found = differences(rows, arm)
@@ -160,7 +160,7 @@ def where_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def simpler_lines(rows: Sequence[Row], studies: Sequence[Study]) -> Iterator[str]:
-    """What else was tried from the same baselines, all against the plain control of the seed."""
+    """Other changes tried from the same baselines, all against the plain control of the seed."""
     varied = [study for study in studies if study.variant]
     starts = [s for s in studies if s.name in {study.baseline for study in varied}]
     yield "Differences to the same control as above: the fine-tuning rate, no class weights, no AR."

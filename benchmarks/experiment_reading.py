@@ -1,4 +1,4 @@
-"""What the rows of the experiment say: paired differences, per study and over the unseen drives.
+"""Results of the experiment's rows: paired differences, per study and over the unseen drives.
 
 A difference is always to the control of the same study, baseline and seed; `against_plain` takes
 the control of the study that a variant started from instead.
@@ -65,7 +65,7 @@ def over_drives(rows: Sequence[Row], arm: Arm) -> list[float]:
 
 
 def reading(values: Sequence[float]) -> str:
-    """What the interval says; it is not shown where fewer than two pairs exist."""
+    """Meaning of the interval; it is not shown where fewer than two pairs exist."""
     interval = difference_interval(values)
     if interval is None:
         return f"nothing can be said yet ({len(values)} pairs)"

@@ -1,4 +1,4 @@
-"""What the experiment on CamVid consists of: splits, baselines, arms, and what followed from them.
+"""Parts of the experiment on CamVid: splits, baselines, arms, and what followed from them.
 
 A study is a split and a baseline, with the arms that are tried on it. `usual` is judged on the
 validation images, whose drive is in the training set; `without-DRIVE` trains baseline and arms on
@@ -53,7 +53,7 @@ class Study:
 
     @property
     def unseen(self) -> bool:
-        """Whether it is judged on a drive that nobody trained on."""
+        """True if it is evaluated on a held-out drive."""
         return self.val.startswith("drive:")
 
     @property
@@ -71,7 +71,7 @@ class Study:
         ]
 
     def changes(self, data_root: Path) -> tuple[str, ...]:
-        """What the arms change in the recipe beside the loss, for `--set`."""
+        """Changes of the arms to the recipe beside the loss, for `--set`."""
         if self.variant == FASTER:
             return (f"optimizer.lr={load_recipe('camvid').optimizer.lr}",)
         if self.variant == BALANCED:

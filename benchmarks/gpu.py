@@ -125,7 +125,7 @@ class Report:
         self.steps: dict[str, Any] = {}
 
     def step(self, name: str, run: Callable[[], Any]) -> bool:
-        """Whether the step ran; an `ArtoolkitError` is its reason, any other error a bug."""
+        """Run the step; True if it ran. An `ArtoolkitError` is its reason, any other a bug."""
         try:
             self.steps[name] = {"result": run()}
         except ArtoolkitError as error:

@@ -138,7 +138,7 @@ def table(raw: dict[str, Any]) -> list[str]:
 
 
 def sentences(time: Line, memory: Line, reference: Point) -> list[str]:
-    """What the fitted lines say, in words."""
+    """Meaning of the fitted lines, in words."""
     fixed = 100 * time.fixed / (time.fixed + time.slope * reference.pixels)
     megapixel = memory.slope * 1e6
     words_of_time = (

@@ -1,4 +1,4 @@
-"""What half precision and int8 cost in mIoU on CamVid, in ONNX Runtime, layer by layer.
+"""Cost of half precision and int8 in mIoU on CamVid, in ONNX Runtime, layer by layer.
 
     python benchmarks/int8.py BASELINE [CANDIDATE] --data-root CAMVID
 

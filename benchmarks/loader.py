@@ -99,7 +99,7 @@ def _recoloured(
 def pipelines(
     data: DataSet, samples: tuple[Sample, ...], settings: Augmentation, folder: Path
 ) -> dict[str, Row]:
-    """What is timed, by name; the cache lies in `folder`."""
+    """Pipelines to time, by name; the cache lies in `folder`."""
     fill = fill_color(Preprocess())
     transform = Transform(settings, fill)
     own = TrainingImages(EvaluationImages(data, samples), transform, 0)

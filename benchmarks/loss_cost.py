@@ -1,4 +1,4 @@
-"""What the training loss costs, beside plain cross-entropy, forwards and backwards.
+"""Cost of the training loss beside plain cross-entropy, forwards and backwards.
 
     python benchmarks/loss_cost.py --machine x86-2core
 

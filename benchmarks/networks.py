@@ -27,7 +27,7 @@ SUITE = "networks"
 
 
 def measured(cost: NetworkCost, size: Size, folder: Path, budget_s: float) -> dict[str, Any]:
-    """What a network costs on paper, and its seconds beside the reference's."""
+    """Cost of a network on paper, and its seconds beside the reference's."""
     paths = [exported(name, folder, imgsz=size) for name in (cost.network, REFERENCE)]
     image = street(size)
     with open_onnxruntime(paths[0]) as network, open_onnxruntime(paths[1]) as reference:
@@ -41,7 +41,7 @@ def measured(cost: NetworkCost, size: Size, folder: Path, budget_s: float) -> di
 
 @lru_cache(maxsize=1)
 def counted() -> tuple[NetworkCost, ...]:
-    """What every network costs on paper."""
+    """Cost of every network on paper."""
     return tuple(network_costs())
 
 

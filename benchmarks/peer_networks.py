@@ -33,7 +33,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Package:
-    """What has to be in the folder for a peer; `roots` are the modules that are imported."""
+    """Contents of the folder for a peer; `roots` are the modules that are imported."""
 
     name: str
     needs: tuple[str, ...]
@@ -101,7 +101,7 @@ SMP = Package(
 
 
 class NoOperators(types.ModuleType):
-    """Has every operator that is asked for, as None: there to be looked up, never to be called."""
+    """Stand-in that has every operator, as None: there to be looked up, never to be called."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):

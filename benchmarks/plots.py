@@ -113,7 +113,7 @@ def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
 
 
 def published_plot(_raw: dict[str, Any]) -> str:
-    """What publishers state on Cityscapes val against multiply-adds (logarithmic)."""
+    """Published mIoU on Cityscapes val against multiply-adds (logarithmic)."""
     stated = {cost.network: (cost.macs / 1e9, published_miou(cost.network))
               for cost in counted()}  # fmt: skip
     both = {name: (giga, miou) for name, (giga, miou) in stated.items() if miou is not None}

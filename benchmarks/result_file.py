@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class ResultFile(Record):
-    """What a benchmark leaves: `raw` values, from which every printed number can be made again."""
+    """Result of a benchmark: `raw` values, from which every printed number can be made again."""
 
     KIND: ClassVar[str] = "benchmark"
 
@@ -28,7 +28,7 @@ class ResultFile(Record):
 
 
 def result_path(suite: str, *, machine: str, device: str) -> Path:
-    """Where the result file of a suite lies; `machine` is a kind, never a host name."""
+    """Path of a suite's result file; `machine` is a kind, never a host name."""
     return RESULTS / f"{suite}--{machine}--{device}.json"
 
 

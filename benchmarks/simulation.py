@@ -50,7 +50,7 @@ class SimulatedMachine(Machine):
         self.pairs += 1
 
     def block_level(self) -> float:
-        """How many times as long the inferences of one block take as those of another."""
+        """Ratio of the inference times of one block to those of another."""
         return math.exp(self._draw(BLOCK_NOISE))
 
     def stop(self) -> BlockState:

@@ -1,4 +1,4 @@
-"""How long the command line takes to start: help, and `verify` with its inference apart.
+"""Start-up time of the command line: help, and `verify` with its inference apart.
 
     python benchmarks/startup.py --bundle runs/camvid/bundle
 
@@ -192,7 +192,7 @@ def _ratio(samples: list[Sample], empty: list[Sample]) -> str:
 
 
 def _imports(values: dict[str, Any], name: str) -> str:
-    """How many there are, those that take longest, and whether one of training's is among them."""
+    """Imports: their number, those that take longest, and any that only training needs."""
     packages = values["packages"].get(name)
     if packages is None:
         return "-"

@@ -80,7 +80,7 @@ def measured_before(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_measured(values: Any) -> bool:
-    """Whether a case of a result file holds measured values, not a reason why it has none."""
+    """True if a case of a result file holds measured values, not a reason why it has none."""
     return isinstance(values, dict) and UNAVAILABLE not in values
 
 
@@ -91,7 +91,7 @@ def not_measured(raw: Mapping[str, Any]) -> list[str]:
 
 
 def answer(case: Case) -> dict[str, Any]:
-    """What the case returns, rounded, and of which commit, or why it cannot be measured here."""
+    """Result of the case, rounded, with its commit, or why it cannot be measured here."""
     try:
         values = rounded(case())
     except ArtoolkitError as error:

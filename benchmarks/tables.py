@@ -32,7 +32,7 @@ MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Table:
-    """Where a table comes from: a suite's result files, and `module.table` of their raw values.
+    """Source of a table: a suite's result files, and `module.table` of their raw values.
 
     `whole`: it is given the whole result, since settings are shown too. `function`: where a module
     makes several tables.

@@ -44,7 +44,7 @@ def backend_named(name: str, **options: Any) -> Backend:
 
 
 def backend_for(model: Model, name: str | None = None, **options: Any) -> Backend:
-    """What runs `model`: the backend called `name`, or else a bundle's target's, a file's by its
+    """Backend of `model`: the one called `name`, else a bundle's target's, or a file's by its
     ending, with options that only it has.
 
     Raises `UsageError` for an unknown name or option, or a file that no backend opens.

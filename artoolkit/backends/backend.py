@@ -27,7 +27,7 @@ Result = Literal["PASS", "FAIL", "UNDECIDED", "UNAVAILABLE"]
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramComparison:
-    """Whether two models became the same program, weights aside.
+    """Comparison of two models' programs, weights aside.
 
     `headline` has at most 80 characters; `details` hold one sentence each.
     """
@@ -97,7 +97,7 @@ class Backend(ABC):
         return cls(**given)
 
     def opens(self, file: Path) -> bool:
-        """Whether this backend runs a bare file with this name."""
+        """True if this backend runs a bare file with this name."""
         return file.suffix in self.suffixes
 
     def check_precision(self, bundle: Bundle) -> None:
@@ -153,7 +153,7 @@ class Backend(ABC):
         trained: Collection[str] | None = None,
         progress: Progress | None = None,
     ) -> ProgramComparison:
-        """Whether the candidate becomes the baseline's program.
+        """Compare the candidate's program with the baseline's.
 
         `trained` names the initialisers that are trained parameters; None: those that convolutions
         and matrix products take as weights. Errors as `memory`.

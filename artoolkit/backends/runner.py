@@ -1,4 +1,4 @@
-"""What every open backend is: images in, named arrays out, nothing timed.
+"""Interface of every open backend: images in, named arrays out, nothing timed.
 
 The clock belongs to the caller, so every backend is measured the same way. `OpenRunner` holds what
 all of them share: the check of the input, the context manager, and closing once.

@@ -211,7 +211,7 @@ def _opened(model: Model) -> Bundle:
 
 
 def _check_own_evidence(pair: Pair, bundle: Bundle) -> None:
-    """What lies in a bundle is judged by its manifest, against the baseline that it carries."""
+    """Refuse other margins, or another baseline, for a bundle's own evidence."""
     if pair.margin_percent not in (None, bundle.manifest.target.margins.latency_percent):
         raise UsageError(
             "the margins of a bundle's own evidence stand in its target",

@@ -1,4 +1,4 @@
-"""Who is compared, and how: two bundles, or two ONNX files that artoolkit need not have made."""
+"""Contestants of a comparison: two bundles, or two ONNX files that artoolkit need not have made."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Pair:
 
     @property
     def target(self) -> dict[str, Any]:
-        """What the verdict says of the target, with the margins that it is judged by."""
+        """Target as the verdict states it, with the margins that are applied."""
         margins = {"margins": self.terms.margins.model_dump(mode="json")}
         manifest = self.candidate.manifest
         return (manifest.target.model_dump(mode="json") if manifest else {}) | margins
@@ -156,7 +156,7 @@ class Pair:
 
 
 def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -> Terms:
-    """What a candidate's manifest declares; without one, what a target has by default."""
+    """Terms of a candidate's manifest; without one, the defaults of a target."""
     if manifest is None:
         return Terms(baseline=baseline, candidate=candidate, margins=Margins())
     return Terms(

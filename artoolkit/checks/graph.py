@@ -14,7 +14,7 @@ SHOWN, KEPT = 5, 100
 
 
 class GraphMeasurement(PairRecord):
-    """What was compared, by count, and the first of the `found` differences.
+    """Counts of what was compared, and the first of the `found` differences.
 
     `relation`: what the candidate is to the baseline all the same, such as its int8 form; what
     differs beside that stands first.

@@ -31,7 +31,7 @@ Records = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Who is compared and what was declared before measuring: all of it from the manifests.
+    """Subjects and terms declared before measuring, all of them from the manifests.
 
     `checkpoint`: sha256 of the file that the candidate was exported from; `optional`: names of the
     checks that decide nothing.
@@ -77,7 +77,7 @@ class CheckKind:
     may_lack: tuple[str, ...] = ()
 
     def requires(self, terms: Terms) -> bool:
-        """Whether the verdict needs a clear answer."""
+        """True if the verdict needs a clear answer."""
         return self.required and self.name not in terms.optional
 
     def answer(self, records: Records, terms: Terms) -> Check:

@@ -19,7 +19,7 @@ NAME = "program"
 
 
 class ProgramMeasurement(PairRecord):
-    """What a backend said of the two programs."""
+    """Answer of a backend about the two programs."""
 
     KIND: ClassVar[str] = "program"
 

@@ -1,4 +1,4 @@
-"""Do the verdicts in a bundle follow from the manifests and the measurements beside them?
+"""Answer the verdicts in a bundle again, from the manifests and the measurements beside them.
 
 Every check is answered again, as far as this machine can: from the two model files, or from its raw
 measurements. Required checks, margins, target and subjects are the manifests'. So a verdict that
@@ -107,7 +107,7 @@ def _chain(proof: _Proof) -> Iterator[str]:
 
 
 def _declared(proof: _Proof) -> Iterator[str]:
-    """What the verdict, or the baseline's manifest, declares otherwise than the manifest."""
+    """Differences between the declarations of the verdict or the baseline and the manifest."""
     bundle = proof.bundle
     try:
         target = Target.model_validate(proof.verdict.target)
@@ -123,7 +123,7 @@ def _declared(proof: _Proof) -> Iterator[str]:
 
 
 def _answered(kind: CheckKind, proof: _Proof) -> list[str]:
-    """How a check was answered again; `BundleError` where the verdict says otherwise."""
+    """Answer a check again and describe how; `BundleError` where the verdict says otherwise."""
     terms, verdict = proof.terms, proof.verdict
     row = _row(kind, verdict)
     if row is None:
@@ -157,7 +157,7 @@ def _row(kind: CheckKind, verdict: Verdict) -> Check | None:
 
 
 def _kept(kind: CheckKind, row: Check, proof: _Proof) -> list[str]:
-    """How an answer was taken over from an earlier proof, which is checked by itself."""
+    """Origin of an answer that was taken over from an earlier proof, which is checked by itself."""
     folder = next((one for one in proof.bundle.proofs if one.name == row.origin), None)
     if folder is None or folder.name >= proof.folder.name or not kind.portable:
         raise BundleError(f"there is no earlier proof {row.origin} that answers it")
@@ -222,7 +222,7 @@ def _single(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def difference(ours: Any, theirs: Any, place: str = "") -> str | None:
-    """Where two JSON values differ by more than `TOLERANCE`, or None."""
+    """Place where two JSON values differ by more than `TOLERANCE`, or None."""
     if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
         parts = [(f"{place}.{key}".lstrip("."), ours[key], theirs[key]) for key in ours]
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):

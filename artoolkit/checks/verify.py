@@ -1,4 +1,4 @@
-"""Is this bundle whole, and does it compute on this machine what it should?
+"""Verify that a bundle is whole and computes the expected labels on this machine.
 
 Needs neither torch nor onnx: hashes, whether the verdict follows from its measurements, the
 signature where one is asked for, then the golden images through the backend.
@@ -25,7 +25,7 @@ GOLDEN = "golden replay"
 
 
 class Verification(Frozen):
-    """What `verify` found: a check each for files, evidence, signature and golden images."""
+    """Results of `verify`: one check each for files, evidence, signature and golden images."""
 
     checks: tuple[Check, ...]
 

@@ -113,7 +113,7 @@ class LazyVerbs(click.Group):
 
 
 class _Echo(logging.Handler):
-    """What the library says goes to standard error, once where torchrun started several."""
+    """Log handler to standard error; one process speaks where torchrun started several."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if os.environ.get("RANK", "0") == "0":

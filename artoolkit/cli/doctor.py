@@ -86,7 +86,7 @@ def abilities() -> list[Ability]:
 
 
 def machine() -> dict[str, str]:
-    """What kind of machine this is, without its name."""
+    """Kind of this machine, without its name."""
     jetson = Path("/etc/nv_tegra_release")
     return {
         "python": platform.python_version(),

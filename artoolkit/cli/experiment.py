@@ -20,7 +20,7 @@ from artoolkit.words import ARMS
 
 
 def grid_options(command: Command) -> Command:
-    """Which runs there are."""
+    """Options that choose the runs."""
     options: tuple[Callable[[Command], Command], ...] = (
         click.option(
             "--epochs",

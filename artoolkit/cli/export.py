@@ -135,7 +135,7 @@ def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
 def source_of(
     checkpoint: Path | None, untrained: str | None, num_classes: int | None, options: dict[str, Any]
 ) -> Checkpoint | Path:
-    """What is exported: a checkpoint's file, or random weights of the network `untrained`.
+    """Source of the export: a checkpoint's file, or random weights of the network `untrained`.
 
     The options of the network are taken out of `options`, and go back where the file needs them.
     """

@@ -165,7 +165,7 @@ cuda_memory_option = click.option(
 
 
 def predictor_options(command: Command) -> Command:
-    """What `predict` and `evaluate` ask of a predictor, for `requested_predictor`."""
+    """Options of a predictor in `predict` and `evaluate`, for `requested_predictor`."""
     for option in reversed(
         (
             backend_option(),

@@ -93,7 +93,7 @@ def carry_out(step: Step, finished: Path) -> None:
 
 
 def summarise(out: Path) -> None:
-    """Where everything is, and what the verdict means."""
+    """Print where everything is, and the meaning of the verdict."""
     from artoolkit.evidence.bundle import open_bundle
     from artoolkit.evidence.records import read_record
     from artoolkit.evidence.verdict import Verdict

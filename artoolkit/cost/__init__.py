@@ -1,1 +1,1 @@
-"""What a network costs on this machine: latency, memory, and the state of the machine."""
+"""Cost of a network on this machine: latency, memory, and the state of the machine."""

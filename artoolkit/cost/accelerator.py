@@ -83,7 +83,7 @@ def open_nvml(device: str) -> Nvml | None:
 
 
 def gpu_reader(device: str) -> Callable[[], State] | None:
-    """What reads the state of `device` around a block: NVML, a Jetson's files, or nothing."""
+    """Reader of the state of `device` around a block: NVML, a Jetson's files, or nothing."""
     nvml = open_nvml(device)
     if nvml is not None:
         return nvml.state
@@ -93,7 +93,7 @@ def gpu_reader(device: str) -> Callable[[], State] | None:
 
 
 def device_identity(device: str) -> dict[str, str]:
-    """What a record's environment says of the accelerator; empty for a plain CPU."""
+    """Accelerator in a record's environment; empty for a plain CPU."""
     from artoolkit.cost import jetson
 
     nvml = open_nvml(device)

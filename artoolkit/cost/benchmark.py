@@ -34,7 +34,7 @@ SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
 
 
 class BenchmarkPlan(Frozen):
-    """How long to measure; it ends when both duration and number of inferences are reached.
+    """Length of the measurement; it ends when both duration and number of inferences are reached.
 
     `soak_s`: the network runs so long before, so that the device is as warm as in use.
     """

@@ -27,7 +27,7 @@ class Clock(Frozen):
 
     @property
     def locked(self) -> bool:
-        """Whether jetson_clocks holds it: the lower bound is the upper one."""
+        """True if jetson_clocks holds it: the lower bound is the upper one."""
         return self.low_mhz == self.high_mhz
 
 

@@ -51,7 +51,7 @@ OVERTIME = 1.2
 
 
 class Timed(Protocol[Batch_contra]):
-    """What can be timed: a `Runner`, or anything else that infers from one kind of batch."""
+    """Anything that can be timed: a `Runner`, or what else infers from one kind of batch."""
 
     @property
     def spec(self) -> RunnerSpec: ...

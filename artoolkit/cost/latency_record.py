@@ -1,4 +1,4 @@
-"""How latency is to be measured, and what was: the plan, the blocks, the record."""
+"""Records of a latency measurement: its settings, the blocks, the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INCLUDES = (
 
 
 class LatencyPlan(Frozen):
-    """How to measure, declared before. Times in seconds, those with `ms` in milliseconds.
+    """Settings, declared before measuring. Times in seconds, those with `ms` in milliseconds.
 
     `budget_s` bounds the blocks of control and test together; opening and warming up come on top.
     `inferences` a block and `pairs` are least numbers: a faster network gets more inferences (a

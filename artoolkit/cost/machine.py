@@ -149,7 +149,7 @@ def hottest_c(sys_root: Path = _SYS) -> float | None:
 def state_between(
     before: Counters, after: Counters, gpu: dict[str, float | str] | None = None
 ) -> BlockState:
-    """What happened between two readings, as averages over the time between them."""
+    """State of the machine between two samples, as averages over the time between them."""
     wall = max(after.wall_s - before.wall_s, 1e-9)
     own = (after.own_s - before.own_s) / wall
     other = stolen = switches = throttled = None
@@ -190,7 +190,7 @@ class Machine:
 
 
 def disturbances(state: BlockState, usual: BlockState) -> dict[Disturbance, float]:
-    """What disturbed a block, each with its amount; `usual`: an undisturbed block (the median).
+    """Disturbances of a block, each with its amount; `usual`: an undisturbed block (the median).
 
     Cores for other processes and the hypervisor, MHz for clocks, how often for the heat, and how
     many reasons a GPU gave. Nothing is dropped because of it: a disturbed block is reported, not

@@ -1,4 +1,4 @@
-"""What this machine can do at best in ONNX Runtime: multiply-adds and bytes a second.
+"""Peak of this machine in ONNX Runtime: multiply-adds and bytes per second.
 
 Read `roofline.py` for what they are compared with.
 """

@@ -1,4 +1,4 @@
-"""What a network needs in memory on one backend: the record, and its peak alone in a process.
+"""Memory of a network on one backend: the record, and its peak alone in a process.
 
 The components come from the backend and are compared exactly. A process's peak is reported with
 its spread, never compared exactly: it is what the kernel counted for the process (VmHWM), which
@@ -38,7 +38,7 @@ class ProcessMemory(Frozen):
 
 
 class MemoryMeasurement(Record):
-    """What one network needs on one backend; `source` says where the components come from."""
+    """Memory of one network on one backend; `source` says where the components come from."""
 
     KIND: ClassVar[str] = "memory"
 

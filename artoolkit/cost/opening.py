@@ -1,4 +1,4 @@
-"""What is to be measured: a bundle or any bare file, what runs it, and what it is fed.
+"""Opening of a model to measure: a bundle or any bare file, its backend and its inputs.
 
 A file that artoolkit did not make may take several inputs of any type; it is fed a mapping from
 input names to arrays, made from a seed where the user gives none.
@@ -69,7 +69,7 @@ def subject_of(model: Model) -> Subject:
 
 
 def feeds_for(model: Model, spec: RunnerSpec, *, seed: int = 0) -> Any:
-    """What an open runner of the model infers from: golden images, or seeded feeds of a file."""
+    """Inputs for an open runner of the model: golden images, or seeded feeds of a file."""
     if isinstance(model, Bundle):
         return model.golden()["images"][: spec.inputs[0].shape[0]]
     return seeded_feeds(spec, np.random.default_rng(seed))

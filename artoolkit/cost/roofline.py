@@ -1,4 +1,4 @@
-"""How far a network is from what this machine can do at best: measured over roofline, part by part.
+"""Roofline: each part of a network against this machine's peak, measured over roofline time.
 
 The roofline of an operator is the larger of two times: its multiply-adds at the highest rate that
 ONNX Runtime reaches here in one large convolution or matrix product, and its bytes at the

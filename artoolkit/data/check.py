@@ -1,4 +1,4 @@
-"""Is a data set whole, and does it mean what its numbers say? Reads everything, reports all.
+"""Check that a data set is whole and its labels are plausible: read everything, report all.
 
 Problems would stop a run: missing partners, files that do not decode, labels of another size than
 their image, ids that the data set does not have. Warnings are what a run goes on with and a person
@@ -34,7 +34,7 @@ _BINARY = frozenset({0, VOID})
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What a split holds.
+    """Contents of a split.
 
     `class_pixels` and `class_images` have one entry a class and, last, one for void: pixels with
     that label, and images that have any. `sizes_hw` counts the images of each height and width, as
@@ -54,12 +54,12 @@ class SplitReport:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether any pixel that was looked at belongs to a class."""
+        """True if any examined pixel belongs to a class."""
         return bool(self.class_pixels[:-1].any())
 
 
 class _Seen(NamedTuple):
-    """What one sample adds to the report."""
+    """Contribution of one sample to the report."""
 
     sample: Sample
     size_hw: tuple[int, int] | None
@@ -194,7 +194,7 @@ def _unlike_names(files: Listing) -> Iterator[str]:
 def _odd_labels(
     table: LabelTable, report: SplitReport, labels: Sequence[LabelFacts], paired: int
 ) -> Iterator[str]:
-    """What is odd about the labels of a split, which all of them may be read with."""
+    """Warnings about labels of a split that can all be read."""
     ids = frozenset[int]().union(*(label.ids for label in labels))
     if not report.labels:
         if report.split in _LABELLED:

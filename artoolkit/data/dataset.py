@@ -1,4 +1,4 @@
-"""What every data set is (`DataSet`), and what those made of picture files share (`Pairs`).
+"""Interface of every data set (`DataSet`), and the base of those with image files (`Pairs`).
 
 A data set made of files says where its pairs lie (`listing`) and how a label file is to be read
 (`form_of`); everything else follows from that.
@@ -78,7 +78,7 @@ class Pairs(ABC):
         """The files of a split; `DataError` if there is no such split."""
 
     def form_of(self, label: Path) -> LabelForm:
-        """How the file `label` is read."""
+        """Form in which the file `label` is read."""
         return LabelForm(self.labels)
 
     def samples(self, split: str) -> tuple[Sample, ...]:

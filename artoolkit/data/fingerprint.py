@@ -1,4 +1,4 @@
-"""Which images and labels something was made from, as one short record that can be made again."""
+"""Fingerprint of images and labels: one short record that can be made again."""
 
 from __future__ import annotations
 

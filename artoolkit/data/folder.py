@@ -65,14 +65,14 @@ class FolderClass(Frozen):
 
 
 class FolderSplit(Frozen):
-    """Where the files of a split lie."""
+    """Folders of a split."""
 
     images: str
     labels: str | None = None
 
 
 class Patterns(Frozen):
-    """How a file name holds the sample's name."""
+    """Patterns by which a file name holds the sample's name."""
 
     image: Pattern = "*.png"
     label: Pattern = "*.png"

@@ -36,12 +36,12 @@ class Frame:
 
 
 def is_stream(source: str) -> bool:
-    """Whether `source` is a camera (`camera:0`), a stream's address or a video file."""
+    """True if `source` is a camera (`camera:0`), a stream's address or a video file."""
     return source.startswith(CAMERA) or "://" in source or Path(source).suffix.lower() in VIDEOS
 
 
 def is_live(source: str) -> bool:
-    """Whether frames come at their own time, and are lost where nobody takes them."""
+    """True if frames come at their own time, and are lost where nobody takes them."""
     return source.startswith(CAMERA) or "://" in source
 
 

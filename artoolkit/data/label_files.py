@@ -32,7 +32,7 @@ _DISTINCT_RUNS = 20  # labels of fewer runs look alike by chance
 
 @dataclass(frozen=True)
 class LabelForm:
-    """How the label files of a data set are read.
+    """Form of the label files of a data set.
 
     `by` "id": the numbers of a single-channel file are ids. "color": every pixel's color is looked
     up in the table, and `void_colors` are void. "auto": numbers, except where a file's palette
@@ -256,7 +256,7 @@ def _refuse_train_ids(pixels: Image.Image, path: Path, table: LabelTable) -> Non
 def _has_slivers(
     values: NDArray[np.uint8], lengths: NDArray[np.int64], pixels: NDArray[np.uint8]
 ) -> bool:
-    """Whether single pixels between their neighbors' values line the borders, along either axis."""
+    """True if single pixels between their neighbors' values line the borders, along either axis."""
     down = pixels[:, ::16].T.ravel()  # enough to see it, at a sixteenth of the time
     for row, single in ((values, lengths[1:-1] == 1), (down, True)):
         before, here, behind = row[:-2], row[1:-1], row[2:]
@@ -269,7 +269,7 @@ def _has_slivers(
 
 
 def _unknown(path: Path, form: LabelForm, stored: _Stored, values: NDArray[Any]) -> DataError:
-    """What of the stored `values` has no meaning, by number or by color."""
+    """Stored `values` without a meaning, by number or by color."""
     if not stored.colors:
         return _unknown_ids(path, form.table, values)
     unknown = [i for i in values.tolist() if stored.lut[i] == UNKNOWN]

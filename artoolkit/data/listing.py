@@ -1,4 +1,4 @@
-"""Which files of a folder are samples, under which names, and which were left out.
+"""Samples of a folder: their files and names, and the files left out.
 
 The only place that walks through folders of images: linked folders are followed, hidden files and
 folders (`.ipynb_checkpoints`, macOS's `._x.png`) are not samples. A name is what people read:

@@ -155,7 +155,7 @@ def _require_bytes(picture: ImageFile, path: Path) -> None:
 
 
 def _is_whole_png(file: IO[bytes]) -> bool:
-    """Whether every chunk has its checksum, and the last one is IEND with no EXIF behind pixels."""
+    """True if every chunk has its checksum, and the last one is IEND with no EXIF behind pixels."""
     file.seek(8)
     seen_pixels = False
     while len(head := file.read(8)) == 8:
@@ -171,7 +171,7 @@ def _is_whole_png(file: IO[bytes]) -> bool:
 
 
 def _ends_as_jpeg(file: IO[bytes]) -> bool:
-    """Whether the last bytes hold the marker of a JPEG's end; some cameras write more behind it."""
+    """True if the last bytes hold the marker of a JPEG's end; some cameras write more behind it."""
     file.seek(0, io.SEEK_END)
     file.seek(max(0, file.tell() - _TAIL_BYTES))
     return _JPEG_END in file.read()

@@ -83,7 +83,7 @@ def export_bundle(
 
 @dataclass(frozen=True)
 class _Job:
-    """What baseline and candidate have in common."""
+    """Settings that baseline and candidate share."""
 
     target: Target
     golden: NDArray[np.uint8]

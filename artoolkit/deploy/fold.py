@@ -1,4 +1,4 @@
-"""What is constant is computed once, by rules that every check knows.
+"""Constant folding, by rules that every check knows.
 
 Batch normalisation goes into the convolution before it: `weight * s` keeps the convolution's weight
 name; the bias `(b - mean) * s + beta`, with s = gamma / sqrt(var + eps), takes the name of beta. It
@@ -68,7 +68,7 @@ def fold_batch_norm(model: onnx.ModelProto, state: Mapping[str, Array]) -> None:
 def _takes_up(
     conv: onnx.NodeProto | None, norm: onnx.NodeProto, state: Mapping[str, Array]
 ) -> bool:
-    """Whether `conv` can take up the trained `norm` before it: padding would not be normalised."""
+    """True if `conv` can take up the trained `norm` before it: padding would not be normalised."""
     if conv is None or conv.op_type != "Conv" or norm.input[1] not in state:
         return False
     attributes = {a.name: list(a.ints) or [a.i] for a in conv.attribute if a.name != "auto_pad"}

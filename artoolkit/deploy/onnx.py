@@ -206,7 +206,7 @@ def checked(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
 
 
 def census(model: onnx.ModelProto) -> dict[str, int]:
-    """How often each operator occurs, by name."""
+    """Count of each operator, by name."""
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 

@@ -1,4 +1,4 @@
-"""Is the exported network the trained one? Scores, labels, and the first layer that disagrees.
+"""Parity of the exported and the trained network: scores, labels, first layer that differs.
 
 Legend: N images, C classes, H W pixels.
 """
@@ -27,7 +27,7 @@ _LAYERS_AT_ONCE = 12
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a candidate runner is from its reference, over all images.
+    """Distance of a candidate runner from its reference, over all images.
 
     `scores_max_abs` is in the unit of the scores; `scores_max_rel` is that divided by the largest
     score of the reference. `agreement` is the share of the `pixels` compared (labelled ones, where
@@ -41,7 +41,7 @@ class Parity:
     agreement: float
 
     def holds(self, *, atol: float, agreement: float) -> bool:
-        """Whether scores and labels are within a target's margins."""
+        """True if scores and labels are within a target's margins."""
         return self.scores_max_abs <= atol and self.agreement >= agreement
 
 

@@ -139,7 +139,7 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _result(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) -> str:
-    """What `node` gives: quantisation to a range from zero on does what a ReLU does, for free."""
+    """Output of `node`: quantisation to a range from zero on does what a ReLU does, for free."""
     following = readers.get(node.output[0], [])
     rectified = len(following) == 1 and following[0].op_type in _RECTIFIERS
     return str(following[0].output[0] if rectified else node.output[0])

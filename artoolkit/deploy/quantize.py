@@ -44,7 +44,7 @@ FloatLayers = Sequence[str] | Literal["auto"]
 
 
 class Calibration(Frozen):
-    """What int8 needs beside the weights; stored in the bundle's manifest.
+    """Ranges and layers that int8 needs beside the weights; stored in the bundle's manifest.
 
     `ranges`: least and greatest value of each tensor over the calibration images, `method` says
     how. `float_layers` are the convolutions that stay in float: those that were asked for or found,

@@ -1,4 +1,4 @@
-"""Which convolutions lose too much in int8: measured one by one on real images.
+"""Search for the convolutions that lose too much in int8: measured one by one on real images.
 
 The bound is declared before: the share of pixels to which int8 and float32 must give the same class
 (`margins.label_agreement` of the target). Where int8 as a whole keeps it, nothing stays in float.
@@ -27,7 +27,7 @@ Quantise = Callable[[Sequence[str]], onnx.ModelProto]
 
 
 class LayerSensitivity(Frozen):
-    """What int8 in this convolution alone does to the labels and scores of the float32 network.
+    """Effect of int8 in this convolution alone on the labels and scores of the float32 network.
 
     `agreement`: share of the pixels that keep their class. `scores_error`: largest difference of a
     score over the largest score.
@@ -39,7 +39,7 @@ class LayerSensitivity(Frozen):
 
 
 class Sensitivity(Frozen):
-    """How the layers in float were found.
+    """Record of the search for layers in float.
 
     `bound`: the agreement that was asked for. `all_int8` and `chosen`: the agreement on the
     `images` without and with the chosen layers in float. `layers`: every convolution, the most

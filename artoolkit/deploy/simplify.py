@@ -1,4 +1,4 @@
-"""What the exporter leaves behind, removed: constants computed at run time, no-ops, dead nodes.
+"""Removal of what the exporter leaves behind: constants computed at run time, no-ops, dead nodes.
 
 Decided by shapes and operators alone, never by the value of a trained parameter, so that two
 checkpoints of one network always take the same path. The exporter's own optimiser does not keep

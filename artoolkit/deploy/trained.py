@@ -67,7 +67,7 @@ def _batches(pictures: Sequence[Picture], target: Target) -> Iterator[tuple[Pixe
 
 
 def _labels(picture: Picture, target: Target) -> Pixels:
-    """Where a picture has no labels every pixel counts."""
+    """Labels of an image; without labels every pixel counts."""
     if picture.labels is None:
         return np.zeros(target.labels_hw, np.uint8)
     return fit_labels(picture.labels, target.labels_hw)

@@ -1,4 +1,4 @@
-"""How good a network's labels are: mIoU per image, borders, intervals.
+"""Quality of a network's labels: mIoU per image, borders, intervals.
 
 Read `quality.py` first.
 """

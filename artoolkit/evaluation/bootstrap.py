@@ -152,7 +152,7 @@ def read_non_inferiority(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NonInferiority:
-    """Is the candidate's mIoU at most `margin_points` below the baseline's?
+    """Test that the candidate's mIoU is at most `margin_points` below the baseline's.
 
     Takes one C x (C + 1) confusion matrix per image and network, the images in the same order.
     not worse: the lower end of the 95 % interval of the difference lies above minus the margin,

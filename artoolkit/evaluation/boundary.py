@@ -29,7 +29,7 @@ def band_radius(size_hw: tuple[int, int]) -> int:
 
 
 def boundary_band(labels: Labels, radius: int, *, ignore_index: int = VOID) -> NDArray[np.bool_]:
-    """Whether each pixel of a uint8 train-id map H x W is in the band. bool H x W.
+    """Mask of the pixels in the band of a uint8 train-id map H x W. bool H x W.
 
     Raises `ValueError` for a radius below 1 or an array of another shape.
     """

@@ -168,7 +168,7 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def _pair(row: Row) -> tuple[Any, ...]:
-    """What two rows must share to be compared."""
+    """Key that two rows must share to be compared."""
     return tuple(row.get(key) for key in ("seed", "epochs", "baseline", "split"))
 
 

@@ -109,7 +109,7 @@ def _found(path: Path) -> Bundle | Path:
 
 
 def _is_graph(file: Path) -> bool:
-    """Whether some backend runs the bare file; otherwise it is a checkpoint."""
+    """True if some backend runs the bare file; otherwise it is a checkpoint."""
     return any(backend_named(name).opens(file) for name in backend_names())
 
 

@@ -50,7 +50,7 @@ class ImageResult(Frozen):
 
 
 class QualityMeasurement(Record):
-    """How well something predicts the labels of a split; `metrics` are in percent.
+    """Quality of the predicted labels of a split; `metrics` are in percent.
 
     `fingerprint` is the sha256 over the names and label hashes of all images: two measurements
     can be compared only where it is the same.

@@ -1,4 +1,4 @@
-"""How an evaluation looks at an image: scales, mirrored or not, whole or in sliding windows.
+"""Views of an image in an evaluation: scales, mirrored or not, whole or in sliding windows.
 
 `Views` says it, `ViewedPredictor` carries it out around any other predictor, whose scores it needs.
 Sizes in pixels, height before width. Legend: C classes, H W pixels.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How often and in what pieces a network looks at an image.
+    """Number and pieces of the views of an image.
 
     `scales` resize the image first; `flip` adds the mirrored image at each. With `window` (height,
     width) the network sees windows of that size only, `stride` pixels apart (two thirds of the
@@ -63,7 +63,7 @@ WHOLE = Views()
 
 
 def window_starts(size: int, window: int, step: int) -> Iterator[int]:
-    """Where windows start, `step` apart; the last one ends where the image does."""
+    """Starts of windows, `step` apart; the last one ends where the image does."""
     count = math.ceil(max(size - window, 0) / step) + 1
     return (min(index * step, max(size - window, 0)) for index in range(count))
 

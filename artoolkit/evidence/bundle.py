@@ -46,7 +46,7 @@ SCHEMA_VERSION: Literal["1"] = "1"
 
 
 class Manifest(Frozen):
-    """What a bundle is, and the sha256 of every file in it and of itself.
+    """Description of a bundle, with the sha256 of every file in it and of itself.
 
     `trained` names the ONNX initialisers that are trained parameters; `parts` holds short hashes
     of tensors and images, to name the one that was changed; `baseline` is the sha256 of the

@@ -51,7 +51,7 @@ def file_problems(path: Path) -> list[str]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a killed run left the path (in the bundle): no verdict or signature rests on it."""
+    """True if a killed run left the path (in the bundle): no verdict or signature rests on it."""
     return name == _UNFINISHED_SIGNATURE or name.startswith(f"{EVIDENCE}/{UNFINISHED}")
 
 
@@ -70,7 +70,7 @@ def _unlisted(bundle: Bundle) -> Iterator[str]:
 
 
 def _is_known(bundle: Bundle, name: str, *, folder: bool) -> bool:
-    """Whether the path has a place in a bundle; `proofs` and engines list their own files."""
+    """True if the path has a place in a bundle; `proofs` and engines list their own files."""
     place, _, inner = name.partition("/")
     if folder:
         allowed = {EVIDENCE, ENGINES} | ({BASELINE} if bundle.manifest.baseline else set())
@@ -82,7 +82,7 @@ def _is_known(bundle: Bundle, name: str, *, folder: bool) -> bool:
 
 
 def _proof_problems(bundle: Bundle, folder: Path) -> Iterator[str]:
-    """What is missing, changed or too much in the folder of a verdict."""
+    """Files that are missing, changed or too much in the folder of a verdict."""
     try:
         index = read_sealed(folder / INDEX)
         files = {str(name): str(sha256) for name, sha256 in dict(index["files"]).items()}

@@ -19,7 +19,7 @@ SIDECAR = ".json"
 
 
 class EngineRecord(BaseModel):
-    """What every sidecar says of its engine.
+    """Facts that every sidecar states of its engine.
 
     `library`: the backend that built and loads it. `manifest`: sha256 of the manifest of the bundle
     that it was built from.
@@ -43,7 +43,7 @@ def engine_files(bundle: Bundle) -> tuple[Path, ...]:
 
 
 def changed_bytes(engine: Path, *, size: int, sha256: str) -> str | None:
-    """What is wrong with the engine's bytes, or None."""
+    """Problem with the engine's bytes, or None."""
     if not engine.is_file():
         return f"{engine} is missing"
     if (found := engine.stat().st_size) != size:
@@ -79,7 +79,7 @@ def engine_record(engine: Path) -> EngineRecord:
 
 
 def engine_problem(bundle: Bundle, engine: Path) -> str | None:
-    """Why this is no whole engine of the bundle, or None."""
+    """Reason why this is no whole engine of the bundle, or None."""
     try:
         record = engine_record(engine)
     except BundleError as error:

@@ -1,4 +1,4 @@
-"""What every measurement and verdict carries, and how it is written and read.
+"""Records: the fields of every measurement and verdict, written and read.
 
 A record is a sealed JSON file (`artoolkit.evidence.seal`) with its kind, its schema version and the
 environment it was made in. `python -m artoolkit.report.schema` writes their JSON schemas. A file of
@@ -37,7 +37,7 @@ R = TypeVar("R", bound="Record")
 
 
 class Environment(Frozen):
-    """Where a record was made; versions are those installed, found without importing anything.
+    """Machine and versions of a record: the installed ones, found without importing anything.
 
     `commit` is that of artoolkit's own source, None for a release.
     """

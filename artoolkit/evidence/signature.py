@@ -1,4 +1,4 @@
-"""Who vouches for a bundle: a DSSE envelope with an in-toto Statement over every file in it.
+"""Signature of a bundle: a DSSE envelope with an in-toto Statement over every file in it.
 
 Hashes show that nothing was changed by accident; a signature shows that nobody without the key has
 changed it on purpose. `signature.json` is an envelope that other tools read too (DSSE 1.0, in-toto
@@ -70,7 +70,7 @@ class Subject(_Record):
 
 
 class Predicate(_Record):
-    """What the signer says of the bundle, beside its hashes; times are ISO 8601 in UTC."""
+    """Statement of the signer about the bundle, beside its hashes; times are ISO 8601 in UTC."""
 
     created: datetime = Field(strict=False)
     expires: datetime | None = Field(default=None, strict=False)
@@ -254,7 +254,7 @@ def check_signature(path: Path, key: Ed25519PublicKey) -> Check:
 
 
 def note_signature(path: Path) -> Check:
-    """What can be said without a key: not signed, or whether the bundle is what was signed."""
+    """Compare the bundle with its signature, without a key."""
     if not (path / SIGNATURE).exists():
         return _signature_check("UNAVAILABLE", "not signed", required=False)
     try:

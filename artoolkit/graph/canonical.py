@@ -22,7 +22,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Source:
-    """Where a node's input comes from.
+    """Source of a node's input.
 
     `kind`: "step" (`number` is the step, `text` its output), "input" (`number`), "trained" (type
     and shape in `text`, `number` counts the weights in order of first use), "constant" (values in

@@ -1,4 +1,4 @@
-"""Is one ONNX graph the other, trained weights aside? Needs onnx, not torch.
+"""Compare two ONNX graphs, trained weights aside. Needs onnx, not torch.
 
 Read `canonical.py` first. Names of inputs and outputs are compared, since a caller binds them; all
 other names are not.
@@ -86,7 +86,7 @@ def training_only_parts(
     census_a: Mapping[str, int],
     census_b: Mapping[str, int],
 ) -> tuple[Difference, ...]:
-    """What B's checkpoint or graph has more or less of than A's: keys, and operators by count."""
+    """Differences of B's checkpoint or graph from A's: keys, and operators by count."""
     keys = sorted(set(a_state_keys) ^ set(b_state_keys))
     operators = sorted(k for k in {*census_a, *census_b} if census_a.get(k) != census_b.get(k))
     return (
@@ -129,7 +129,7 @@ def _value(value: onnx.ValueInfoProto) -> str:
 
 
 class _Pairing:
-    """Which step of A stands for which of B, and which weight for which."""
+    """Pairing of the steps and weights of A with those of B."""
 
     def __init__(self, a: list[Step], b: list[Step]) -> None:
         self.blocks = list(_blocks(a, b))

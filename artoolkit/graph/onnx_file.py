@@ -50,7 +50,7 @@ def load_onnx(path: Path, purpose: str) -> onnx.ModelProto:
 
 
 def upsamples_with_corners(path: Path) -> bool:
-    """Whether the Resize that reads `scores` in an exported graph aligns the corners."""
+    """True if the Resize that reads `scores` in an exported graph aligns the corners."""
     for node in load_onnx(path, "the scores of a graph").graph.node:
         if node.op_type == "Resize" and "scores" in node.input[0]:
             return any(a.s == b"align_corners" for a in node.attribute)

@@ -1,4 +1,4 @@
-"""What one graph is to another that is not the same: its int8 form, or itself in another opset.
+"""Relation of a graph to another that is not the same: its int8 form, or itself in another opset.
 
 A person who compares a published file with its quantised form wants to read that, not a thousand
 differences. Read `identity.py` first.
@@ -33,7 +33,7 @@ _WEIGHED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 def relation(a: onnx.ModelProto, b: onnx.ModelProto) -> tuple[str, tuple[Difference, ...]]:
-    """What `b` is to `a` in a few words, "" where that is not known, and what differs beside it."""
+    """Relation of `b` to `a` in a few words, "" where it is unknown, and what differs beside it."""
     a, b = _without_constant_nodes(a), _without_constant_nodes(b)
     plain_a, plain_b = _in_floats(a), _in_floats(b)
     if plain_a is None and plain_b is not None:

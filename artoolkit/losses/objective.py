@@ -1,4 +1,4 @@
-"""What training minimises: named, unscaled terms, their weights in one dict, one sum.
+"""Objective of training: named, unscaled terms, their weights in one dict, one sum.
 
 The terms themselves are in `terms.py`. B batch, C classes, h w score pixels, H W label pixels.
 """

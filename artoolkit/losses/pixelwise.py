@@ -146,7 +146,7 @@ def _log_sum_exp(values: Tensor, *, out: Tensor) -> None:
 
 
 def _is_safe(normaliser: Tensor) -> bool:
-    """Whether exp may be taken of the scores as they are, which saves a pass over them.
+    """True if exp may be taken of the scores as they are, which saves a pass over them.
 
     So where no sum of exponentials overflows, and none is so small that what underflowed to 0
     would have mattered in it. On the CPU only: elsewhere, looking would wait for the device.

@@ -38,7 +38,7 @@ class Band:
 
 
 class Reading(ABC):
-    """How a C x h x w score map is read at the lattice of an H x W label.
+    """Lookup of a C x h x w score map at the lattice of an H x W label.
 
     Forwards: `opened = reading.open(scores)`, then `reading.read(opened, i)` -> C x R x c for each
     block. Backwards: `opened = reading.open_gradient(out)`, `reading.add(opened, i, block)`, then
@@ -85,7 +85,7 @@ def reading(
 
 
 def own_class(labels: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Where labels are void, and their classes as an index into 1 x (their shape) (void: 0)."""
+    """Mask of void labels, and their classes as an index into 1 x (their shape) (void: 0)."""
     void = labels == ignore_index
     own = labels.masked_fill(void, 0)
     check_label_range(own, classes, ignore_index)

@@ -1,4 +1,4 @@
-"""Where the points of the affinity-regression loss lie, and how scores are read there.
+"""Points of the affinity-regression loss, and the lookup of scores there.
 
 A point is a pixel of the label. Its scores are what bilinear upsampling of the score map to the
 label's size would give at that pixel, read from the low-resolution map with four taps; nothing is
@@ -20,7 +20,7 @@ from artoolkit.losses.precision import accumulation_dtype
 
 @dataclass(frozen=True)
 class LabelPixels:
-    """Where points lie in the label, as int64 rows and columns of shape B or 1 x N."""
+    """Points in the label, as int64 rows and columns of shape B or 1 x N."""
 
     rows: Tensor
     cols: Tensor
@@ -38,7 +38,7 @@ class Taps:
 def axis_taps(
     positions: Tensor, *, size_in: int, size_out: int, align_corners: bool, dtype: torch.dtype
 ) -> Taps:
-    """Where output positions of a bilinear resize from `size_in` to `size_out` read their input.
+    """Input positions that a bilinear resize from `size_in` to `size_out` reads.
 
     The same rule as `torch.nn.functional.interpolate`, in integers, so that a position on an input
     pixel has a share of exactly 0.

@@ -33,7 +33,7 @@ class HardExamples:
             raise ValueError(f"{self}: expected 0 < threshold <= 1 and min_kept of at least 1")
 
     def least(self, images: int, processes: int) -> int:
-        """How many pixels of these images are kept in any case."""
+        """Number of pixels of these images that are kept in any case."""
         return self.min_kept * images if self.per_image else math.ceil(self.min_kept / processes)
 
 

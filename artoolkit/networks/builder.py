@@ -383,7 +383,7 @@ def segformer(
 
 @dataclass(frozen=True)
 class Entry:
-    """How a network is made, and the public layouts whose weights it loads, by name.
+    """Builder of a network, and the public layouts whose weights it loads, by name.
 
     `trunk` is that of ImageNet weights which are neither torchvision's nor mmcls's.
     """

@@ -32,7 +32,7 @@ PURPOSE = "reading and writing checkpoints"
 
 
 class CheckpointMeta(Frozen):
-    """What the weights are: network, classes, label order, normalisation, recipe, provenance."""
+    """Facts of the weights: network, classes, label order, normalisation, recipe, provenance."""
 
     network: str
     num_classes: int
@@ -45,7 +45,7 @@ class CheckpointMeta(Frozen):
 
     @classmethod
     def of(cls, network: Network, labels: LabelTable, **more: Any) -> CheckpointMeta:
-        """What `network` says of itself; `more` are the other fields, such as `recipe`."""
+        """Description of `network`; `more` are the other fields, such as `recipe`."""
         return cls(
             network=network.name,
             num_classes=network.num_classes,
@@ -101,7 +101,7 @@ def state_differences(
     state: Mapping[str, Tensor],
     names: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What stands between `state` and the keys and shapes of `expected`, one phrase a kind.
+    """Differences of `state` from the keys and shapes of `expected`, one phrase per kind.
 
     `names` are the keys as the user's file has them, by those of `state`.
     """
@@ -165,7 +165,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a safetensors file with artoolkit's header; False for any other file."""
+    """True if `path` is a safetensors file with artoolkit's header; False for any other file."""
     return HEADER_KEY in (safetensors_header(Path(path)) or {})
 
 

@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters and multiply-adds. Time is measured elsewhere."""
+"""Cost of a network on paper: parameters and multiply-adds. Time is measured elsewhere."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ TRUSTED_VARIABLE = "ARTOOLKIT_TRUSTED_NETWORKS"
 
 
 class CustomOptions(Frozen):
-    """What artoolkit cannot see in a module, with the defaults of most.
+    """Conventions that artoolkit cannot see in a module, with the defaults of most.
 
     `mean` and `std` in units of 0-255, in the order of `channel_order`. `align_corners` is that of
     the resize which brings the scores to the label's size; it does not matter where they have that
@@ -117,7 +117,7 @@ def _output(returned: object, name: str) -> Tensor:
 
 
 def is_custom(name: str) -> bool:
-    """Whether `name` has the form `package.module:factory`."""
+    """True if `name` has the form `package.module:factory`."""
     return ":" in name
 
 
@@ -143,7 +143,7 @@ def check_trusted(name: str, source: str) -> None:
 
 
 def find_factory(name: str) -> Callable[..., object]:
-    """What `package.module:factory` names; the working directory is searched as well."""
+    """Factory that `package.module:factory` names; the working directory is searched as well."""
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

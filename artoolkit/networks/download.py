@@ -62,7 +62,7 @@ def fetch(address: str, path: Path, *, progress: Progress = lambda done, total: 
 
 @dataclass
 class _Part:
-    """What pooch writes to: the part of an earlier attempt, or an empty one."""
+    """File that pooch writes to: the part of an earlier attempt, or an empty one."""
 
     file: IO[bytes]
     tag: Path

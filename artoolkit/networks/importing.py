@@ -137,7 +137,7 @@ def _in_layout(published: Published, detect: Callable[[Mapping[str, object]], st
 
 
 def _taken(published: Published) -> dict[str, Any]:
-    """Which of several sets of weights this is, and tensors that belong to none; also logged."""
+    """Name of the set of weights taken, and tensors that belong to none; also logged."""
     found: dict[str, Any] = {}
     if published.taken:
         log.info("weights taken: %s (--take names another)", published.taken)

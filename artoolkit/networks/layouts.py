@@ -1,4 +1,4 @@
-"""Where each public code base keeps a weight, and where artoolkit keeps the same one.
+"""Key layouts of public code bases, mapped to artoolkit's keys.
 
 A layout is a list of (pattern, replacement) pairs applied to every key in order, and the keys that
 tell it from the others. Layouts of several networks stand here, those of one network in its file;

@@ -1,4 +1,4 @@
-"""What every network of artoolkit is to the rest of it: images in, scores out, facts attached.
+"""Interface of every network: images in, scores out, facts attached.
 
 Read `builder.py` next: it holds the numbers of every network. Legend: B batch, C classes,
 H W pixels of the image, h w positions of the score map.

@@ -1,4 +1,4 @@
-"""Where published weights are, and the hash that their publisher states. No torch.
+"""Sources of published weights, and the hash that their publisher states. No torch.
 
 The table is `sources.toml`: no hash in it was computed by us. Each stands where `stated` says,
 most of them as the first 8 digits of the sha256 in the file's own name.
@@ -117,6 +117,6 @@ def weights_file(place: Path) -> Path:
 
 
 def warnings_for(network: str) -> tuple[str, ...]:
-    """What who ships published weights of `network` has to know."""
+    """License warnings for whoever ships published weights of `network`."""
     found = (source.warning for source in sources() if network in source.network.split(", "))
     return tuple(dict.fromkeys(filter(None, found)))

@@ -164,7 +164,7 @@ def safetensors_header(path: Path) -> dict[str, str] | None:
 
 
 def read_torch(path: Path, error: type[ArtoolkitError], *, hint: str = "") -> Any:
-    """What torch.save wrote, tensors on the CPU, no code run; `error` with `hint` otherwise."""
+    """Content of a torch.save file, on the CPU, no code run; `error` with `hint` otherwise."""
     with reading(path, error, what="torch file", hint=hint or "Is the download complete?"):
         raise_as_what_it_is(path, error, hint=hint)
         try:
@@ -181,7 +181,7 @@ def read_torch(path: Path, error: type[ArtoolkitError], *, hint: str = "") -> An
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether the file starts as torch's zip archives and bare pickles do."""
+    """True if the file starts as torch's zip archives and bare pickles do."""
     with path.open("rb") as opened:
         start = opened.read(4)
     return start == b"PK\x03\x04" or (len(start) > 1 and start[0] == 0x80 and start[1] <= 5)

@@ -1,4 +1,4 @@
-"""What a report says, as JSON: the source that the page, the markdown and `--json` are made from.
+"""Content of a report, as JSON: the source that the page, the markdown and `--json` are made from.
 
 Read next: `evidence.py` and `curves.py`, which fill it from bundles and runs, and `page.py`.
 """

@@ -84,7 +84,7 @@ def _legend(axes: Any) -> None:
 
 
 def svg_element(figure: Any, variables: Mapping[str, str]) -> tuple[str, str]:
-    """What stands in the opening tag `<svg ...>` and what follows it, the same on each day.
+    """Attributes of the tag `<svg ...>` and the text after it, the same on each day.
 
     `variables`: the color that a drawing uses -> the CSS variable that takes its place.
     """

@@ -30,7 +30,7 @@ _WRITERS = 2
 
 @dataclass(frozen=True)
 class Followed:
-    """What a stream came to: milliseconds from frame to labels, and frames that were dropped."""
+    """Result of a stream: milliseconds from frame to labels, and frames that were dropped."""
 
     latencies_ms: tuple[float, ...]
     dropped: int

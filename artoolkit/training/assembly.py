@@ -208,7 +208,7 @@ def provenance_of(
 
 
 def data_fingerprints(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
-    """What `recipe` trains and is judged on, by role; see `fingerprint`."""
+    """Fingerprints of the data that `recipe` trains and is judged on, by role."""
     roles = (("train", recipe.data.train), ("val", recipe.data.val))
     return {role: fingerprint(selected(dataset, selection)) for role, selection in roles}
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one bar with the time left, one line an evaluated epoch."""
+"""Display of a run: one bar with the time left, one line per evaluated epoch."""
 
 from __future__ import annotations
 

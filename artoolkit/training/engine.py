@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Learner:
-    """What changes while a network is trained; everything else is the recipe's."""
+    """State that changes while a network is trained; everything else is the recipe's."""
 
     network: Network
     objective: Objective
@@ -71,7 +71,7 @@ class Learner:
 
     @property
     def _joint_statistics(self) -> bool:
-        """Whether batch normalisation takes its statistics over all processes (GPUs only)."""
+        """True if batch normalisation takes its statistics over all processes (GPUs only)."""
         several = self.processes.count > 1 and self.device.type == "cuda"
         return several and not self.recipe.optimizer.freeze_bn
 

@@ -1,4 +1,4 @@
-"""What an experiment asks of a network after its last epoch, in one pass over the images.
+"""Metrics of a network after the last epoch of an experiment, in one pass over the images.
 
 Beside mIoU: mIoU in the band along class borders and away from it (`evaluation.boundary`), and the
 value of the affinity-regression loss, read on the same points for every arm: grid `all` at the

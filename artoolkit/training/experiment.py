@@ -1,4 +1,4 @@
-"""Does the loss help? Every arm from one baseline, with one schedule and data order per seed.
+"""Test of the loss: every arm from one baseline, with one schedule and data order per seed.
 
 An experiment's folder holds recipe.toml (what all arms share), runs.jsonl (one row a finished run)
 and runs/ (a run's own folder each). Runs go seed by seed, the control first, so that whatever
@@ -74,7 +74,7 @@ class Run:
 
 
 class ExperimentWatcher(Watcher, Protocol):
-    """Is told of runs too; `display.ExperimentBar` shows it."""
+    """Watcher of runs too; `display.ExperimentBar` shows them."""
 
     def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None: ...
     def judging(self, run: Run, done: int, images: int) -> None: ...
@@ -101,7 +101,7 @@ def planned_runs(
 
 
 def common_recipe(recipe: Recipe) -> Recipe:
-    """What the arms share of `recipe`: no loss of its own, evaluated after the last epoch only."""
+    """`recipe` as the arms share it: no loss of its own, evaluated after the last epoch only."""
     loss = recipe.loss.model_copy(update={"ar_weight": 0.0, "ar_grid": "center", "ar_stride": None})
     evaluation = recipe.evaluation.model_copy(update={"every": recipe.schedule.epochs})
     return recipe.model_copy(update={"loss": loss, "evaluation": evaluation})
@@ -130,7 +130,7 @@ def check_unseen(baseline: Checkpoint, recipe: Recipe, dataset: DataSet) -> None
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all runs share. `keep_models`: whether a judged run keeps its weights."""
+    """Settings that all runs share. `keep_models`: whether a judged run keeps its weights."""
 
     common: Recipe
     baseline: Checkpoint
@@ -199,7 +199,7 @@ def experiment(
 
 
 def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: ExperimentWatcher) -> bool:
-    """Does what is left of `runs`; False where a stop was asked for, with everything saved.
+    """Do the rest of `runs`; False where a stop was asked for, with everything saved.
 
     Raises `UsageError` where the folder holds another experiment or is in use, and whatever stops
     a run; the rows of finished runs stay, and the same call goes on.

@@ -25,7 +25,7 @@ ROW_FIELDS = ("kind", "epoch", "step", "iteration", "loss", "lr", "data_s", "ste
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What fails while `path` is written becomes a `StorageError`."""
+    """Turn a failure while `path` is written into a `StorageError`."""
     try:
         yield
     except OSError as error:
@@ -97,7 +97,7 @@ class NoHistory(History):
 
 
 def has_tensorboard() -> bool:
-    """Whether events are written; without TensorBoard, metrics.jsonl holds the same numbers."""
+    """True if events are written; without TensorBoard, metrics.jsonl holds the same numbers."""
     return is_installed("tensorboard")
 
 

@@ -23,7 +23,7 @@ SECOND_BETA = 0.999  # AdamW's own default, SegFormer's too
 
 
 def lr_factor(schedule: Schedule, iteration: int, iterations_per_epoch: int) -> float:
-    """What the base learning rate is multiplied by in `iteration` (from 0), in [0, 1].
+    """Factor of the base learning rate in `iteration` (from 0), in [0, 1].
 
     `poly` is (1 - t / T)^power (Liu et al., ParseNet); the warm-up rises linearly to it.
     """

@@ -39,7 +39,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """True for the process that writes and speaks."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -88,7 +88,7 @@ ALONE = Processes()
 
 
 def launched() -> Processes:
-    """What `torchrun` says in the environment: RANK, WORLD_SIZE, LOCAL_RANK; else `ALONE`."""
+    """Processes of `torchrun`, from the environment: RANK, WORLD_SIZE, LOCAL_RANK; else `ALONE`."""
     if not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
         return ALONE
     rank, count, local = (int(os.environ[n]) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))

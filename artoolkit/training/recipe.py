@@ -34,7 +34,7 @@ SizeHW = tuple[Side, Side]
 
 
 class NetworkChoice(Frozen):
-    """Which network, in which published layout, with which options of `networks.build`."""
+    """Choice of network, published layout and options of `networks.build`."""
 
     name: str = "icnet"
     layout: str | None = None
@@ -49,7 +49,7 @@ class Selection(Frozen):
 
 
 class DataChoice(Frozen):
-    """Which images are trained on, and which are evaluated.
+    """Images to train on, and those to evaluate.
 
     With `cache`, decoded images are kept on disk (`training.decoded` says where) and mapped from
     there: 4 bytes a pixel, for disks that are quicker than decoding. The result is the same.
@@ -85,7 +85,7 @@ class Augmentation(Frozen):
 
 
 class Schedule(Frozen):
-    """How long, in what portions, and how the learning rate falls.
+    """Length of the run, size of the batches, and decay of the learning rate.
 
     `batch_size` is the effective one, over all processes. `poly`: (1 - t / T)^power per
     iteration, from the whole rate to the share `end_factor` of it; `steps`: times `factor` at each
@@ -201,7 +201,7 @@ class Evaluation(Frozen):
 
 
 class Execution(Frozen):
-    """How the arithmetic is done: the autocast precision and the memory layout.
+    """Arithmetic of the run: the autocast precision and the memory layout.
 
     `auto` is settled when a run starts: the half precision that the device computes natively, or
     fp32 on a CPU without one (bf16 is emulated there, at half the speed).
@@ -312,7 +312,7 @@ def _put(values: dict[str, Any], path: str, value: Any, mistakes: list[str]) -> 
 
 
 def differences(stored: Recipe, asked: Recipe) -> list[str]:
-    """What `asked` has otherwise than `stored`, one phrase a value; `auto` asks for nothing."""
+    """Differences of `asked` from `stored`, one phrase per value; `auto` asks for nothing."""
     have, want = (_flat(recipe.model_dump(mode="json"), "") for recipe in (stored, asked))
     return [
         f"{path} {_said(have.get(path))} instead of {_said(want.get(path))}"

@@ -67,7 +67,7 @@ READY, STOP, UNREADABLE = range(3)
 
 
 class Watcher(Protocol):
-    """Is told what happens; `display.ProgressBar` shows it."""
+    """Watcher of a run; `display.ProgressBar` shows it."""
 
     def started(self, recipe: Recipe, iterations_per_epoch: int, progress: Progress) -> None: ...
     def stepped(self, row: Row) -> None: ...
@@ -84,7 +84,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a run stands: `finished`, or stopped on request; `metrics` of the last evaluation."""
+    """State of a run: `finished`, or stopped on request; `metrics` of the last evaluation."""
 
     out: Path
     finished: bool
@@ -99,7 +99,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Machine:
-    """What may differ between two runs of one recipe: where it runs, and what loads the images.
+    """Settings that may differ between two runs of one recipe: the device and the loader.
 
     `workers` are those of each process.
     """

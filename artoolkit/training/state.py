@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it stopped, in one file written atomically.
+"""State that a run needs to resume exactly where it stopped, in one file written atomically.
 
 There are no random states in it: every draw is a function of the seed and of where the run is
 (`loader`, `step_seed`). The file holds tensors and plain values only, so that reading it runs no
@@ -52,7 +52,7 @@ class SavedRun:
     labels: LabelTable | None = None  # None: saved before this was kept
 
     def data_changes(self, dataset: DataSet) -> tuple[str, ...]:
-        """What of images, labels and ids is another than the run began with, a phrase each.
+        """Changes of images, labels and ids since the run began, one phrase each.
 
         Raises `TrainingError` where the classes are others: what was learned has no meaning there.
         """

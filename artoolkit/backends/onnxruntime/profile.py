@@ -1,4 +1,4 @@
-"""What ONNX Runtime runs, operator by operator: time, multiply-adds and bytes of each.
+"""Profile of ONNX Runtime, operator by operator: time, multiply-adds and bytes of each.
 
 Everything is read from ONNX Runtime's own profile of the optimised graph, so fused and reordered
 operators are counted as they run. The weights of int8 convolutions, packed before the first run,

@@ -46,7 +46,7 @@ class Layer:
     sources: tuple[int, ...]
 
     def same_program(self, other: Layer) -> bool:
-        """Whether all is equal but the name."""
+        """True if all is equal but the name."""
         return self.facts() == other.facts()
 
     def facts(self) -> tuple[Any, ...]:
@@ -110,7 +110,7 @@ def differences(baseline: list[Layer], candidate: list[Layer]) -> list[str]:
 
 
 def work(layers: list[Layer]) -> int:
-    """How many layers compute in an inference."""
+    """Number of layers that compute in an inference."""
     return sum(layer.kind not in _DATA for layer in layers)
 
 

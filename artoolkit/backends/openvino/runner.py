@@ -1,4 +1,4 @@
-"""What runs a compiled model."""
+"""Runner of a compiled model."""
 
 from __future__ import annotations
 

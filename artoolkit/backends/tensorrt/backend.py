@@ -37,7 +37,7 @@ ENGINE_SOURCE = "the engine, its build log and its inputs and outputs"
 
 @dataclass(frozen=True)
 class _Engines(Backend):
-    """What both libraries answer alike.
+    """Answers that both libraries share.
 
     `cuda_memory` (None: the target's) and `cuda_graph` are how an engine runs.
     """

@@ -32,7 +32,7 @@ _LOG_LINES_KEPT = 200
 
 
 class BuiltPlan(Frozen):
-    """What a build was and made; bytes are None where the log did not say."""
+    """Inputs and result of a build; bytes are None where the log did not say."""
 
     library_version: str
     plan_bytes: int
@@ -196,7 +196,7 @@ def _flags_in_effect(trt: Any, config: Any) -> tuple[str, ...]:
 
 
 def _failure(logger: Any, options: BuildOptions) -> EngineError:
-    """What the log says of a build that gave no plan, with the step that usually helps."""
+    """Error for a build that gave no engine, from its log, with the step that usually helps."""
     reason = logger.errors[-1] if logger.errors else "the builder gave no reason"
     text = " ".join(logger.errors).lower()
     if "timing cache" in text and options.error_on_timing_cache_miss:

@@ -1,4 +1,4 @@
-"""What a `tensorrt` plan does, as its inspector tells it: layers, tactics, formats, memory.
+"""Contents of a `tensorrt` engine, as its inspector tells them: layers, tactics, formats, memory.
 
 The inspector's JSON has two schemas: TensorRT 10 lists `Bindings` and joins `Format/Datatype`, 11
 lists `I/O Tensors` and has `Format` and `DataType`. Only plans with detailed profiling verbosity
@@ -35,7 +35,7 @@ class Layer:
     parameters: str
 
     def difference(self, other: Layer) -> str | None:
-        """How the other layer differs; None where it does not. A name tells what was fused."""
+        """Difference from the other layer, or None. A name tells what was fused."""
         for what in ("name", "kind", "tactic", "tensors", "parameters"):
             mine, its = getattr(self, what), getattr(other, what)
             if mine != its:

@@ -62,7 +62,7 @@ def version_tuple(version: str) -> tuple[int, ...]:
 
 
 def in_range(version: str, wanted: str) -> bool:
-    """Whether `version` lies in a range such as ">=10.3,<12".
+    """True if `version` lies in a range such as ">=10.3,<12".
 
     Only >= and < are known. Raises `ValueError` for any other range.
     """

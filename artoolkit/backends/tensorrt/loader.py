@@ -48,7 +48,7 @@ class Engine:
 
 
 def options_for(target: Target, **changes: Any) -> BuildOptions:
-    """How the target's engines are built, with what a person asked for (None: not) put over it.
+    """Build options of the target, overridden by those that are not None.
 
     Raises `UsageError` where the target runs no engine, or the options do not fit together.
     """

@@ -1,4 +1,4 @@
-"""What a compiled RTX plan holds: its sections, and its program, one line an operation.
+"""Contents of a compiled RTX engine: its sections, and its program, one line per operation.
 
 RTX plans carry a table of sections and their program as text (kernels, launch geometry, tensors,
 memory regions). The format is not documented: it was read from plans of version 1.7, is checked
@@ -76,7 +76,7 @@ def program_operations(plan: bytes) -> tuple[Operation, ...]:
 
 
 def memory_plan(plan: bytes) -> tuple[str, ...]:
-    """Where each tensor lies and how large every region is, constants left out."""
+    """Place of each tensor and size of every region, constants left out."""
     text = plan[max(plan.find(b"header {"), 0) : max(plan.find(b"\nmain {"), 0)]
     lines = text.decode(errors="replace").split("\n")
     constant = ("const_payload_size=", "constant=true", "-consts")
@@ -109,7 +109,7 @@ def _first_operation(a: tuple[Operation, ...], b: tuple[Operation, ...]) -> str 
 
 
 def _first_word(a: str, b: str) -> str:
-    """Where two texts part, with a few words before; hashes of kernels say nothing to anybody."""
+    """First difference of two texts, with a few words before, hashes of kernels left out."""
     left, right = ([word for word in text.split() if "0x" not in word] for text in (a, b))
     if left == right:
         return "another kernel"

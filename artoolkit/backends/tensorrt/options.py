@@ -1,4 +1,4 @@
-"""How an engine is built: the options that both libraries share, and the same as a shell command.
+"""Build options that both libraries share, and the same as a shell command.
 
 The options are what was asked for; the sidecar records what was in effect.
 """
@@ -23,7 +23,7 @@ _TRTEXEC_COMPATIBILITY = {
 
 
 class BuildOptions(Frozen):
-    """What decides a plan besides the ONNX file.
+    """Options that decide an engine besides the ONNX file.
 
     `compute_capabilities`: RTX only, as in SM86; none means portable (compute capability 8.0 and
     above). `workspace_gib`: the most scratch memory a tactic may take, GiB, unlimited by default.
@@ -70,7 +70,7 @@ class BuildOptions(Frozen):
 
     @property
     def capabilities_label(self) -> str:
-        """How the capabilities appear in messages and file names: sm86-sm89, or portable."""
+        """Compute capabilities in messages and file names: sm86-sm89, or portable."""
         return "-".join(f"sm{c}" for c in self.compute_capabilities) or PORTABLE
 
 

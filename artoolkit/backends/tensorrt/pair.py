@@ -107,7 +107,7 @@ def compare_engines(
 
 
 def _build_candidate(candidate: _Arm, options: BuildOptions, builds: int) -> str | None:
-    """Why the candidate could not be built from the baseline's timings, or None."""
+    """Reason why the candidate could not be built from the baseline's timings, or None."""
     try:
         for _ in range(builds):
             candidate.build(options)

@@ -66,7 +66,7 @@ class ProgramCheck(Frozen):
 
     @property
     def same_memory(self) -> bool:
-        """Whether activations and weights take exactly the same bytes."""
+        """True if activations and weights take exactly the same bytes."""
         memory = (self.activation_bytes, self.weights_memory_bytes)
         return all(a is not None and a == b for a, b in memory)
 
@@ -207,7 +207,7 @@ class _Comparison:
         return "FAIL", f"{reason}; in the candidate {other.merged}" if other.merged else reason
 
     def _equal_when_seeded(self, pair: Pair) -> bool:
-        """Whether both graphs with the same weights, which nothing merges, are the same plan."""
+        """True if both graphs with the same weights, which nothing merges, give the same engine."""
         found = []
         for file, weights, role in zip(pair.files, pair.weights, _ROLES, strict=True):
             seeded = self._folder / "seeded.onnx"
@@ -227,7 +227,7 @@ def _options(capability: str, precision: Precision) -> BuildOptions:
 
 
 def _differing(program_a: bytes, program_b: bytes) -> int:
-    """How many program bytes differ; a program of another length differs everywhere."""
+    """Number of program bytes that differ; a program of another length differs everywhere."""
     if len(program_a) != len(program_b):
         return len(program_a)
     return int((np.frombuffer(program_a, np.uint8) != np.frombuffer(program_b, np.uint8)).sum())

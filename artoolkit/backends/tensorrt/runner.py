@@ -212,7 +212,7 @@ def open_tensorrt(
 
 
 def library_of(plan: Path) -> LibraryName | None:
-    """What built the plan; None where its sidecar does not tell, and opening it will say why."""
+    """Library that built the engine; None where its sidecar does not tell; opening says why."""
     try:
         return read_sidecar(plan).library
     except EngineError:

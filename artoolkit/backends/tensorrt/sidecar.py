@@ -65,7 +65,7 @@ class Sidecar(Frozen):
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan is about to be loaded with."""
+    """Machine on which an engine is about to be loaded."""
 
     library: LibraryName
     library_version: str
@@ -98,7 +98,7 @@ def read_sidecar(plan: Path) -> Sidecar:
 
 
 def _foreign(sidecar: Sidecar, machine: Machine) -> str | None:
-    """Why this machine cannot load the plan, or None."""
+    """Reason why this machine cannot load the engine, or None."""
     if sidecar.library != machine.library:
         return f"was built by {sidecar.library}, not {machine.library}"
     if not _version_fits(sidecar, machine.library_version):

@@ -79,7 +79,7 @@ def upright_face(
     bottom_m: float,
     top_m: float,
 ) -> Face | None:
-    """What the camera sees of an upright rectangle over a ground line, if anything."""
+    """Visible part of an upright rectangle over a ground line, or None."""
     # Plain floats up to the pixels: scenes have a hundred faces, and most are small.
     (x0, z0), (x1, z1) = start_xz, end_xz
     x0, x1 = x0 + camera.bend * z0 * z0, x1 + camera.bend * z1 * z1

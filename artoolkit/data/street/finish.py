@@ -1,4 +1,4 @@
-"""What the camera adds: its own bonnet, the frame, exposure, blur and noise; and void seams."""
+"""Effects of the camera: its own bonnet, the frame, exposure, blur and noise; and void seams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands where: the cross-section of the street and the list of things along it."""
+"""Layout of the street: its cross-section and the list of things along it."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class _Look:
 
 
 def _recess(body: Body, thing: Thing) -> tuple[float, float]:
-    """How far behind the visible end the cabin begins, and the height of what is before it."""
+    """Distance of the cabin from the visible end, and the height of what is before it."""
     knots = np.asarray(body.profile)
     shares, heights = knots[:, 0], knots[:, 1]
     full = shares[heights > 0.97]

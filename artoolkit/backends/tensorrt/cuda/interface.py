@@ -73,6 +73,6 @@ class Cuda(Protocol):
         """Free and total bytes of the device."""
 
     def capture(self, stream: int, enqueue: Launch) -> Launch | None:
-        """What `enqueue` puts on `stream` as a CUDA graph to launch, or None without graphs."""
+        """CUDA graph of the work that `enqueue` puts on `stream`, or None without graphs."""
 
     def close(self) -> None: ...
