@@ -1,7 +1,8 @@
 """Bring your own network: `package.module:factory` becomes a `Network` like the built-in ones.
 
 The factory, a function or an `nn.Module` class, returns a module from B x 3 x H x W images to
-scores B x C x h x w: a tensor, a tuple whose first item is the main output, or a dict with "out".
+scores B x C x h x w: a tensor, or a tuple or mapping with them. Where several entries could be the
+scores, the user says which (`main`): the first is the auxiliary one as often as not.
 Building it runs its code, so a name that comes from a file and not from the user is refused until
 the user names it too (`trust`).
 """
@@ -29,6 +30,9 @@ from artoolkit.words import ChannelOrder
 
 PREFIX = "module."
 PROBE_HW = (256, 320)
+# What published code calls the number of classes, and the scores in a mapping.
+CLASS_COUNTS = ("num_classes", "n_classes", "classes", "nclass", "num_class", "n_class")
+SCORES = ("out", "logits")
 TRUSTED_VARIABLE = "ARTOOLKIT_TRUSTED_NETWORKS"
 
 
@@ -40,7 +44,9 @@ class CustomOptions(Frozen):
     size already. `aux_weights` names further outputs (keys of the dict; "1", "2" in a tuple) with
     their loss weights; `terms` are further terms of the loss, as in a recipe's `loss.terms`, each
     with its `output`. `encoder` and `training_only` are prefixes of the module's own keys.
-    `arguments` go to the factory.
+    `main` is the key or index of the scores where that is not plain; `void_outputs` are channels
+    of void among them, left out of what is predicted. `only_hw` is the one size that the network
+    runs at. `arguments` go to the factory.
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -52,6 +58,9 @@ class CustomOptions(Frozen):
     encoder: tuple[str, ...] = ()
     training_only: tuple[str, ...] = ()
     minimum_hw: tuple[int, int] = (32, 32)
+    main: str | Annotated[int, Field(ge=0)] | None = None
+    void_outputs: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    only_hw: tuple[int, int] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -81,7 +90,9 @@ class CustomNetwork(Network):
         self.terms = MappingProxyType(dict(options.terms))
         self.encoder = tuple(PREFIX + prefix for prefix in options.encoder)
         self.training_only = tuple(PREFIX + prefix for prefix in options.training_only)
-        self.minimum_hw = options.minimum_hw
+        self.minimum_hw = options.only_hw or options.minimum_hw
+        self.only_hw, self.void_outputs = options.only_hw, frozenset(options.void_outputs)
+        self.main = None if options.main is None else str(options.main)
         self.preprocess = Preprocess(
             mean=options.mean, std=options.std, channel_order=options.channel_order
         )
@@ -89,19 +100,65 @@ class CustomNetwork(Network):
     def forward(self, images_B3HW: Tensor) -> Tensor | Outputs:
         self.check_size(images_B3HW)
         returned = self.module(images_B3HW)
-        scores = _output(returned, "main")
         if not self.training:
+            return self._scores(_output(returned, "main", self.main))
+        return {name: self._scores(_output(returned, name, self.main)) for name in self.outputs}
+
+    def check_size(self, images_B3HW: Tensor) -> tuple[int, int]:
+        height, width = super().check_size(images_B3HW)
+        if self.only_hw not in (None, (height, width)):
+            raise UsageError(
+                f"{self.name} runs at one size only",
+                got=f"{height} x {width}",
+                expected="--imgsz {} {}".format(*self.only_hw),
+            )
+        return height, width
+
+    def _scores(self, scores: Tensor) -> Tensor:
+        """Without the channels of void, where the output has them."""
+        if not self.void_outputs or scores.shape[1] != self.num_classes + len(self.void_outputs):
             return scores
-        return {name: _output(returned, name) for name in self.outputs}
+        kept = [c for c in range(scores.shape[1]) if c not in self.void_outputs]
+        if kept == list(range(kept[0], kept[-1] + 1)):
+            return scores[:, kept[0] : kept[-1] + 1]
+        return scores[:, kept]
+
+    def find_main(self, returned: object) -> None:
+        """Settles which entry holds the scores; `UsageError` where only the user can know."""
+        if self.main is not None or isinstance(returned, Tensor):
+            return
+        entries: dict[str, object] = {}
+        if isinstance(returned, Mapping):
+            entries = {str(key): value for key, value in returned.items()}
+        elif isinstance(returned, (tuple, list)):
+            entries = {str(index): value for index, value in enumerate(returned)}
+        channels = self.num_classes + len(self.void_outputs)
+        alike = [
+            name
+            for name, value in entries.items()
+            if isinstance(value, Tensor) and value.ndim == 4 and value.shape[1] == channels
+            and name not in self.outputs
+        ]  # fmt: skip
+        usual = [name for name in SCORES if name in alike]
+        if len(alike) > 1 and not usual:
+            raise UsageError(
+                f"{len(alike)} outputs of the network have {channels} channels",
+                got=", ".join(alike),
+                hint=f"Say which one holds the scores: --option main={alike[-1]}, for example; "
+                "name auxiliary ones with --option aux_weights={...}.",
+            )
+        if usual or alike:
+            self.main = (usual or alike)[0]
 
 
-def _output(returned: object, name: str) -> Tensor:
+def _output(returned: object, name: str, main: str | None) -> Tensor:
     """The named output of what the module returned; `UsageError` where there is none."""
     found: object = None
+    key = main if name == "main" else name
     if isinstance(returned, Mapping):
-        found = returned.get("out" if name == "main" else name)
+        found = returned.get(SCORES[0] if key is None else key)
     elif isinstance(returned, (tuple, list)):
-        index = 0 if name == "main" else int(name) if name.isdecimal() else len(returned)
+        index = 0 if key is None else int(key) if key.isdecimal() else len(returned)
         found = returned[index] if index < len(returned) else None
     elif name == "main":
         found = returned
@@ -111,7 +168,7 @@ def _output(returned: object, name: str) -> Tensor:
         raise UsageError(
             f"the network does not return its {name} scores",
             got=f"{type(returned).__name__}{shape}{inside}",
-            expected='a tensor B x C x h x w, a tuple that starts with it, or a dict with "out"',
+            expected="a tensor B x C x h x w, or a tuple or dict with it (--option main=KEY)",
         )
     return found
 
@@ -174,8 +231,9 @@ def _make(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Modul
     except (TypeError, ValueError):
         parameters = MappingProxyType({})
     given = dict(arguments)
-    if "num_classes" in parameters:
-        given.setdefault("num_classes", num_classes)
+    if not given.keys() & set(CLASS_COUNTS):
+        count = next((word for word in CLASS_COUNTS if word in parameters), None)
+        given |= {} if count is None else {count: num_classes}
     try:
         module = factory(**given)
     except Exception as error:  # a user's code may raise anything; it is passed on in one line
@@ -193,25 +251,35 @@ def _probed_stride(network: CustomNetwork, name: str) -> int:
 
     `UsageError` where the module does not run, or returns another number of classes.
     """
-    height, width = (max(pair) for pair in zip(PROBE_HW, network.minimum_hw, strict=True))
+    height, width = network.only_hw or (
+        max(pair) for pair in zip(PROBE_HW, network.minimum_hw, strict=True)
+    )
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     network.eval()
     try:
         with torch.no_grad():
-            scores: Tensor = network(torch.zeros(1, 3, height, width, device=device))
+            images = torch.zeros(1, 3, height, width, device=device)
+            network.find_main(network.module(images))
+            scores: Tensor = network(images)
     except UsageError:
         raise
     except Exception as error:  # a user's code may raise anything; it is passed on in one line
         raise UsageError(
             f"network {name} fails on an image of {height} x {width}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}",
+            hint="Where it runs at one size only: --option only_hw=[H,W].",
         ) from error
     finally:
         network.train()
     _, classes, rows, columns = scores.shape
     if classes != network.num_classes:
         raise UsageError(
-            f"network {name} returns other classes", got=classes, expected=network.num_classes
+            f"network {name} returns other classes",
+            got=classes,
+            expected=network.num_classes,
+            hint=f"Where the last is void: --option void_outputs=[{classes - 1}]."
+            if classes == network.num_classes + 1
+            else None,
         )
     strides = round(height / rows), round(width / columns)
     if strides[0] != strides[1] or strides[0] < 1:
@@ -231,6 +299,7 @@ def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> Cus
         checked = CustomOptions.model_validate(dict(options))
     except ValidationError as error:
         raise UsageError(f"options of network {name} are not valid: {problems(error)}") from error
-    network = CustomNetwork(_make(name, num_classes, checked.arguments), num_classes, checked)
+    module = _make(name, num_classes + len(checked.void_outputs), checked.arguments)
+    network = CustomNetwork(module, num_classes, checked)
     network.output_stride = _probed_stride(network, name)
     return network

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from artoolkit.networks import Network
+from artoolkit.networks.custom import is_custom
 from artoolkit.training.recipe import Optimizer, Schedule
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -50,6 +51,8 @@ def build_optimizer(network: Network, settings: Optimizer) -> torch.optim.Optimi
     for key, parameter, is_norm_or_bias in _parameters(network):
         in_encoder = key.startswith(tuple(network.encoder)) if network.encoder else False
         multiplier = settings.encoder_multiplier if in_encoder else settings.decoder_multiplier
+        if is_custom(network.name) and not network.encoder:
+            multiplier = 1.0  # nothing is named as encoder, so nothing is a decoder beside it
         decayed = settings.decay_norms or not is_norm_or_bias
         if multiplier > 0:
             decay = settings.weight_decay if decayed else 0.0

@@ -54,3 +54,29 @@ class Fails(nn.Module):
 class Lopsided(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :, ::4, ::8]
+
+
+class Heads(nn.Module):
+    """Several outputs of C channels, as published code returns them; keys None: a list."""
+
+    def __init__(self, n_classes: int, keys: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 4, 1)
+        self.aux, self.main = nn.Conv2d(4, n_classes, 1), nn.Conv2d(4, n_classes, 1)
+        self.edge, self.keys = nn.Conv2d(4, 1, 1), keys
+
+    def forward(self, x: Tensor) -> object:
+        feature = self.stem(x)
+        found = [self.aux(feature), self.main(feature), self.edge(feature)]
+        return found if self.keys is None else dict(zip(self.keys, found, strict=False))
+
+
+class Fixed(Plain):
+    """Runs at one size only, which is written into it."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.bias = nn.Parameter(torch.zeros(1, classes, 16, 32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.bias

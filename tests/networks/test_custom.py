@@ -150,3 +150,57 @@ def test_a_checkpoint_runs_code_only_where_the_user_named_it(
         read_checkpoint(path)
     monkeypatch.setenv(TRUSTED_VARIABLE, "another:Net,own_network:Plain")
     assert read_checkpoint(path).meta == meta
+
+
+def main_of(options: dict[str, object]) -> str | None:
+    """The head whose weights the scores come from."""
+    network = build("own_network:Heads", num_classes=3, **options).eval()
+    images = torch.rand(1, 3, 32, 32)
+    inner = network.module
+    feature = inner.stem(images)
+    with torch.no_grad():
+        scores = network(images)
+    heads = (name for name in ("aux", "main") if torch.equal(scores, getattr(inner, name)(feature)))
+    return next(heads, None)
+
+
+@pytest.mark.parametrize("keys", [None, ["first", "second", "edge"], ["a", "b"]])
+def test_several_outputs_of_as_many_channels_are_asked_about(keys: list[str] | None) -> None:
+    arguments = {} if keys is None else {"arguments": {"keys": keys}}
+    with pytest.raises(UsageError, match="2 outputs of the network have 3 channels") as caught:
+        main_of(arguments)
+    assert "--option main=" in (caught.value.hint or "")
+    first, second = keys[:2] if keys else (0, 1)
+    assert main_of({"main": second, **arguments}) == "main"
+    assert main_of({"main": first, **arguments}) == "aux"
+    assert main_of({"aux_weights": {str(first): 0.4}, **arguments}) == "main"
+
+
+@pytest.mark.parametrize("keys", [["aux", "out"], ["aux", "logits"], ["aux", "out", "edge"]])
+def test_the_usual_names_of_scores_are_taken(keys: list[str]) -> None:
+    assert main_of({"arguments": {"keys": keys}}) == "main"
+
+
+@pytest.mark.parametrize("void", [[3], [0], [1]])
+def test_channels_of_void_are_no_classes(void: list[int]) -> None:
+    network = build("own_network:Plain", num_classes=3, void_outputs=void).eval()
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        scores, whole = network(images), network.module(images)
+    assert whole.shape[1] == 4
+    assert torch.equal(scores, whole[:, [c for c in range(4) if c not in void]])
+
+
+def test_one_class_more_than_there_are_is_asked_about() -> None:
+    with pytest.raises(UsageError, match=r"got 7; expected 6.*void_outputs=\[6\]"):
+        build("own_network:plain_with_seven_classes", num_classes=6)
+
+
+def test_a_network_of_one_size_is_probed_and_held_there() -> None:
+    with pytest.raises(UsageError, match=r"only_hw=\[H,W\]"):
+        build("own_network:Fixed", num_classes=3)
+    network = build("own_network:Fixed", num_classes=3, only_hw=[64, 128]).eval()
+    assert network.output_stride == 4
+    assert network(torch.rand(1, 3, 64, 128)).shape == (1, 3, 16, 32)
+    with pytest.raises(UsageError, match="got 128 x 256; expected --imgsz 64 128"):
+        network(torch.rand(1, 3, 128, 256))

@@ -151,3 +151,11 @@ def test_adamw_takes_one_step_and_leaves_layer_norms_undecayed() -> None:
 def test_nesterov_is_for_sgd() -> None:
     with pytest.raises(ValueError, match="nesterov needs a momentum above 0, and sgd"):
         Optimizer(algorithm="adamw", lr=0.01, nesterov=True)
+
+
+def test_a_network_that_names_no_encoder_is_trained_at_the_rate_itself() -> None:
+    settings = Optimizer(lr=0.1, encoder_multiplier=0.1, decoder_multiplier=10.0)
+    for options, expected in (({}, {1.0}), ({"encoder": ["trunk."]}, {0.1, 10.0})):
+        own = build("own_network:Plain", num_classes=3, **options)
+        groups = build_optimizer(own, settings).param_groups
+        assert {group["multiplier"] for group in groups} == expected
