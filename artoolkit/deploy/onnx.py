@@ -23,7 +23,7 @@ from torch import nn
 from artoolkit import __version__
 from artoolkit.deploy.fold import fold_batch_norm, fold_padding, store_transposed
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module
-from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
+from artoolkit.deploy.simplify import simplified
 from artoolkit.errors import ExportError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
@@ -170,15 +170,13 @@ def graph_from_checkpoint(
     _strip(model)
     _rename(model)
     state = {key: value.numpy() for key, value in checkpoint.state.items()}
-    fold_constants(model, state)
-    remove_no_ops(model)
+    model = simplified(model, state)
     fold_batch_norm(model, state)
     fold_padding(model)
     store_transposed(model, state)
+    model = simplified(model, state)  # without what both have left behind
     scores = model.graph.output.pop()
     assert scores.name == SCORES, "the score map is the second output"
-    model.graph.value_info.append(scores)
-    remove_unused(model)
     trained = {i.name for i in model.graph.initializer} & set(state)
     if leaked := sorted(n for n in trained if n.startswith(training_only)):
         raise ExportError("training-only parameters reached the graph", got=", ".join(leaked))

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from artoolkit.deploy.simplify import fold_constants, remove_no_ops, remove_unused
+from artoolkit.deploy.simplify import simplified
 
 
 def model(nodes: list[onnx.NodeProto], **constants: np.ndarray) -> onnx.ModelProto:
@@ -41,8 +41,7 @@ def test_a_chain_of_constants_and_shapes_becomes_one_constant() -> None:
         ],
         half=np.array(0.5, np.float64),
     )
-    fold_constants(graph, ())
-    remove_unused(graph)
+    graph = simplified(graph, ())
     assert operators(graph) == ["Add"]
     np.testing.assert_array_equal(values(graph)["filled"], np.full((2, 3), 0.5, np.float32))
     onnx.checker.check_model(graph, full_check=True)
@@ -61,7 +60,7 @@ def test_trained_parameters_are_not_folded_but_their_shapes_are() -> None:
         w=np.ones((2, 3), np.float32),
         back=np.array([-1]),
     )
-    fold_constants(graph, {"w"})
+    graph = simplified(graph, {"w"})
     assert operators(graph) == ["Transpose", "Reshape", "Reshape", "Add"]
     np.testing.assert_array_equal(values(graph)["shape"], [2, 3])
 
@@ -71,20 +70,47 @@ def test_no_ops_are_removed(operator: str) -> None:
     attributes = {"to": TensorProto.FLOAT} if operator == "Cast" else {}
     nothing = helper.make_node(operator, ["x"], ["same"], **attributes)
     graph = model([nothing, helper.make_node("Neg", ["same"], ["y"])])
-    remove_no_ops(graph)
+    graph = simplified(graph, ())
     assert operators(graph) == ["Neg"]
     assert list(graph.graph.node[0].input) == ["x"]
 
 
-def test_a_cast_that_changes_the_type_and_an_identity_that_names_an_output_stay() -> None:
+def test_a_cast_that_changes_the_type_and_the_name_of_an_output_stay() -> None:
     nodes = [
         helper.make_node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16),
         helper.make_node("Cast", ["half"], ["back"], to=TensorProto.FLOAT),
         helper.make_node("Identity", ["back"], ["y"]),
     ]
     graph = model(nodes)
-    remove_no_ops(graph)
-    assert operators(graph) == ["Cast", "Cast", "Identity"]
+    graph = simplified(graph, ())
+    assert operators(graph) == ["Cast", "Cast"]
+    assert [output.name for output in graph.graph.output] == ["y"]
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_no_value_of_a_trained_parameter_decides() -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "zero"], ["a"]),
+        helper.make_node("Add", ["a", "same"], ["b"]),
+        helper.make_node("Mul", ["b", "one"], ["y"]),
+    ]
+    trained = {"zero": np.zeros(3), "same": np.zeros(3), "one": np.ones(3)}
+    graph = simplified(
+        model(nodes, **{k: v.astype(np.float32) for k, v in trained.items()}), trained
+    )
+    assert operators(graph) == ["Add", "Add", "Mul"]
+    assert set(values(graph)) == set(trained)
+
+
+def test_a_constant_keeps_its_shape() -> None:
+    scalar = numpy_helper.from_array(np.array(2, np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value=scalar),
+        helper.make_node("Neg", ["two"], ["minus"]),
+        helper.make_node("Clip", ["x", "minus", "two"], ["y"]),
+    ]
+    found = values(simplified(model(nodes), ()))
+    assert {name: value.shape for name, value in found.items()} == {"minus": (), "two": ()}
 
 
 def test_what_no_output_needs_is_removed() -> None:
@@ -93,6 +119,6 @@ def test_what_no_output_needs_is_removed() -> None:
         helper.make_node("Add", ["x", "unused"], ["z"]),
     ]
     graph = model(nodes, used=np.ones(3, np.float32), unused=np.ones(3, np.float32))
-    remove_unused(graph)
+    graph = simplified(graph, ())
     assert operators(graph) == ["Add"]
     assert set(values(graph)) == {"used"}
