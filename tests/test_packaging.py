@@ -24,7 +24,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import artoolkit
 skipped = {"artoolkit.networks", "artoolkit.losses", "artoolkit.training", "artoolkit.deploy"}
-skipped |= {"artoolkit.graph.canonical", "artoolkit.graph.identity"}
+skipped |= {f"artoolkit.graph.{name}" for name in ("canonical", "identity", "relation")}
 skipped |= {"artoolkit.backends.torch.runner", "artoolkit.exporting"}
 def walk(package):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
