@@ -161,7 +161,7 @@ def table(raw: dict[str, Any]) -> list[str]:
         if "seconds" in row:
             by_classes[row["classes"]].append(row)
     lines = [
-        f"| form | classes | total / convolutions | / {FLOAT} | asked |",
+        f"| form | classes | total / convolutions | / {FLOAT} | requested |",
         "|---|---|---|---|---|",
     ]
     for classes, rows in by_classes.items():

@@ -113,7 +113,7 @@ def lines_of(found: list[Point]) -> tuple[Line, Line]:
 
 
 def table(raw: dict[str, Any]) -> list[str]:
-    """Markdown: every size with its cost a pixel beside the reference's, and the fitted lines."""
+    """Markdown: every size with its cost per pixel beside the reference's, and the fitted lines."""
     found = points(raw)
     reference = next(point for point in found if (point.size, point.batch) == (REFERENCE, 1))
     time, memory = lines_of(found)
@@ -121,8 +121,8 @@ def table(raw: dict[str, Any]) -> list[str]:
         [point.pixels for point in found if point.batch == 1],
         zip(time.residuals_percent, memory.residuals_percent, strict=True), strict=True,
     ))  # fmt: skip
-    head = ["image, batch", f"time / {words(REFERENCE)}", "a pixel", "off the line"]
-    head += ["memory, MiB", "a pixel", "off the line"]
+    head = ["image, batch", f"time / {words(REFERENCE)}", "per pixel", "off the line"]
+    head += ["memory, MiB", "per pixel", "off the line"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for point in found:
         pixels = point.pixels / reference.pixels

@@ -44,7 +44,7 @@ def test_the_options_with_the_fastest_convolutions_count() -> None:
 
 def test_the_table_says_what_was_asked_and_leaves_out_a_head_that_is_gone() -> None:
     assert cpu_parts.table(raw()) == [
-        f"| form | classes | total / convolutions | / {FLOAT} | asked |",
+        f"| form | classes | total / convolutions | / {FLOAT} | requested |",
         "|---|---|---|---|---|",
         f"| {FLOAT} | 11 | 1.25 ± 0 % | 1.00 ± 0 % | 1.30 of the convolutions |",
         f"| {INT8} | 11 | 0.75 ± 0 % | 0.60 ± 0 % | 0.75 of fp32 |",
