@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from artoolkit.deploy.graph import Deployed
 from artoolkit.errors import TrainingError
 from artoolkit.losses import Objective
 from artoolkit.networks import Network
-from artoolkit.preprocess import Preprocess
 from artoolkit.training.loader import Batch, step_seed
 from artoolkit.training.optimizer import (
     Average,
@@ -44,6 +44,7 @@ class Learner:
     device: torch.device
     iterations_per_epoch: int
     processes: Processes = ALONE
+    deployed: Deployed = field(init=False)
     model: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
@@ -57,6 +58,8 @@ class Learner:
         if self._joint_statistics:
             # torch leaves this method without types.
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # type: ignore[no-untyped-call]
+        # Pixels are normalised in the step as they are in evaluation and in the exported graph.
+        self.deployed = Deployed(self.network, self.network.preprocess).to(self.device)
         self.model = self.processes.joint(self.network, self.device)
         if self.processes.count > 1:
             self.objective.mean_count = self.processes.mean
@@ -99,7 +102,7 @@ class Learner:
         set_learning_rate(self.optimizer, lr)
         # Dropout must not repeat itself in the next process.
         torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
-        inputs = to_input(images.to(self.device, non_blocking=True), self.network.preprocess)
+        inputs = self.deployed.normalised(images.to(self.device, non_blocking=True))
         truth, *extra = (t.to(self.device, non_blocking=True) for t in (labels, *maps))
         made = dict(zip(self.objective.maps, extra, strict=True))
         with self.autocast():
@@ -123,17 +126,6 @@ class Learner:
         if self.average is not None:
             self.average.update_parameters(self.network)
         return {**values, "lr": lr}
-
-
-def to_input(images_BHW3: Tensor, preprocess: Preprocess) -> Tensor:
-    """uint8 RGB -> normalised float32 B x 3 x H x W in the channels-last layout it arrives in.
-
-    The same numbers as `preprocess.normalise`, on the tensor's device.
-    """
-    ordered = images_BHW3 if preprocess.channel_order == "rgb" else images_BHW3.flip(-1)
-    mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=images_BHW3.device)
-    std = torch.tensor(preprocess.std, dtype=torch.float32, device=images_BHW3.device)
-    return ((ordered.float() - mean) / std).permute(0, 3, 1, 2)
 
 
 def not_finite(

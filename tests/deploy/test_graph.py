@@ -45,8 +45,9 @@ def test_the_head_says_the_first_maximum_also_where_scores_tie(
 def test_normalisation_is_that_of_preprocess(preprocess: Preprocess) -> None:
     images = pictures(2)
     deployed = Deployed(tiny_checkpoint().network(), preprocess, labels_hw=(40, 56))
-    result = deployed.normalised(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(result, normalise(images, preprocess), rtol=1e-5, atol=1e-5)
+    result = deployed.normalised(torch.from_numpy(images))
+    np.testing.assert_allclose(result.numpy(), normalise(images, preprocess), rtol=1e-5, atol=1e-5)
+    assert result.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])

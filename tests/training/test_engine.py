@@ -9,9 +9,8 @@ import torch
 from streets import TABLE
 
 from artoolkit.errors import TrainingError
-from artoolkit.preprocess import Preprocess, normalise
 from artoolkit.training.assembly import build_network
-from artoolkit.training.engine import Learner, to_input, train_one_epoch
+from artoolkit.training.engine import Learner, train_one_epoch
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.terms import build_objective
 
@@ -28,15 +27,6 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, (2, 4, 6)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
     return torch.from_numpy(TABLE.colorize(labels)), torch.from_numpy(labels)
-
-
-@pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_the_input_is_what_preprocess_says(order: str) -> None:
-    settings = Preprocess(mean=(1.5, 20, 99), std=(50, 2, 3), channel_order=order)
-    images, _ = batch()
-    tensor = to_input(images, settings)
-    np.testing.assert_allclose(tensor.numpy(), normalise(images.numpy(), settings), rtol=1e-6)
-    assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_step_reports_every_term_and_the_weighted_sum(tiny: Make) -> None:
