@@ -89,6 +89,16 @@ def test_a_graph_looks_as_its_checkpoint_does(
             assert (ours == theirs).mean() > 0.999
 
 
+def test_one_window_sees_what_the_whole_image_shows(checkpoint: Checkpoint, bundle: Bundle) -> None:
+    """The network aligns the corners of its scores, and so must every view."""
+    assert checkpoint.network().align_corners
+    expected = list(predict(checkpoint, IMAGES))
+    for model in (checkpoint, bundle):
+        found = predict(model, IMAGES, views=Views(window=SIZE))
+        for ours, theirs in zip(found, expected, strict=True):
+            assert (ours == theirs).mean() > 0.999
+
+
 def test_a_published_size_is_kept_and_another_may_be_asked_for(checkpoint: Checkpoint) -> None:
     made_for = checkpoint.meta.model_copy(update={"provenance": {"imgsz": [64, 96]}})
     published = Checkpoint(made_for, checkpoint.state)
