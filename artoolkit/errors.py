@@ -8,11 +8,22 @@ Misuse of the Python API raises `ValueError` instead, as in any library.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+# What steers a terminal (C0, C1) or turns the direction of its text.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text as it may be shown: what would steer a terminal, or is no UTF-8, as `\\x1b`."""
+    shown = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 class ArtoolkitError(Exception):
@@ -36,8 +47,7 @@ class ArtoolkitError(Exception):
             parts.append(f"expected {expected}")
         line = "; ".join(parts)
         text = " ".join((f"{line}. {hint}" if hint else line).split())
-        # A file name of bytes that are not UTF-8 could not be printed.
-        super().__init__(text.encode("utf-8", "backslashreplace").decode())
+        super().__init__(visible(text))
 
     @classmethod
     def unknown(cls, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Self:

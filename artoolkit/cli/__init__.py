@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from artoolkit import __version__
-from artoolkit.errors import ArtoolkitError, StorageError
+from artoolkit.errors import ArtoolkitError, StorageError, visible
 
 # verb -> (module under artoolkit.cli, what it does in one line)
 VERBS = {
@@ -117,7 +117,7 @@ class _Echo(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if os.environ.get("RANK", "0") == "0":
-            click.echo(record.getMessage(), err=True)
+            click.echo(visible(record.getMessage()), err=True)
 
 
 def _show_log() -> None:

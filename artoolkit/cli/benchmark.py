@@ -120,10 +120,10 @@ def _give(record: Record, out: Path | None, show: Callable[[], None] | None) -> 
 
 
 def _show(record: BenchmarkMeasurement) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from artoolkit.checks.memory import mib
+    from artoolkit.cli.terminal import Terminal
 
     runner = record.runner
     title = f"{record.subject.name} on {runner.backend} {runner.device}"
@@ -139,7 +139,7 @@ def _show(record: BenchmarkMeasurement) -> None:
     if record.process is not None:
         table.add_row("peak of a process", mib(max(record.process.peak_bytes)))
         table.add_row("of it before opening", mib(record.process.before_bytes))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"Milliseconds are {record.includes}.")
     settings = ", ".join(f"{key} {value}" for key, value in runner.settings.items())

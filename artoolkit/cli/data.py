@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artoolkit.cores import usable_cores
+from artoolkit.errors import visible
 from artoolkit.words import DATASETS
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def command() -> None:
 @contextmanager
 def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, so that stdout holds the result only."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -41,8 +41,15 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    from artoolkit.cli.terminal import Terminal
+
+    columns = (
+        TextColumn(text, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(text)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -112,8 +119,9 @@ def check(
 
 
 def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from artoolkit.cli.terminal import Terminal
 
     table = Table(title=f"{data.name} at {data.root}", title_justify="left")
     table.add_column("")
@@ -126,7 +134,7 @@ def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
     table.add_row("sizes (H x W)", *("\n".join(lines) for lines in shown), end_section=True)
     for i, name in enumerate((*data.labels.names, "void")):
         table.add_row(name, *(_share(report, i) for report in reports))
-    Console().print(table)
+    Terminal().print(table)
     click.echo("per class: share of the pixels, images that have any")
 
 
@@ -136,7 +144,7 @@ def _listed(reports: tuple[SplitReport, ...], kind: str) -> list[str]:
     if lines:
         click.secho(f"\n{kind.capitalize()}", bold=True)
     for line in lines:
-        click.echo(line)
+        click.echo(visible(line))
     return lines
 
 

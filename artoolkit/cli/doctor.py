@@ -97,17 +97,19 @@ def machine() -> dict[str, str]:
 
 
 def _show(found: list[Ability], versions: dict[str, str | None]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from artoolkit.cli.terminal import Terminal
 
     table = Table("", "ability", "what is missing, and how to get it")
     for ability in found:
         table.add_row(
-            "[green]yes[/]" if ability.available else "[yellow]no[/]",
+            Text("yes", "green") if ability.available else Text("no", "yellow"),
             ability.name,
-            ability.reason.replace("[", r"\["),
+            ability.reason,
         )
-    console = Console()
+    console = Terminal()
     console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
     console.print(table)
     console.print(", ".join(f"{k} {v}" for k, v in versions.items() if v), highlight=False)

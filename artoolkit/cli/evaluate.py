@@ -68,14 +68,15 @@ def command(
 
 
 def _show(record: QualityMeasurement) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from artoolkit.cli.terminal import Terminal
 
     title = f"{record.subject.name} on {record.dataset} {record.split}"
     table = Table("metric", "percent", title=title, title_justify="left")
     for name, value in record.metrics.items():
         shown = "left out: neither labelled nor predicted" if value is None else f"{value:.2f}"
         table.add_row(name, shown, style="bold" if name == "mIoU" else None)
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"{len(record.images)} images, one confusion matrix each.")

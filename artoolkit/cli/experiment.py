@@ -105,8 +105,7 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
         --set 'data.train.splits=["train-without-0001TP"]'
         --set 'data.val.splits=["drive:0001TP"]'
     """
-    from rich.console import Console
-
+    from artoolkit.cli.terminal import Terminal
     from artoolkit.optional import require
 
     require("torch", "training")
@@ -117,7 +116,7 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
     from artoolkit.training.recipe import load_recipe
 
     out: Path = options["out"]
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False)
     options |= {"seeds": range(first_seed, first_seed + seeds), "keep_models": not drop_models}
     try:
         with ExperimentBar(console) as bar:

@@ -19,8 +19,9 @@ def show_networks(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(cost) for cost in costs], indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from artoolkit.cli.terminal import Terminal
 
     title = f"{CLASSES} classes, {SIZE_HW[0]} x {SIZE_HW[1]}"
     table = Table("network", "parameters (M)", "GMAC", "output", title=title)
@@ -31,4 +32,4 @@ def show_networks(*, as_json: bool) -> None:
             f"{cost.macs / 1e9:.1f}",
             f"1/{cost.output_stride}",
         )
-    Console().print(table)
+    Terminal().print(table)

@@ -94,14 +94,14 @@ def _follow(
     predictor: Predictor, source: str, out: Path, *, overlays: bool, most: int | None
 ) -> str:
     """Predict a stream until it ends, or Ctrl-C; what came of it."""
-    from rich.console import Console
     from rich.status import Status
 
+    from artoolkit.cli.terminal import Terminal
     from artoolkit.report.predictions import follow
 
     line = "no frame was seen"
     frames = follow(predictor, source, out=out, overlays=overlays, most=most)
-    with Status("Predicting", console=Console(stderr=True)) as status:
+    with Status("Predicting", console=Terminal(stderr=True)) as status:
         try:
             for followed in frames:
                 line = followed.line

@@ -15,10 +15,11 @@ Report = Callable[[str, float], None]
 @contextmanager
 def progress_bar() -> Iterator[Report]:
     """A callback that moves a bar on standard error; elsewhere it prints a line every 10 s."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from artoolkit.cli.terminal import Terminal
+
+    console = Terminal(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     # A thread that redraws would disturb what is being timed: the callback redraws, seldom.
     with Progress(*columns, console=console, transient=True, auto_refresh=False,

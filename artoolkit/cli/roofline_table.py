@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 def show_roofline(record: RooflineMeasurement) -> None:
     """Measured over roofline for each part, and each operator that does multiply-adds."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, machine = Console(), record.machine_peak
+    from artoolkit.cli.terminal import Terminal
+
+    console, machine = Terminal(), record.machine_peak
     columns = ("ms", "roofline ms", "measured / roofline", "GMAC", "MB")
     table = Table(
         "part", title="Measured against the roofline of this machine", title_justify="left"

@@ -71,8 +71,7 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
 
     `options` are those of the command, `recipe_options` among them.
     """
-    from rich.console import Console
-
+    from artoolkit.cli.terminal import Terminal
     from artoolkit.optional import require
 
     require("torch", "training")
@@ -84,7 +83,7 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     options["network"] = requested_network(options)
     options["changes"] = {path: options.pop(name) for name, path in PATHS.items()}
     machine = Machine.of(options["device"], options["workers"])
-    console = Console(
+    console = Terminal(
         stderr=True, soft_wrap=True, highlight=False, quiet=not machine.processes.first
     )
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from artoolkit.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from artoolkit.evidence.verdict import Check, Verdict
@@ -33,7 +34,7 @@ def show_verdict(verdict: Verdict, *, title: str, verbose: bool = False) -> None
     checks = {check.name: check for check in verdict.checks}
     rows = [checks.pop(name) for name in _NUMBERS if name in checks]
     passed = [checks[n] for n in _QUIET if n in checks and checks[n].result == "PASS"]
-    console = Console()
+    console = Terminal()
     console.print(Text(sentence, "bold"))
     for check in [*rows, *(one for one in checks.values() if one not in passed)]:
         optional = "" if check.required else " (not required)"
@@ -58,7 +59,7 @@ def show_checks(checks: Iterable[Check], *, title: str, sentence: str | None = N
         for line in check.details:
             found.append(f"\n{line}", "dim")
         table.add_row(Text(name), Text(check.result, STYLES[check.result]), found)
-    console = Console()
+    console = Terminal()
     console.print(table)
     if sentence:
         console.print(Text(sentence, "bold"))

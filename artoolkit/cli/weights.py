@@ -42,8 +42,9 @@ def list_(*, as_json: bool, network: str | None) -> None:
         click.echo(json.dumps([source.model_dump() for source in chosen], indent=2))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from artoolkit.cli.terminal import Terminal
 
     table = Table(title="Published weights", box=box.SIMPLE_HEAD)
     for column in ("name", "mIoU", "hash", "license", "fetch"):
@@ -57,19 +58,21 @@ def list_(*, as_json: bool, network: str | None) -> None:
             source.license or "",
             how[source.access],
         )
-    Console().print(table)
+    Terminal().print(table)
     for note in dict.fromkeys(s.note for s in chosen if s.access == "dead"):
         click.echo(f"dead: {note}")
     for warning in dict.fromkeys(s.warning for s in chosen if s.warning):
         names = ", ".join(s.name for s in chosen if s.warning == warning)
         click.echo(f"warning: {names}: {warning}")
+    # 128 bits of SHA-2 are the least that nobody finds a second file for; md5 is broken.
+    if any(s.hash and (s.hash_kind == "md5" or len(s.hash) < 32) for s in chosen):
+        click.echo("An md5, and a sha256 of 8 digits, detects accidents only, and no attacker.")
     click.echo("Networks, addresses, and where each hash is stated: artoolkit weights list --json")
 
 
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """Bytes, speed and remaining time on standard error, so that stdout holds the result only."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -79,6 +82,8 @@ def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
         TransferSpeedColumn,
     )
 
+    from artoolkit.cli.terminal import Terminal
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -86,7 +91,7 @@ def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

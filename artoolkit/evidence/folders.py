@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artoolkit.errors import StorageError
+from artoolkit.errors import StorageError, UsageError
+from artoolkit.optional import is_installed
 
 # From linux/fs.h and fcntl.h.
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
@@ -78,3 +79,26 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def owned(out: Path) -> Iterator[None]:
+    """`UsageError` while another process works in `out`; the system frees it whatever happens."""
+    if not is_installed("fcntl"):  # Windows: two processes at once are the user's business there
+        yield
+        return
+    import fcntl
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        opened = (out / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(f"cannot write to {out}: {error.strerror}",
+                           hint="Use another --out.") from error  # fmt: skip
+    with opened as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another process works in {out}",
+                             hint="Wait for it, or use another --out.") from error  # fmt: skip
+        yield

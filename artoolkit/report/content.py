@@ -36,7 +36,8 @@ def in_order(named: dict[str, Item]) -> dict[str, Item]:
 class Picture(Frozen):
     """An image as a data URI, with the words for those who do not see it."""
 
-    uri: str
+    # Nothing else: a page that somebody's JSON fills must not ask the network for a picture.
+    uri: str = Field(pattern=r"^data:image/(png|jpeg);base64,[A-Za-z0-9+/=]*$")
     alt: str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +103,9 @@ def as_html(content: ReportContent) -> str:
     return html
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _plain(text: str) -> str:
+    """Text that markdown shows as it is, in a cell too: no HTML, picture, link or code."""
+    return re.sub(r"[\\`*\[\]<>|~&#]", lambda found: f"\\{found[0]}", " ".join(text.split()))
 
 
 def _found(check: Check) -> str:
@@ -117,19 +119,19 @@ def as_markdown(content: ReportContent) -> str:
     for part in content.bundles:
         verdict = part.verdict
         if verdict is None:
-            parts.append(f"### {part.name}\n\nNo verdict yet.")
+            parts.append(f"### {_plain(part.name)}\n\nNo verdict yet.")
             continue
-        lines = [f"### {part.name}: {verdict.result}", "", verdict.meaning, ""]
+        lines = [f"### {_plain(part.name)}: {verdict.result}", "", _plain(verdict.meaning), ""]
         lines += ["| check | answer | what was found |", "|---|---|---|"]
         lines += [
-            f"| {c.name}{note[c.required]} | {c.result} | {_cell(_found(c))} |"
+            f"| {_plain(c.name)}{note[c.required]} | {c.result} | {_plain(_found(c))} |"
             for c in verdict.checks
         ]
         parts.append("\n".join(lines))
     if content.runs:
         lines = ["### Training", "", "| run | last val mIoU, % |", "|---|---|"]
         lines += [
-            f"| {run.name} | {'-' if run.last_miou is None else f'{run.last_miou:.2f}'} |"
+            f"| {_plain(run.name)} | {'-' if run.last_miou is None else f'{run.last_miou:.2f}'} |"
             for run in content.runs
         ]
         parts.append("\n".join(lines))

@@ -11,21 +11,20 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from artoolkit import __version__
 from artoolkit.data import DataSet, dataset_of
-from artoolkit.errors import DataError, StorageError, UsageError
+from artoolkit.errors import DataError, UsageError
 from artoolkit.evaluation.experiment import ROWS, Row, append_row, read_rows
+from artoolkit.evidence.folders import owned
 from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.files import read_json_lines
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.networks.loading import load
-from artoolkit.optional import is_installed
 from artoolkit.training.assembly import check_baseline, usable_device
 from artoolkit.training.examination import examine
 from artoolkit.training.finetune import finetune_recipe
@@ -206,7 +205,7 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: Experim
     """
     check_baseline(experiment.baseline, experiment.common, experiment.dataset.labels)
     check_unseen(experiment.baseline, experiment.common, experiment.dataset)
-    with _owned(experiment.out):
+    with owned(experiment.out):
         identity = _claim(experiment)
         done = {(row["arm"], row["ar_weight"], row["seed"]) for row in experiment.rows}
         left = [run for run in runs if (run.arm, run.ar_weight, run.seed) not in done]
@@ -310,26 +309,3 @@ def _tidy(experiment: Experiment, run: Run) -> None:
     shutil.rmtree((out / STATE).parent, ignore_errors=True)
     if not experiment.keep_models:
         (out / MODEL).unlink(missing_ok=True)
-
-
-@contextmanager
-def _owned(out: Path) -> Iterator[None]:
-    """`UsageError` while another process works in `out`; the system frees it whatever happens."""
-    if not is_installed("fcntl"):  # Windows: two processes at once are the user's business there
-        yield
-        return
-    import fcntl
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        opened = (out / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(f"cannot write to {out}: {error.strerror}",
-                           hint="Use another --out.") from error  # fmt: skip
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another process works on the experiment in {out}",
-                             hint="Wait for it, or use another --out.") from error  # fmt: skip
-        yield

@@ -220,4 +220,5 @@ def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGTERM, lambda _signal, _frame: signal.alarm(GRACE_S))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda _signal, _frame: signal.alarm(GRACE_S))

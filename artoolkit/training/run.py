@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ from artoolkit.data import DataSet
 from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import judged
+from artoolkit.evidence.folders import owned
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.files import reading
 from artoolkit.metrics import Matrix, summary
@@ -161,13 +162,14 @@ def start(
         run = _Run(recipe, dataset, out, network, device, machine, provenance)
         # Nobody writes before all have looked into the folder.
         machine.processes.most(READY)
-        if machine.processes.first:
-            write_atomically(out / "recipe.toml", toml_from_recipe(recipe).encode())
-        with closing(run.history()) as history:
-            history.write("start", provenance)
-            # From here on the run can be resumed, without the baseline's file.
-            progress = run.save(history, epoch=0, step=0)
-        return run.go_on(progress, watcher or Silent())
+        with _alone(out, machine):
+            if machine.processes.first:
+                write_atomically(out / "recipe.toml", toml_from_recipe(recipe).encode())
+            with closing(run.history()) as history:
+                history.write("start", provenance)
+                # From here on the run can be resumed, without the baseline's file.
+                progress = run.save(history, epoch=0, step=0)
+            return run.go_on(progress, watcher or Silent())
 
 
 def resume(
@@ -198,11 +200,16 @@ def resume(
     device = usable_device(machine.device)
     network = build_network(saved.recipe, dataset.labels, seed=0)
     network.preprocess = saved.preprocess
-    with together(machine.processes, device):
+    with _alone(out, machine), together(machine.processes, device):
         run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance)
         with reading(out / STATE, TrainingError, hint=RESTART):
             saved.restore(run.learner)
         return run.go_on(saved.progress, watcher or Silent())
+
+
+def _alone(out: Path, machine: Machine) -> AbstractContextManager[None]:
+    """`UsageError` where another run writes to `out`; the first process asks for all."""
+    return owned(out) if machine.processes.first else nullcontext()
 
 
 class _Run:
@@ -365,7 +372,10 @@ class _Unreadable(Exception):
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask for a stop after the current step; a second one stops at once."""
+    """Ctrl-C, SIGTERM, and SIGHUP of a terminal that closes, ask for a stop after the current step.
+
+    A second one stops at once.
+    """
     stop = threading.Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
@@ -377,7 +387,11 @@ def stop_requests() -> Iterator[threading.Event]:
         # Only the main thread may install handlers; elsewhere the caller keeps its own.
         yield stop
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup a terminal that closes is ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:

@@ -14,6 +14,7 @@ import torch
 from small_town import data, make_town
 
 from artoolkit.cli import run
+from artoolkit.evidence.folders import owned
 from artoolkit.training import experiment
 from artoolkit.training.display import ExperimentBar
 from artoolkit.training.recipe import load_recipe
@@ -219,9 +220,9 @@ def test_a_missing_baseline_and_a_file_as_folder(
 def test_two_processes_do_not_share_a_folder(
     town: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with experiment._owned(whole):
+    with owned(whole):
         assert start(town, whole, "--epochs", "2") == 2
-    assert "another process works on the experiment" in capsys.readouterr().err
+    assert "another process works in" in capsys.readouterr().err
 
 
 def go_on(arguments: tuple[str, ...]) -> None:

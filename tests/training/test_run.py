@@ -23,6 +23,7 @@ from artoolkit.errors import (
     TrainingError,
     UsageError,
 )
+from artoolkit.evidence.folders import owned
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training import run
 from artoolkit.training.recipe import Recipe, load_recipe
@@ -104,7 +105,7 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_by_bit(
     assert same_run(whole, out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
     number: int, whole: Path, tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
@@ -342,3 +343,14 @@ def test_killed_at_twenty_moments_the_run_ends_with_the_same_bits(
         child.join()
     start_or_go_on(recipe.model_dump_json(), out)
     assert same_run(tmp_path / "whole", out)
+
+
+def test_two_runs_do_not_write_to_one_folder(
+    tiny: Callable[..., Recipe], streets: Streets, tmp_path: Path
+) -> None:
+    with owned(tmp_path), pytest.raises(UsageError, match="another process works in"):
+        start(tiny(), streets, tmp_path)
+    assert not (tmp_path / "recipe.toml").exists()
+    assert start(tiny({"schedule.epochs": 1}), streets, tmp_path).finished
+    with owned(tmp_path), pytest.raises(UsageError, match="another process works in"):
+        resume(tmp_path, streets)
