@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +119,7 @@ def _run_all(tasks: list[_Task], workers: int) -> Iterator[None]:
         return
     # Spawned, because a forked copy of a process with threads (torch's) may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with _not_from_here(), ProcessPoolExecutor(workers, context) as pool:
         futures = [pool.submit(task.run) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -125,3 +127,16 @@ def _run_all(tasks: list[_Task], workers: int) -> Iterator[None]:
                 yield
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _not_from_here() -> Iterator[None]:
+    """Processes that start meanwhile import nothing from where the user stands (Python 3.11)."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
