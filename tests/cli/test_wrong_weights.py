@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_file_is_named(
             "another layout than stated; got drsleep; expected mmseg")  # fmt: skip
     refused(capsys, importing(mobilenet, net, 19, out, *OPTION, "--labels", "cityscapes"),
             CHECKPOINT, "segm.bias (40,) instead of (19,)")  # fmt: skip
-    refused(capsys, importing(mobilenet, "icnet", 40, out), USAGE, "no layout 'drsleep'")
+    refused(capsys, importing(mobilenet, "icnet", 40, out), CHECKPOINT, "belong to another network")
     refused(capsys, importing(mobilenet, net, 40, out), CHECKPOINT, "of another shape: layer1")
     cut = tmp_path / "cut.pth"
     cut.write_bytes(mobilenet.read_bytes()[:5000])
