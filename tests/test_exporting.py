@@ -23,7 +23,7 @@ IMPOSSIBLE = Margins(scores_atol={"fp32": 0.0, "fp16": 0.0})
 
 @pytest.fixture(autouse=True)
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
     monkeypatch.setitem(builder.NETWORKS, "tiny", entry)
 
 

@@ -14,6 +14,7 @@ from artoolkit.targets import find_target, list_targets
 NAMES = {
     "cpu", "jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin", "jetson-thor", "t4", "l4",
     "a10", "a100", "h100", "rtx-30", "rtx-40", "rtx-50",
+    "intel-cpu", "intel-gpu", "intel-npu",
 }  # fmt: skip
 
 

@@ -101,4 +101,7 @@ def owned(out: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise UsageError(f"another process works in {out}",
                              hint="Wait for it, or use another --out.") from error  # fmt: skip
-        yield
+        try:
+            yield
+        finally:  # a worker that was forked meanwhile, and still ends, holds the same lock
+            fcntl.flock(lock, fcntl.LOCK_UN)

@@ -21,7 +21,7 @@ IMAGE = pictures(1)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
     path = tmp_path_factory.mktemp("cut") / "tiny.onnx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(builder.NETWORKS, "tiny", entry)

@@ -62,7 +62,7 @@ def test_all_cores_are_tried_with_spinning_and_without() -> None:
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> cpu_parts.Forms:
-    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
     folder = tmp_path_factory.mktemp("forms")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(builder.NETWORKS, "tiny", entry)

@@ -40,7 +40,7 @@ class Noise:
 
 @pytest.fixture
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
     monkeypatch.setitem(builder.NETWORKS, "tiny", entry)
     paths = [(role, tmp_path / f"{role}.safetensors") for role in ("baseline", "candidate")]
     for seed, (_, path) in enumerate(paths):

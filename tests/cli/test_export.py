@@ -16,7 +16,7 @@ from artoolkit.networks import builder
 
 @pytest.fixture(autouse=True)
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+    entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
     monkeypatch.setitem(builder.NETWORKS, "tiny", entry)
 
 

@@ -15,7 +15,7 @@ from deploy.tiny_network import Exporter, Tiny, target, tiny_checkpoint
 def tiny_network() -> Iterator[None]:
     """`build("tiny")` for these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), (), "for tests")
+        entry = builder.Entry(lambda num_classes, layout=None: Tiny(num_classes), {}, "for tests")
         patch.setitem(builder.NETWORKS, "tiny", entry)
         yield
 
