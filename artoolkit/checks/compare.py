@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from artoolkit.backends.backend import Model, Progress
 from artoolkit.checks.contest import Pair, check_same_kind
-from artoolkit.checks.kind import CheckKind, Records
+from artoolkit.checks.kind import Records
 from artoolkit.checks.registry import CHECKS, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import DataSet, dataset_of
-from artoolkit.errors import DataError, UsageError
+from artoolkit.errors import BundleError, DataError, UsageError
 from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
 from artoolkit.evidence.records import machine_name, read_record
 from artoolkit.evidence.seal import write_atomically
@@ -102,9 +102,11 @@ def compare(
             progress=progress,
         )  # fmt: skip
         bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
+        kept: Mapping[str, Check] = {}
         if bundle is not None and out is None:
             _check_own_evidence(pair, bundle)
-        verdict, records = judged(pair, bundle if out is None else None)
+            kept = _earlier_answers(pair, bundle)
+        verdict, records = judged(pair, kept)
     written: Mapping[str, Any] = {**records, VERDICT: verdict}
     content = {name: record.to_bytes() for name, record in written.items()}
     if out is not None:
@@ -115,11 +117,10 @@ def compare(
     return verdict
 
 
-def judged(pair: Pair, earlier: Bundle | None = None) -> tuple[Verdict, Records]:
+def judged(pair: Pair, kept: Mapping[str, Check] | None = None) -> tuple[Verdict, Records]:
     """The verdict and the raw records by file name, nothing written.
 
-    A check that has no answer here keeps the one in the evidence of `earlier`, where the answer of
-    another machine holds (`CheckKind.portable`) and the same two bundles were compared.
+    A check that has no answer here keeps the one in `kept`, by name.
     """
     checks = []
     records: dict[str, Any] = {}
@@ -127,9 +128,8 @@ def judged(pair: Pair, earlier: Bundle | None = None) -> tuple[Verdict, Records]
         pair.progress(kind.name, index / len(CHECKS))
         check, found = kind.ask(pair)
         if check is not None:
-            if check.result == "UNAVAILABLE" and earlier is not None and kind.portable:
-                check = _kept(kind, pair, earlier) or check
-            checks.append(check)
+            earlier = (kept or {}).get(kind.name, check)
+            checks.append(earlier if check.result == "UNAVAILABLE" else check)
             records |= found
     verdict = decide(
         checks,
@@ -143,19 +143,28 @@ def judged(pair: Pair, earlier: Bundle | None = None) -> tuple[Verdict, Records]
     return verdict, records
 
 
-def _kept(kind: CheckKind, pair: Pair, bundle: Bundle) -> Check | None:
-    """The newest answer to the check in the bundle's evidence, of these two and no other."""
+def _earlier_answers(pair: Pair, bundle: Bundle) -> dict[str, Check]:
+    """The newest answers in the bundle's evidence that hold on any machine, by name of the check.
+
+    They are of the same two bundles. Read before anything is measured; a proof that cannot be read
+    gives none, and `artoolkit verify` says why.
+    """
+    hashes = (pair.baseline.subject.sha256, pair.candidate.subject.sha256)
+    portable = {kind.name: kind for kind in CHECKS if kind.portable}
+    found: dict[str, Check] = {}
     for folder in bundle.proofs:
-        verdict = read_record(folder / VERDICT, Verdict)
-        sides = (*verdict.subjects, pair.baseline.subject, pair.candidate.subject)
-        hashes = [side.sha256 for side in sides]
-        row = next((check for check in verdict.checks if check.name == kind.name), None)
-        if hashes[:2] == hashes[2:] and row is not None and row.result != "UNAVAILABLE":
-            required = kind.requires(pair.terms)
-            return row.model_copy(
-                update={"origin": row.origin or folder.name, "required": required}
-            )
-    return None
+        try:
+            verdict = read_record(folder / VERDICT, Verdict)
+        except BundleError:
+            continue
+        if tuple(subject.sha256 for subject in verdict.subjects) != hashes:
+            continue
+        for row in verdict.checks:
+            if row.name in portable and row.name not in found and row.result != "UNAVAILABLE":
+                required = portable[row.name].requires(pair.terms)
+                origin = row.origin or folder.name
+                found[row.name] = row.model_copy(update={"origin": origin, "required": required})
+    return found
 
 
 def _sides(
@@ -211,7 +220,8 @@ def _opened(model: Model) -> Bundle:
 
 
 def _check_own_evidence(pair: Pair, bundle: Bundle) -> None:
-    """Refuse other margins, or another baseline, for a bundle's own evidence."""
+    """Refuse other margins, another baseline, or a place where no proof can be added."""
+    bundle.check_proofs()
     if pair.margin_percent not in (None, bundle.manifest.target.margins.latency_percent):
         raise UsageError(
             "the margins of a bundle's own evidence stand in its target",

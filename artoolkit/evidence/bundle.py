@@ -118,18 +118,21 @@ class Bundle:
         found = [p for p in self.evidence.glob("*") if p.is_dir() and p.name != UNFINISHED]
         return tuple(sorted(found, key=lambda path: path.name, reverse=True))
 
-    def add_proof(self, files: Mapping[str, bytes], machine: str) -> Path:
-        """Write `files` to a new folder evidence/<time>-<machine>, in one step, and return it.
-
-        Its index holds their hashes, chained to the manifest. What was proved before stays.
-        Raises `StorageError` where it cannot be written, `BundleError` where evidence/ holds the
-        verdict of an earlier artoolkit.
-        """
+    def check_proofs(self) -> None:
+        """Raises `BundleError` where evidence/ holds the verdict of an earlier artoolkit."""
         if (self.evidence / INDEX).is_file():
             raise BundleError(
                 f"{self.evidence} holds the verdict of an earlier artoolkit",
                 hint="Move the folder away, and compare again.",
             )
+
+    def add_proof(self, files: Mapping[str, bytes], machine: str) -> Path:
+        """Write `files` to a new folder evidence/<time>-<machine>, in one step, and return it.
+
+        Its index holds their hashes, chained to the manifest. What was proved before stays.
+        Raises `StorageError` where it cannot be written, and what `check_proofs` does.
+        """
+        self.check_proofs()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         folder = self.evidence / f"{stamp}-{machine}"
         if folder.exists():  # two within a second

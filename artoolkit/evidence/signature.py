@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import ENGINES, EVIDENCE, SIGNATURE, open_bundle
@@ -72,8 +72,8 @@ class Subject(_Record):
 class Predicate(_Record):
     """Statement of the signer about the bundle, beside its hashes; times are ISO 8601 in UTC."""
 
-    created: datetime = Field(strict=False)
-    expires: datetime | None = Field(default=None, strict=False)
+    created: AwareDatetime = Field(strict=False)
+    expires: AwareDatetime | None = Field(default=None, strict=False)
 
 
 class Statement(BaseModel):

@@ -16,7 +16,7 @@ from artoolkit.checks.compare import compare
 from artoolkit.checks.registry import CHECKS
 from artoolkit.checks.verify import verify
 from artoolkit.cli import main
-from artoolkit.errors import MissingLibraryError
+from artoolkit.errors import BundleError, MissingLibraryError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.keys import new_key, read_private_key
 from artoolkit.evidence.records import read_record
@@ -66,6 +66,34 @@ def test_a_bundle_never_forgets(bundle: Bundle) -> None:
     assert [row["kept"] for row in rows] == [{"accuracy": first.name}] * 2 + [{}]
     plain = CliRunner().invoke(main, ["log", str(bundle.path)])
     assert plain.output.count(f"(from {first.name})") == 2
+
+
+def test_a_proof_that_cannot_be_read_keeps_nothing_and_stops_nothing(bundle: Bundle) -> None:
+    """Of another version it is older evidence; verify names it, and the newest one still counts."""
+    (first,) = bundle.proofs
+    values = read_sealed(first / "verdict.json") | {"schema_version": "1"}
+    write_sealed(first / "verdict.json", values)
+    index = read_sealed(first / "index.json")
+    index["files"]["verdict.json"] = file_sha256(first / "verdict.json")
+    write_sealed(first / "index.json", index)
+    again = by_name(compare(bundle, plan=QUICK, process_memory=False))
+    assert again["accuracy"].result == "UNAVAILABLE"
+    checks = {check.name: check for check in verify(bundle).checks}
+    older = checks[f"evidence {first.name}"]
+    assert (older.result, older.required) == ("UNAVAILABLE", False)
+    assert checks["evidence"].result == "PASS"
+
+
+def test_the_verdict_of_an_earlier_artoolkit_is_refused_before_anything_is_measured(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = bundle.proofs
+    for path in list(first.iterdir()):
+        path.rename(bundle.evidence / path.name)
+    first.rmdir()
+    monkeypatch.setattr(compare_module, "judged", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(BundleError, match="verdict of an earlier artoolkit"):
+        compare(bundle, plan=QUICK, process_memory=False)
 
 
 def test_what_was_measured_on_a_machine_is_not_kept_for_another(

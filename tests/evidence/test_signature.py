@@ -149,6 +149,7 @@ def test_an_envelope_of_anything_is_refused(signed: Bundle, changes: dict[str, A
         {"subject": [{"name": "model.onnx"}]},
         {"predicate": {}},
         {"predicate": {"created": "yesterday"}},
+        {"predicate": {"created": "2026-11-28T10:00:00+00:00", "expires": "2026-11-29T10:00:00"}},
     ],
 )
 def test_another_statement_is_not_taken_for_ours(signed: Bundle, changes: dict[str, Any]) -> None:
