@@ -12,8 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from artoolkit.backends.openvino.loader import Compiled
 from artoolkit.graph.memory import MemoryComponents
 
@@ -45,11 +43,8 @@ class Layer:
     output_bytes: int
     sources: tuple[int, ...]
 
-    def same_program(self, other: Layer) -> bool:
-        """True if all is equal but the name."""
-        return self.facts() == other.facts()
-
     def facts(self) -> tuple[Any, ...]:
+        """All that a program consists of: everything but the name."""
         return (
             self.kind, self.operators, self.primitive, self.precision, self.output_precisions,
             self.layouts, self.shapes, self.sources,
@@ -102,7 +97,7 @@ def differences(baseline: list[Layer], candidate: list[Layer]) -> list[str]:
     found = [
         f"{one} -> {other}"
         for one, other in zip(baseline, candidate, strict=False)
-        if not one.same_program(other)
+        if one.facts() != other.facts()
     ]
     if len(baseline) != len(candidate):
         found.append(f"{len(baseline)} layers -> {len(candidate)}")
@@ -116,21 +111,23 @@ def work(layers: list[Layer]) -> int:
 
 def runtime_memory(layers: list[Layer], program_bytes: int, io_bytes: int) -> MemoryComponents:
     """Bytes by component: a tensor lives from its layer to the last that reads it."""
-    constant = [layer.kind == "Const" for layer in layers]
-    last = np.arange(len(layers))
+    constant: list[bool] = []
+    last = list(range(len(layers)))
     for place, layer in enumerate(layers):
+        # What is made of constants alone is made once, when the model is compiled.
+        made_once = bool(layer.sources) and all(constant[source] for source in layer.sources)
+        constant.append(layer.kind == "Const" or made_once)
         for source in layer.sources:
-            # What is made of constants alone is made once, when the model is compiled.
-            constant[place] = constant[place] or all(constant[one] for one in layer.sources)
-            last[source] = max(last[source], place)
+            last[source] = place
+    size = [
+        0 if made_once or layer.kind in _DATA else layer.output_bytes
+        for layer, made_once in zip(layers, constant, strict=True)
+    ]
     alive = peak = 0
     for place, layer in enumerate(layers):
-        if not constant[place] and layer.kind not in _DATA:
-            alive += layer.output_bytes
+        alive += size[place]
         peak = max(peak, alive)
-        for source in {*layer.sources, place}:
-            ends = last[source] == place and not constant[source]
-            alive -= layers[source].output_bytes if ends and layers[source].kind not in _DATA else 0
+        alive -= sum(size[one] for one in {*layer.sources, place} if last[one] == place)
     return MemoryComponents(
         program_bytes=program_bytes,
         weights_bytes=sum(layer.output_bytes for layer in layers if layer.kind == "Const"),
