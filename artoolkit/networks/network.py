@@ -1,6 +1,6 @@
 """Interface of every network: images in, scores out, facts attached.
 
-Read `builder.py` next: it holds the numbers of every network. Legend: B batch, C classes,
+Read `families.py` next: it holds the numbers of every network. Legend: B batch, C classes,
 H W pixels of the image, h w positions of the score map.
 """
 

@@ -1,6 +1,6 @@
 """The residual trunk, written once: Caffe's half-width one, torchvision's, and both deep stems.
 
-`TrunkShape` holds every difference between them; the numbers stand in `builder.py`.
+`TrunkShape` holds every difference between them; the numbers stand in `families.py`.
 """
 
 from __future__ import annotations
