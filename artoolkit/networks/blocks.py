@@ -9,6 +9,7 @@ basic block. torchvision's bottleneck has it in the second, the 3x3.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +24,20 @@ def resize(x: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tenso
 def halved(size_hw: tuple[int, int]) -> tuple[int, int]:
     """Half the size, rounded up, as a convolution of stride 2 and padding 1 does to a 3x3 map."""
     return (size_hw[0] + 1) // 2, (size_hw[1] + 1) // 2
+
+
+class GroupedConv(nn.Conv2d):
+    """Convolution in groups, which learns in float32 on a CPU, whatever autocast says.
+
+    oneDNN's backward pass of depthwise kernels takes 2 to 5 times as long in bfloat16 as in
+    float32 (torch 2.13, one thread). Without gradients autocast decides, as for any other.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.device.type == "cpu" and self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 
 class ConvNorm(nn.Module):
@@ -44,7 +59,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(
+        self.conv = (nn.Conv2d if groups == 1 else GroupedConv)(
             in_channels,
             out_channels,
             kernel,
