@@ -33,6 +33,8 @@ VERBS = {
     "compare": ("compare", "Give the verdict on a candidate against its baseline."),
     "verify": ("verify", "Verify hashes, answer the checks again, replay golden images."),
     "log": ("log", "List the verdicts in a bundle: when, where, which answers."),
+    "delta": ("delta", "Write the trained weights alone that make one bundle of another."),
+    "refit": ("refit", "Make a bundle, and its engine, from another and a delta."),
     "sign": ("sign", "Sign a bundle and its evidence with a key."),
     "predict": ("predict", "Write label maps and overlays of images or a video."),
     "report": ("report", "Write one HTML page about runs and bundles."),

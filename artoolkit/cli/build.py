@@ -55,6 +55,11 @@ if TYPE_CHECKING:
     help="Let newer TensorRT of the same major version load it; can slow it down.",
 )
 @click.option(
+    "--refittable",
+    is_flag=True,
+    help="Let `artoolkit refit` replace its weights; an engine of its own, which may be slower.",
+)
+@click.option(
     "--onnx",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Only write the ONNX file that the engine is built from, as trtexec takes it.",

@@ -214,6 +214,13 @@ def _built_at() -> datetime:
         ) from error
 
 
+def require_free(out: Path, *, overwrite: bool) -> None:
+    """Raises `BundleError` where `out` is taken, but by a bundle that `overwrite` replaces."""
+    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
+        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
+        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
+
+
 def write_bundle(
     out: Path,
     *,
@@ -236,9 +243,7 @@ def write_bundle(
     says of them. Raises `BundleError` if `out` is taken, `StorageError` if it cannot be written.
     """
     inner = None if baseline is None else open_bundle(baseline)
-    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
-        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
-        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
+    require_free(out, overwrite=overwrite)
     with new_folder(out) as folder:
         shutil.copyfile(model, folder / MODEL)
         np.savez_compressed(folder / GOLDEN, images=golden_images, labels=golden_labels)

@@ -21,6 +21,7 @@ from artoolkit.deploy.graph import deployed_module
 from artoolkit.errors import BundleError, ExportError, StorageError, UsageError
 from artoolkit.evidence.bundle import MANIFEST
 from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.delta import refit_bundle, write_delta
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.signature import bundle_files
 from artoolkit.graph.identity import compare_graphs
@@ -51,6 +52,17 @@ def test_a_bundle_with_its_baseline_holds_one_graph_twice(tmp_path: Path, precis
     assert ("calibration" in b.provenance) is (precision == "int8")
     assert json.loads((bundle.path / "manifest.json").read_text())["num_classes"] == 5
     assert [p.name for p in bundle.path.parent.iterdir()] == ["bundle"]
+    # The trained tensors alone make the one of the other, to the byte, in integers too.
+    delta = write_delta(bundle.baseline.path, bundle.path, tmp_path / "delta")
+    assert delta.trained == len(b.trained) - len(_equal(models, b.trained))
+    made = refit_bundle(bundle.baseline.path, tmp_path / "delta", tmp_path / "made")
+    assert bundle_files(made.path) == bundle_files(bundle.path)
+
+
+def _equal(models: list[onnx.ModelProto], names: tuple[str, ...]) -> list[str]:
+    """The trained tensors that are the same in both."""
+    ours, theirs = ({t.name: t.raw_data for t in m.graph.initializer} for m in models)
+    return [name for name in names if ours[name] == theirs[name]]
 
 
 def test_the_chain_begins_at_the_file_of_the_checkpoint(tmp_path: Path) -> None:

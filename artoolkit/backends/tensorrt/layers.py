@@ -127,10 +127,4 @@ def refit_plan(plan: Path, onnx: Path) -> str | None:
     `onnx` would pick the same tactics.
     """
     library = open_library("tensorrt", "refitting an engine")
-    trt = library.module
-    loaded = Deserialised(library, plan)
-    engine_refitter = trt.Refitter(loaded.engine, loaded.logger)
-    refitter = trt.OnnxParserRefitter(engine_refitter, loaded.logger)
-    if refitter.refit_from_bytes(onnx.read_bytes()) and engine_refitter.refit_cuda_engine():
-        return None
-    return loaded.reason()
+    return Deserialised(library, plan).refit(onnx.read_bytes())

@@ -47,6 +47,25 @@ class Deserialised:
     def unusable(self, what: str, hint: str) -> EngineError:
         return EngineError(f"engine {self.plan} {what}: {self.reason()}", hint=hint)
 
+    def refit(self, onnx: bytes) -> str | None:
+        """Put the weights of an ONNX file in place: None where all went in, else why not."""
+        trt = self.library.module
+        engine_refitter = trt.Refitter(self.engine, self.logger)
+        refitter = trt.OnnxParserRefitter(engine_refitter, self.logger)
+        if refitter.refit_from_bytes(onnx) and engine_refitter.refit_cuda_engine():
+            return None
+        return self.reason()
+
+    def serialised_tensorrt(self) -> bytes:
+        """The plan of the engine as it is now, still refittable if it was."""
+        trt = self.library.module
+        serialization = self.engine.create_serialization_config()
+        # Before 10.13 there is no such flag.
+        remains = getattr(trt.SerializationFlag, "INCLUDE_REFIT", None)
+        if remains is not None:
+            serialization.set_flag(remains)
+        return bytes(self.engine.serialize_with_config(serialization))
+
     def _check_validity_rtx(self, trt: Any, runtime: Any, content: bytes) -> str:
         """RTX's own answer for a plan on this machine; it is the judge of portable plans."""
         validity, diagnostics = runtime.get_engine_validity(content)
@@ -116,6 +135,7 @@ class LoadedEngine(Deserialised):
             "library_version": self.library.version,
             "flags": list(self.sidecar.flags),
             "validity": self.validity,
+            "refitted_from": self.sidecar.refitted_from,
             "gpu": gpu.name,
             "compute_capability": gpu.compute_capability,
             "driver": gpu.driver,

@@ -179,6 +179,7 @@ def build_engine(
     label = options.capabilities_label if gpu is None else f"sm{gpu.compute_capability}"
     kind = options.device.partition(":")[0]
     label += f"-{kind}" if gpu is not None and kind != "cuda" else ""
+    label += "-refittable" if options.refittable else ""
     name = f"{options.library}-{library.version}-{label}{PLAN}"
     return engine_from_onnx(
         bundle.model,

@@ -113,6 +113,19 @@ class TensorrtRunner(OpenRunner):
         self.cuda.synchronize(self.stream)
         return {buffer.tensor.name: buffer.array.copy() for buffer in outputs}
 
+    def refitted(self, onnx: bytes) -> bytes:
+        """The engine with the weights of another ONNX file of the same program, as a plan.
+
+        This runner computes with them from now on. Raises `EngineError` where it takes them not.
+        """
+        self.cuda.synchronize(self.stream)  # no work may be pending
+        if problem := self._loaded.refit(onnx):
+            raise EngineError(
+                f"the engine {self._loaded.plan} does not take these weights: {problem}",
+                hint="Build it anew: artoolkit build BUNDLE --refittable",
+            )
+        return self._loaded.serialised_tensorrt()
+
     def _infer(self, feeds: Feeds) -> Outputs:
         self.upload(feeds)
         self.enqueue()

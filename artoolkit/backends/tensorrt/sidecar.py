@@ -35,7 +35,8 @@ class Sidecar(Frozen):
     flags in effect, while `options` are those asked for. Bytes are None where the build log did
     not tell. `onnx_sha256`: of the plain graph, from which `forms` were derived for this engine.
     `manifest`: sha256 of the bundle's manifest. `trtexec`: the same build in a shell, from the
-    file that `artoolkit build --onnx` writes where there are forms.
+    file that `artoolkit build --onnx` writes where there are forms. `refitted_from`: sha256 of the
+    plan whose weights were replaced (None: this one was built); what is said of the build is its.
     """
 
     schema_version: Literal["1"]
@@ -60,6 +61,7 @@ class Sidecar(Frozen):
     trtexec: str
     metadata: dict[str, Any]
     manifest: str | None
+    refitted_from: str | None = None
     sha256: str
 
 

@@ -38,6 +38,7 @@ CLASSES = {
     "inspector": "EngineInspector",
     "refitter": "OnnxParserRefitter",
     "engine_refitter": "Refitter",
+    "serialization": "ISerializationConfig",
 }
 
 # One process fetches and unpacks the wheels; two would do it at once.
@@ -173,7 +174,7 @@ def test_every_name_exists_in_rtx():
 def test_optional_names_exist_somewhere(bindings):
     everywhere = [names(bindings, version) for version in WHEELS]
     optional = [use for use in used() if use.optional]
-    assert [u.member for u in optional] == ["SAME_COMPUTE_CAPABILITY"]
+    assert [u.member for u in optional] == ["SAME_COMPUTE_CAPABILITY", "INCLUDE_REFIT"]
     assert all(any(use.found_in(known) for known in everywhere) for use in optional)
 
 
