@@ -60,7 +60,7 @@ class Deserialised:
         """The plan of the engine as it is now, still refittable if it was."""
         trt = self.library.module
         serialization = self.engine.create_serialization_config()
-        # Before 10.13 there is no such flag.
+        # TensorRT 10.3 and 10.13 have no such flag.
         remains = getattr(trt.SerializationFlag, "INCLUDE_REFIT", None)
         if remains is not None:
             serialization.set_flag(remains)
