@@ -58,5 +58,31 @@ GRIDS: tuple[Grid, ...] = get_args(Grid)
 # weight 0.1 moved mIoU by about 0.1 points, 20 by more; the grids `center` and `all` helped alike,
 # and `center` costs less.
 FINETUNE_WEIGHT, FINETUNE_GRID = 20.0, "center"
+# How class weights follow from the training labels.
+Balancing = Literal["median-frequency", "effective-number"]
+NO_BALANCING = "none"
+BALANCINGS: tuple[str, ...] = (NO_BALANCING, *get_args(Balancing))
 CONTROL = "control"
 ARMS = (CONTROL, "paper", "center", "jitter", "all")
+
+# The terms that a teacher is needed for.
+TAUGHT = ("distillation", "affinity_distillation")
+# Settings of a run that have a name of their own beside their places in a recipe: an option of
+# `train` and `finetune` each, and what an arm of `experiment` may be made of.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "epochs": ("schedule.epochs",),
+    "lr": ("optimizer.lr",),
+    "ema-decay": ("optimizer.ema_decay",),
+    "average-epochs": ("optimizer.average_epochs",),
+    "ar-weight": ("loss.ar_weight",),
+    "ar-grid": ("loss.ar_grid",),
+    "ar-stride": ("loss.ar_stride",),
+    "distillation": ("loss.terms.distillation.weight",),
+    "temperature": ("loss.terms.distillation.options.temperature",),
+    "affinity-distillation": ("loss.terms.affinity_distillation.weight",),
+    "class-weights": ("loss.class_weights",),
+    "label-smoothing": ("loss.label_smoothing",),
+    "boundary-weight": ("loss.boundary_weight",),
+    "ohem": ("loss.ohem.threshold",),
+    "photometric": tuple(f"augmentation.{p}" for p in ("brightness", "contrast", "saturation")),
+}

@@ -18,17 +18,22 @@ from artoolkit.cli.options import (
     out_option,
 )
 from artoolkit.errors import DataError, StorageError, TrainingError
+from artoolkit.words import BALANCINGS, SETTINGS
 
 if TYPE_CHECKING:
     from artoolkit.training.run import Outcome
 
-# The paths in a recipe of the options that have a name of their own.
-PATHS = {
-    "epochs": "schedule.epochs",
-    "batch_size": "schedule.batch_size",
-    "lr": "optimizer.lr",
-    "seed": "seed",
-    "imgsz": "augmentation.crop",
+# The paths in a recipe of the options that have a name of their own; `finetune` takes those of
+# the loss itself.
+PATHS: dict[str, tuple[str, ...]] = {
+    "batch_size": ("schedule.batch_size",),
+    "seed": ("seed",),
+    "imgsz": ("augmentation.crop",),
+    **{
+        word.replace("-", "_"): paths
+        for word, paths in SETTINGS.items()
+        if not word.startswith("ar-")
+    },
 }
 
 
@@ -59,11 +64,55 @@ def recipe_options(command: Command) -> Command:
             help="Effective batch size (images per optimizer step, over all processes).",
         ),
         click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training set."),
+        *remedies(),
         network_options(),
     )
     for option in options:
         command = option(command)
     return command
+
+
+def remedies() -> tuple[Callable[[Command], Command], ...]:
+    """Options of what may help beside the affinity-regression loss, a teacher among them."""
+    positive, share = click.FloatRange(min=0), click.FloatRange(min=0, max=1, max_open=True)
+    return (
+        click.option(
+            "--photometric", type=share, metavar="S",
+            help="Largest relative change of brightness, contrast and saturation of an image.",
+        ),
+        click.option(
+            "--average-epochs", type=click.IntRange(min=1), metavar="N",
+            help="Save the mean of the weights at the end of the last N epochs.",
+        ),
+        click.option("--ema-decay", type=share, help="Save the moving average of the weights."),
+        click.option(
+            "--ohem", type=click.FloatRange(min=0, max=1, min_open=True), metavar="P",
+            help="Learn only from pixels whose own class has at most this probability.",
+        ),
+        click.option(
+            "--boundary-weight", type=click.FloatRange(min=0, min_open=True), metavar="W",
+            help="Count a pixel near a border W times in cross-entropy.",
+        ),
+        click.option(
+            "--label-smoothing", type=share, metavar="S",
+            help="Spread this share of each label over all classes.",
+        ),
+        click.option(
+            "--class-weights", type=click.Choice(BALANCINGS),
+            help="Weights of the classes in cross-entropy, computed from the training labels.",
+        ),
+        click.option("--temperature", type=click.FloatRange(min=0, min_open=True),
+                     help="Divide scores of both by this in --distillation."),
+        click.option("--affinity-distillation", type=positive, metavar="W",
+                     help="Weight of the teacher's affinities (where void; labels elsewhere)."),
+        click.option("--distillation", type=positive, metavar="W",
+                     help="Weight of the teacher's class probabilities."),
+        click.option(
+            "--teacher", "teachers", multiple=True, metavar="[NETWORK=]FILE",
+            help="A network to learn from: a checkpoint, or weights of others with the name of "
+            "their network. Several are averaged. Nothing of it reaches the result.",
+        ),
+    )  # fmt: skip
 
 
 def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
@@ -81,7 +130,8 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
 
     out: Path = options["out"]
     options["network"] = requested_network(options)
-    options["changes"] = {path: options.pop(name) for name, path in PATHS.items()}
+    given = {paths: options.pop(name) for name, paths in PATHS.items()}
+    options["changes"] = {path: value for paths, value in given.items() for path in paths}
     machine = Machine.of(options["device"], options["workers"])
     console = Terminal(
         stderr=True, soft_wrap=True, highlight=False, quiet=not machine.processes.first
@@ -115,6 +165,7 @@ def resume_command(out: Path) -> str:
     given = [(flag, context.params.get(name)) for flag, name in places]
     name = load_recipe(out / "recipe.toml").network.name
     given.append(("--network", name if ":" in name else None))
+    given += [("--teacher", teacher) for teacher in context.params["teachers"]]
     places_given = [str(part) for pair in given if pair[1] is not None for part in pair]
     return shlex.join(["artoolkit", "train", "--resume", "--out", str(out), *places_given])
 

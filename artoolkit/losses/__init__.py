@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from artoolkit.losses.objective import Objective, WeightedTerm
     from artoolkit.losses.points import Points
-    from artoolkit.losses.step import Step
+    from artoolkit.losses.step import Step, TeacherScores
     from artoolkit.losses.terms import TERMS, Term
     from artoolkit.losses.weighting import HardExamples
 
@@ -30,6 +30,7 @@ __all__ = [
     "Objective",
     "Points",
     "Step",
+    "TeacherScores",
     "Term",
     "WeightedTerm",
     "affinity_regression",

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from artoolkit.labels import VOID
-from artoolkit.losses.step import Step
+from artoolkit.losses.step import EDGES, Step
 from artoolkit.losses.weighting import HardExamples, MeanOver, total_and_count
 
-EDGES, DETAILS = "edges", "details"
+DETAILS = "details"
 BOUNDARY, DETAIL = "boundary", "detail"
 # The dilating square of PIDNet: a pixel is an edge if one from 2 before to 1 after it is.
 _REACH = (2, 1)
@@ -102,7 +102,7 @@ def border_cross_entropy(
         losses.where(sure, 0),
         step.labels.where(sure, step.ignore_index),
         ignore_index=step.ignore_index,
-        class_weights=step.class_weights,
+        weights=step.pixel_weights,
         hard_examples=ohem,
         mean_over=mean_over,
         processes=step.share[1],

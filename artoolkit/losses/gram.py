@@ -5,9 +5,11 @@ With S the rows s_i = sqrt(p_i) of N points, Y their one-hot labels and n_c the 
     sum_ij (A_ij - M_ij)^2 = |S^T S|^2 + sum_c n_c^2 - 2 |S^T Y|^2
 
 so that C x C sums over the points are all that is needed: O(N C^2) instead of O(N^2 C), and the
-points may come block by block. `point_losses` takes the points as a tensor; `lattice_losses` reads
-them from the score map, holds one block at a time and reads them again for the gradient, so that
-memory does not grow with their number.
+points may come block by block. Y may hold any rows of unit length: with a teacher, the square roots
+of its probabilities stand in it where labels are missing, and |Y^T Y|^2 takes the place of the
+counts. `point_losses` takes the points as a tensor; `lattice_losses` reads them from the score map,
+holds one block at a time and reads them again for the gradient, so that memory does not grow with
+their number.
 
 B batch, C classes, h w score pixels, H W label pixels, N points, n points of a block.
 """
@@ -21,7 +23,7 @@ from torch import Tensor
 
 from artoolkit.losses.points import Points
 from artoolkit.losses.precision import accumulation_dtype, full_precision
-from artoolkit.losses.reading import own_class, reading
+from artoolkit.losses.reading import Reading, own_class, reading
 
 
 def sqrt_probabilities(scores: Tensor, *, dim: int) -> Tensor:
@@ -42,77 +44,168 @@ def point_losses(scores: Tensor, labels: Tensor, points: Points) -> tuple[Tensor
     losses, counted = _losses(
         wide @ wide.transpose(1, 2),
         wide @ one_hot.transpose(1, 2),
-        one_hot.sum(2),
+        torch.diag_embed(one_hot.sum(2)),
         include_self=points.include_self,
     )
     return losses.to(roots.dtype), counted
 
 
 def lattice_losses(
-    scores: Tensor, labels: Tensor, points: Points, *, stride: int
+    scores: Tensor,
+    labels: Tensor,
+    points: Points,
+    *,
+    stride: int,
+    teacher: Tensor | None = None,
+    teacher_align_corners: bool = False,
+    everywhere: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Loss over every `stride`-th label pixel and whether it counts, both B.
 
     Scores B x C x h x w, labels B x H x W; the points are at stride // 2 + i * stride in both
-    directions.
+    directions. Void points do not count, unless there are scores of a `teacher`, of any size: its
+    square roots take the place of one-hot labels there, or `everywhere`.
     """
-    sums = _sums(scores, labels, stride, points.align_corners, points.ignore_index)
+    taught = None if teacher is None else as_read(teacher, scores)
+    sums = _sums(
+        scores, labels, taught, stride, points.align_corners, points.ignore_index,
+        teacher_align_corners, everywhere,
+    )  # fmt: skip
     losses, counted = _losses(*sums, include_self=points.include_self)
     return losses.to(accumulation_dtype(scores.dtype)), counted
 
 
+def as_read(teacher: Tensor, scores: Tensor) -> Tensor:
+    """The teacher's scores in a type that is read in the same blocks as the student's."""
+    dtype = accumulation_dtype(scores.dtype)
+    return teacher if accumulation_dtype(teacher.dtype) == dtype else teacher.to(dtype)
+
+
 def _losses(
-    overlap: Tensor, agreement: Tensor, counts: Tensor, *, include_self: bool
+    overlap: Tensor, agreement: Tensor, target: Tensor, *, include_self: bool
 ) -> tuple[Tensor, Tensor]:
-    """S^T S, S^T Y (B x C x C), n_c (B x C), float64 -> loss and whether it counts, both B."""
-    points = counts.sum(1)
+    """S^T S, S^T Y, Y^T Y (B x C x C, float64) -> loss and whether it counts, both B."""
+    # The rows of Y have unit length.
+    points = target.diagonal(dim1=1, dim2=2).sum(1).round()
     pairs = points.square() if include_self else points * (points - 1)
     # These nearly cancel once the network is good, hence float64.
-    squares = overlap.square().sum((1, 2)) + counts.square().sum(1)
+    squares = overlap.square().sum((1, 2)) + target.square().sum((1, 2))
     total = squares - 2 * agreement.square().sum((1, 2))
     return total.clamp(min=0) / pairs.clamp(min=1), pairs > 0
+
+
+class _Targets:
+    """Rows of Y for one block of one image after the other, and which points do not count."""
+
+    def __init__(
+        self,
+        read: Reading,
+        labels: Tensor,
+        teacher: Tensor | None,
+        *,
+        classes: int,
+        stride: int,
+        ignore_index: int,
+        align_corners: bool,
+        everywhere: bool,
+    ) -> None:
+        self.labels, self.teacher, self.everywhere = labels, teacher, everywhere
+        self.classes, self.ignore_index, self.own = classes, ignore_index, read
+        if teacher is not None:
+            label_hw = (labels.shape[1], labels.shape[2])
+            self.theirs = reading(teacher, label_hw, stride=stride, align_corners=align_corners)
+
+    def open(self, b: int) -> None:
+        self.label, self.image = self.own.labels(self.labels[b]), b
+        self.opened: Tensor | None = None
+
+    def block(self, i: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, bool]:
+        """C x n rows of unit length, the points left out (None: none), and whether all are 0 or 1.
+
+        Rows of what is left out are 0.
+        """
+        void, own = own_class(self.label[self.own.blocks[i]], self.classes, self.ignore_index)
+        on_cpu = void.device.type == "cpu"
+        if self.everywhere and self.teacher is not None:
+            return _roots(self._taught(i)), None, False
+        rows = torch.zeros(self.classes, own.numel(), dtype=dtype, device=own.device)
+        rows.scatter_(0, own.flatten(1), (~void).to(dtype).view(1, -1))
+        if self.teacher is None:
+            return rows, void, True
+        if on_cpu:
+            # Mostly few: only there is the teacher looked at. Elsewhere, looking would wait.
+            missing = void.flatten().nonzero()[:, 0]
+            if missing.numel():
+                rows[:, missing] = _roots(self._taught(i).flatten(1)[:, missing])
+            return rows, None, missing.numel() == 0
+        return torch.where(void.view(1, -1), _roots(self._taught(i)), rows), None, False
+
+    def _taught(self, i: int) -> Tensor:
+        """The teacher's scores at a block, C x R x c; an image is opened where it is needed."""
+        assert self.teacher is not None, "only a teacher's scores are looked at"
+        if self.opened is None:
+            self.opened = self.theirs.open(self.teacher[self.image])
+        return self.theirs.read(self.opened, i)
 
 
 @torch.library.custom_op(
     "artoolkit::affinity_sums",
     mutates_args=(),
-    schema="(Tensor scores, Tensor labels, int stride, bool align_corners, int ignore_index) -> "
-    "(Tensor, Tensor, Tensor)",
+    schema="(Tensor scores, Tensor labels, Tensor? teacher, int stride, bool align_corners, "
+    "int ignore_index, bool teacher_align_corners, bool everywhere) -> (Tensor, Tensor, Tensor)",
 )
 def _sums(
-    scores: Tensor, labels: Tensor, stride: int, align_corners: bool, ignore_index: int
+    scores: Tensor,
+    labels: Tensor,
+    teacher: Tensor | None,
+    stride: int,
+    align_corners: bool,
+    ignore_index: int,
+    teacher_align_corners: bool,
+    everywhere: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """S^T S and S^T Y (B x C x C) and n_c (B x C) in float64, over each image's labelled points."""
-    overlap, agreement, counts = _empty_sums(scores)
+    """S^T S, S^T Y and Y^T Y (B x C x C) in float64, over each image's points that count."""
+    overlap, agreement, target = _empty_sums(scores)
     label_hw = (labels.shape[1], labels.shape[2])
     with full_precision(scores.device.type):
         read = reading(scores, label_hw, stride=stride, align_corners=align_corners)
+        targets = _Targets(
+            read, labels, teacher, classes=scores.shape[1], stride=stride,
+            ignore_index=ignore_index, align_corners=teacher_align_corners, everywhere=everywhere,
+        )  # fmt: skip
         for b, image in enumerate(scores):
-            opened, label = read.open(image), read.labels(labels[b])
-            for i, block in enumerate(read.blocks):
-                void, own = own_class(label[block], scores.shape[1], ignore_index)
+            opened = read.open(image)
+            targets.open(b)
+            for i in range(len(read.blocks)):
+                rows, void, one_hot = targets.block(i, read.dtype)
                 roots = _roots(read.read(opened, i), void)
-                one_hot = _one_hot(own, void, roots)
                 overlap[b] += roots @ roots.T
-                agreement[b] += roots @ one_hot.T
-                counts[b] += one_hot.sum(1)
-    return overlap, agreement, counts
+                agreement[b] += roots @ rows.T
+                if one_hot:
+                    target[b].diagonal().add_(rows.sum(1))
+                else:
+                    target[b] += rows @ rows.T
+    return overlap, agreement, target
 
 
 @torch.library.custom_op(
     "artoolkit::affinity_sums_backward",
     mutates_args=(),
-    schema="(Tensor scores, Tensor labels, Tensor grad_overlap, Tensor grad_agreement, int stride, "
-    "bool align_corners, int ignore_index) -> Tensor",
+    schema="(Tensor scores, Tensor labels, Tensor? teacher, Tensor grad_overlap, "
+    "Tensor grad_agreement, int stride, bool align_corners, int ignore_index, "
+    "bool teacher_align_corners, bool everywhere) -> Tensor",
 )
 def _sums_backward(
     scores: Tensor,
     labels: Tensor,
+    teacher: Tensor | None,
     grad_overlap: Tensor,
     grad_agreement: Tensor,
     stride: int,
     align_corners: bool,
     ignore_index: int,
+    teacher_align_corners: bool,
+    everywhere: bool,
 ) -> Tensor:
     gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
     label_hw = (labels.shape[1], labels.shape[2])
@@ -121,15 +214,19 @@ def _sums_backward(
     from_agreement = grad_agreement.to(dtype)
     with full_precision(scores.device.type):
         read = reading(scores, label_hw, stride=stride, align_corners=align_corners)
+        targets = _Targets(
+            read, labels, teacher, classes=scores.shape[1], stride=stride,
+            ignore_index=ignore_index, align_corners=teacher_align_corners, everywhere=everywhere,
+        )  # fmt: skip
         for b, (image, out) in enumerate(zip(scores, gradient, strict=True)):
             opened, sink = read.open(image), read.open_gradient(out)
-            label = read.labels(labels[b])
-            for i, block in enumerate(read.blocks):
-                void, own = own_class(label[block], scores.shape[1], ignore_index)
+            targets.open(b)
+            for i in range(len(read.blocks)):
+                rows, void, _ = targets.block(i, dtype)
                 values = read.read(opened, i)
                 roots = _roots(values, void)
                 slope = from_overlap[b] @ roots
-                slope += from_agreement[b] @ _one_hot(own, void, roots)
+                slope += from_agreement[b] @ rows
                 # Through s = exp(log p / 2) and the log-softmax.
                 slope.mul_(roots).mul_(0.5)
                 slope -= roots.square_() * slope.sum(0)
@@ -138,21 +235,16 @@ def _sums_backward(
     return gradient
 
 
-def _roots(values: Tensor, void: Tensor) -> Tensor:
-    """Square roots of the probabilities of C x R x c scores, 0 where void: C x n."""
-    logs = torch.log_softmax(values.flatten(1), 0)
-    return logs.mul_(0.5).exp_().masked_fill_(void.flatten(), 0)
-
-
-def _one_hot(own: Tensor, void: Tensor, like: Tensor) -> Tensor:
-    """Classes 1 x R x c -> their columns, as `like`, 0 where void: C x n."""
-    return torch.zeros_like(like).scatter_(0, own.flatten(1), (~void).to(like.dtype).view(1, -1))
+def _roots(values: Tensor, void: Tensor | None = None) -> Tensor:
+    """Square roots of the probabilities of C x ... scores, 0 where void: C x n."""
+    roots = torch.log_softmax(values.flatten(1), 0).mul_(0.5).exp_()
+    return roots if void is None else roots.masked_fill_(void.flatten(), 0)
 
 
 def _empty_sums(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, classes = scores.shape[:2]
     overlap = scores.new_zeros(batch, classes, classes, dtype=torch.float64)
-    return overlap, torch.zeros_like(overlap), torch.zeros_like(overlap[..., 0])
+    return overlap, torch.zeros_like(overlap), torch.zeros_like(overlap)
 
 
 @_sums.register_fake
@@ -166,15 +258,15 @@ def _(scores: Tensor, *_: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    scores, labels, *ctx.options = inputs
-    ctx.save_for_backward(scores, labels)
+    scores, labels, teacher, *ctx.options = inputs
+    ctx.save_for_backward(scores, labels, teacher)
 
 
 def _differentiate(
     ctx: Any, grad_overlap: Tensor, grad_agreement: Tensor, _: Tensor
 ) -> tuple[Tensor | None, ...]:
     gradient = _sums_backward(*ctx.saved_tensors, grad_overlap, grad_agreement, *ctx.options)
-    return gradient, None, None, None, None
+    return gradient, *(None,) * 7
 
 
 _sums.register_autograd(_differentiate, setup_context=_setup_context)

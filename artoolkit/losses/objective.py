@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from artoolkit.losses.borders import edge_map
 from artoolkit.losses.points import Points
-from artoolkit.losses.step import Step
+from artoolkit.losses.step import EDGES, Step, TeacherScores
 from artoolkit.losses.terms import TERMS, LabelMap, Term
+from artoolkit.words import TAUGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Objective(nn.Module):
         changed between steps.
     align_corners: that of bringing scores to the label's size; labels are never resized.
     class_weights: C numbers for the terms that weigh classes.
+    boundary_weight: how often a pixel near a border counts in cross-entropy (`borders.edge_map`).
+    label_smoothing: share of each label that is spread over all classes, in [0, 1).
     mean_count: for several processes that average their gradients: maps a count (labelled pixels,
         valid images) to its mean over the processes, and so makes every term's average over
         processes the mean over the global batch.
@@ -73,11 +77,14 @@ class Objective(nn.Module):
         align_corners: bool,
         ignore_index: int = 255,
         class_weights: Sequence[float] | Tensor | None = None,
+        boundary_weight: float = 1.0,
+        label_smoothing: float = 0.0,
         mean_count: Callable[[Tensor], Tensor] = lambda count: count,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.align_corners, self.ignore_index = align_corners, ignore_index
+        self.boundary_weight, self.label_smoothing = boundary_weight, label_smoothing
         self.mean_count, self.share = mean_count, share
         self.terms = {name: self._aligned(term) for name, term in terms.items() if term.computed}
         self.weights = {name: float(term.weight) for name, term in self.terms.items()}
@@ -96,18 +103,27 @@ class Objective(nn.Module):
     @property
     def maps(self) -> dict[str, LabelMap]:
         """The label maps that the loader has to make, by name."""
-        return {name: make for use in self.terms.values() for name, make in use.term.maps.items()}
+        weighed = {} if self.boundary_weight == 1 else {EDGES: edge_map}
+        of_terms = (use.term.maps for use in self.terms.values())
+        return {name: make for maps in (weighed, *of_terms) for name, make in maps.items()}
+
+    @property
+    def taught(self) -> bool:
+        """True if a term needs the scores of a teacher."""
+        return any(use.kind in TAUGHT for use in self.terms.values())
 
     def forward(
         self,
         outputs: Mapping[str, Tensor],
         labels: Tensor,
         maps: Mapping[str, Tensor] | None = None,
+        teacher: TeacherScores | None = None,
     ) -> dict[str, Tensor]:
         """Scores B x C x h x w by name, integer labels B x H x W, label maps by name -> terms.
 
-        The terms are unscaled scalars, at least float32, 0 where nothing is labelled. Raises
-        ValueError where an output is missing, or scores and labels do not fit together.
+        The terms are unscaled scalars, at least float32, 0 where nothing is labelled. `teacher` is
+        for the terms that learn from one. Raises ValueError where an output or the teacher is
+        missing, or scores and labels do not fit together.
         """
         wanted = [name for use in self.terms.values() for name in (use.output, *use.term.others)]
         if missing := [name for name in dict.fromkeys(wanted) if name not in outputs]:
@@ -121,6 +137,9 @@ class Objective(nn.Module):
             align_corners=self.align_corners,
             ignore_index=self.ignore_index,
             class_weights=self.class_weights,
+            boundary_weight=self.boundary_weight,
+            label_smoothing=self.label_smoothing,
+            teacher=teacher,
             mean_count=self.mean_count,
             share=self.share,
             joined=self.joined,

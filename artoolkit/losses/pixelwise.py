@@ -29,12 +29,15 @@ def pixel_losses(
     *,
     align_corners: bool,
     ignore_index: int,
+    smoothing: float = 0.0,
     pixels: LabelPixels | None = None,
 ) -> tuple[Tensor, Tensor]:
     """-log p of each pixel's own class (0 where void), and the scores at `pixels`.
 
     scores: B x C x h x w logits, floating point, brought to H x W by bilinear resizing.
     labels: B x H x W integers in [0, C) or `ignore_index`; not checked here.
+    smoothing: the share of a pixel's label that is spread over all classes alike (Szegedy et al.,
+        CVPR 2016): (1 - smoothing) * -log p of its own, smoothing * the mean of -log p over all.
 
     Returns B x H x W and B x C x N, float32 (float64 for float64 scores), also under autocast. Both
     carry gradients; there is no second derivative.
@@ -43,7 +46,7 @@ def pixel_losses(
         nowhere = torch.zeros(1, 0, dtype=torch.int64, device=scores.device)
         pixels = LabelPixels(nowhere, nowhere)
     losses, _, values = _forward(
-        scores, labels, pixels.rows, pixels.cols, align_corners, ignore_index
+        scores, labels, pixels.rows, pixels.cols, align_corners, ignore_index, smoothing
     )
     return losses, values
 
@@ -54,7 +57,7 @@ def pixel_losses(
     "artoolkit::pixel_losses",
     mutates_args=(),
     schema="(Tensor scores, Tensor labels, Tensor rows, Tensor cols, bool align_corners, "
-    "int ignore_index) -> (Tensor, Tensor, Tensor)",
+    "int ignore_index, float smoothing) -> (Tensor, Tensor, Tensor)",
 )
 def _forward(
     scores: Tensor,
@@ -63,6 +66,7 @@ def _forward(
     cols: Tensor,
     align_corners: bool,
     ignore_index: int,
+    smoothing: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     label_hw = (labels.shape[1], labels.shape[2])
     losses = scores.new_empty(labels.shape, dtype=accumulation_dtype(scores.dtype))
@@ -76,6 +80,8 @@ def _forward(
                 values = read.read(opened, i)
                 _log_sum_exp(values, out=total[block])
                 torch.gather(values, 0, own[:, block], out=loss[None, block])
+                if smoothing:
+                    loss[block].lerp_(values.mean(0), smoothing)
             torch.sub(total, loss, out=loss).masked_fill_(void, 0)
         at_points = read_scores(
             scores, LabelPixels(rows, cols), label_hw=label_hw, align_corners=align_corners
@@ -87,7 +93,8 @@ def _forward(
     "artoolkit::pixel_losses_backward",
     mutates_args=(),
     schema="(Tensor scores, Tensor labels, Tensor rows, Tensor cols, Tensor normaliser, "
-    "Tensor? grad_losses, Tensor? grad_points, bool align_corners, int ignore_index) -> Tensor",
+    "Tensor? grad_losses, Tensor? grad_points, bool align_corners, int ignore_index, "
+    "float smoothing) -> Tensor",
 )
 def _backward(
     scores: Tensor,
@@ -99,6 +106,7 @@ def _backward(
     grad_points: Tensor | None,
     align_corners: bool,
     ignore_index: int,
+    smoothing: float,
 ) -> Tensor:
     label_hw = (labels.shape[1], labels.shape[2])
     gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
@@ -110,7 +118,8 @@ def _backward(
             per_image = zip(scores, labels, normaliser, grad_losses, gradient, strict=True)
             for image, label, total, weight, out in per_image:
                 void, own = own_class(label, scores.shape[1], ignore_index)
-                _pull_back(read, image, own, total, weight.masked_fill(void, 0), out)
+                weight = weight.masked_fill(void, 0)
+                _pull_back(read, image, own, total, weight, out, smoothing=smoothing)
         if grad_points is not None:
             pixels = LabelPixels(rows, cols)
             add_scores(
@@ -120,17 +129,26 @@ def _backward(
 
 
 def _pull_back(
-    read: Reading, image: Tensor, own: Tensor, total: Tensor, weight: Tensor, out: Tensor
+    read: Reading,
+    image: Tensor,
+    own: Tensor,
+    total: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    *,
+    smoothing: float,
 ) -> None:
     """Leaves the gradient of sum(weight * losses) with respect to one image's scores in `out`."""
     opened, sink = read.open(image), read.open_gradient(out)
-    removed = weight.neg()[None]
+    removed = (weight * (smoothing - 1))[None]
     safe = _is_safe(total)
     scale = weight * total.neg().exp_() if safe else weight
     for i, block in enumerate(read.blocks):
         values = read.read(opened, i)
         shares = values.exp() if safe else (values - total[block]).exp_()
         shares.mul_(scale[block]).scatter_add_(0, own[:, block], removed[:, block])
+        if smoothing:
+            shares -= weight[block] * (smoothing / len(shares))
         read.add(sink, i, shares)
     read.close_gradient(sink, out)
 
@@ -166,6 +184,7 @@ def _(
     cols: Tensor,
     align_corners: bool,
     ignore_index: int,
+    smoothing: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     dtype = accumulation_dtype(scores.dtype)
     losses = scores.new_empty(labels.shape, dtype=dtype)
@@ -179,7 +198,7 @@ def _(scores: Tensor, *_: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    scores, labels, rows, cols, ctx.align_corners, ctx.ignore_index = inputs
+    scores, labels, rows, cols, *ctx.options = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(scores, labels, rows, cols, output[1])
 
@@ -196,10 +215,9 @@ def _differentiate(
         normaliser,
         grad_losses,
         grad_points,
-        ctx.align_corners,
-        ctx.ignore_index,
+        *ctx.options,
     )
-    return gradient, None, None, None, None, None
+    return gradient, None, None, None, None, None, None
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)

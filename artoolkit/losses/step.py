@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,16 @@ from artoolkit.losses.points import Points
 from artoolkit.losses.precision import accumulation_dtype
 from artoolkit.losses.sampling import LabelPixels, grid_pixels, read_labels
 
+# The label map of pixels near a border, see `borders.edge_map`.
+EDGES = "edges"
+
+
+class TeacherScores(NamedTuple):
+    """Scores B x C x h x w of any size, without a gradient, and how they lie on the labels."""
+
+    scores: Tensor
+    align_corners: bool
+
 
 @dataclass(kw_only=True)
 class Step:
@@ -29,6 +40,9 @@ class Step:
     maps: B x H x W by name, what the terms' `maps` made of the labels.
     align_corners: that of bringing scores to the label's size.
     class_weights: C numbers, or None.
+    boundary_weight: how often a pixel near a border counts in cross-entropy.
+    label_smoothing: see `losses.pixelwise`; of every `pixel_losses`.
+    teacher: what another network says of the same images, for the terms that need it.
     mean_count: maps a count to its mean over the processes that share the batch.
     share: rank and number of these processes; they have every so many image from `rank` on.
     joined: by output, the points whose scores are read in the node of its `pixel_losses`.
@@ -40,6 +54,9 @@ class Step:
     align_corners: bool
     ignore_index: int = 255
     class_weights: Tensor | None = None
+    boundary_weight: float = 1.0
+    label_smoothing: float = 0.0
+    teacher: TeacherScores | None = None
     mean_count: Callable[[Tensor], Tensor] = lambda count: count
     share: tuple[int, int] = (0, 1)
     joined: Mapping[str, Points] = field(default_factory=dict)
@@ -59,6 +76,19 @@ class Step:
         """The scores of `output`; `ValueError` where they do not fit the labels."""
         check_inputs(self.outputs[output], self.labels)
         return self.outputs[output]
+
+    @property
+    def taught(self) -> TeacherScores:
+        """The teacher's scores; `ValueError` where there are none, or they do not fit."""
+        if self.teacher is None:
+            raise ValueError("teacher: no scores; expected those of the network to learn from")
+        theirs, ours = self.teacher.scores, self.outputs["main"]
+        if theirs.ndim != 4 or theirs.shape[:2] != ours.shape[:2]:
+            raise ValueError(
+                f"teacher: got scores of shape {tuple(theirs.shape)}; "
+                f"expected {len(ours)} x {ours.shape[1]} x h x w"
+            )
+        return self.teacher
 
     def upsampled(self, output: str) -> Tensor:
         """The scores of `output` at the label's size: B x C x H x W, at least float32."""
@@ -80,6 +110,18 @@ class Step:
         """
         return self._node(output)[0]
 
+    @property
+    def pixel_weights(self) -> Tensor | None:
+        """Weights of the pixels by their class and by how near a border is: B x H x W, or None."""
+        weights = None
+        if self.class_weights is not None:
+            void = self.labels == self.ignore_index
+            weights = self.class_weights[self.labels.long().masked_fill(void, 0)]
+        if self.boundary_weight != 1:
+            near = 1 + (self.boundary_weight - 1) * (self.maps[EDGES] != 0)
+            weights = near if weights is None else weights * near
+        return weights
+
     def affinity_losses(self, output: str, points: Points) -> tuple[Tensor, Tensor]:
         """The affinity-regression loss of every image, and whether it counts (bool): both B."""
         if output not in self._pixels or self.joined[output] != points:
@@ -99,6 +141,7 @@ class Step:
                     self.labels,
                     align_corners=self.align_corners,
                     ignore_index=self.ignore_index,
+                    smoothing=self.label_smoothing,
                     pixels=self._pixels.get(output),
                 )
         return self._nodes[output]

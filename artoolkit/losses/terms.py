@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import Tensor
 
-from artoolkit.losses import borders
+from artoolkit.losses import borders, distillation
 from artoolkit.losses.points import Points
-from artoolkit.losses.step import Step
+from artoolkit.losses.step import EDGES, Step
 from artoolkit.losses.weighting import HardExamples, MeanOver, total_and_count
 from artoolkit.spec import problems
 
@@ -72,12 +72,12 @@ def cross_entropy(
     ohem: HardExamples | None = None,
     mean_over: MeanOver = "weights",
 ) -> tuple[Tensor, Tensor]:
-    """-log p of each labelled pixel's own class, weighted by the classes; see `total_and_count`."""
+    """-log p of each labelled pixel's own class, weighted; see `total_and_count`."""
     return total_and_count(
         step.pixel_losses(output),
         step.labels,
         ignore_index=step.ignore_index,
-        class_weights=step.class_weights,
+        weights=step.pixel_weights,
         hard_examples=ohem,
         mean_over=mean_over,
         processes=step.share[1],
@@ -95,11 +95,13 @@ def affinity_regression(
 TERMS: dict[str, Term] = {
     CROSS_ENTROPY: Term(function=cross_entropy),
     AFFINITY: Term(function=affinity_regression),
+    "distillation": Term(function=distillation.distillation),
+    "affinity_distillation": Term(function=distillation.affinity_distillation),
     "sigmoid_cross_entropy": Term(function=borders.sigmoid_cross_entropy),
     "boundary_cross_entropy": Term(
         function=borders.boundary_cross_entropy,
         output=borders.BOUNDARY,
-        maps={borders.EDGES: borders.edge_map},
+        maps={EDGES: borders.edge_map},
     ),
     "border_cross_entropy": Term(function=borders.border_cross_entropy, others=(borders.BOUNDARY,)),
     "detail_cross_entropy": Term(

@@ -42,15 +42,15 @@ def total_and_count(
     labels: Tensor,
     *,
     ignore_index: int,
-    class_weights: Tensor | None = None,
+    weights: Tensor | None = None,
     hard_examples: HardExamples | None = None,
     mean_over: MeanOver = "weights",
     processes: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """The sum of the losses of pixels, and what to divide it by for their mean.
 
-    Losses and labels are B x H x W; void pixels have a loss of 0. A pixel counts 1, or the weight
-    of its class, and 0 where `hard_examples` leaves it out. The mean is over the sum of these
+    Losses, labels and `weights` are B x H x W; void pixels have a loss of 0. A pixel counts 1, or
+    its weight, and 0 where `hard_examples` leaves it out. The mean is over the sum of these
     `weights` (as in `torch.nn.functional.cross_entropy`), over the number of pixels that were
     `kept`, or over `all` pixels, void ones too (the last two as mmsegmentation has them).
     """
@@ -59,8 +59,8 @@ def total_and_count(
         least = hard_examples.least(len(labels), processes)
         kept = kept & _hard(losses.detach(), kept, least, hard_examples.threshold)
     count = kept.sum().to(losses.dtype)
-    if class_weights is not None:
-        weights = kept * class_weights.to(losses.dtype)[labels.long().where(kept, 0)]
+    if weights is not None:
+        weights = weights * kept
         losses, count = losses * weights, weights.sum() if mean_over == "weights" else count
     elif hard_examples is not None:
         losses = losses * kept

@@ -29,6 +29,7 @@ from artoolkit.training.optimizer import (
 )
 from artoolkit.training.processes import ALONE, Processes
 from artoolkit.training.recipe import Recipe
+from artoolkit.training.teacher import Teacher
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Row = dict[str, Any]
@@ -44,6 +45,7 @@ class Learner:
     device: torch.device
     iterations_per_epoch: int
     processes: Processes = ALONE
+    teacher: Teacher | None = None
     deployed: Deployed = field(init=False)
     model: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -58,6 +60,10 @@ class Learner:
         if self._joint_statistics:
             # torch leaves this method without types.
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # type: ignore[no-untyped-call]
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+            if self.recipe.execution.channels_last:
+                self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Pixels are normalised in the step as they are in evaluation and in the exported graph.
         self.deployed = Deployed(self.network, self.network.preprocess).to(self.device)
         self.model = self.processes.joint(self.network, self.device)
@@ -69,8 +75,9 @@ class Learner:
         # fp16 gradients underflow without a scale; bf16 has the range of fp32.
         scaled = self.recipe.execution.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        if self.recipe.optimizer.ema_decay is not None:
-            self.average = Average(self.network, self.recipe.optimizer.ema_decay)
+        settings = self.recipe.optimizer
+        if settings.ema_decay is not None or settings.average_epochs is not None:
+            self.average = Average(self.network, settings.ema_decay)
 
     @property
     def _joint_statistics(self) -> bool:
@@ -81,7 +88,9 @@ class Learner:
     @property
     def result(self) -> Network:
         """The network that is evaluated and saved."""
-        return self.network if self.average is None else self.average.network
+        if self.average is None or self.average.updates == 0:
+            return self.network
+        return self.average.network
 
     def autocast(self) -> torch.autocast:
         dtype = AUTOCAST.get(self.recipe.execution.precision)
@@ -100,9 +109,14 @@ class Learner:
             self.recipe.schedule, iteration, self.iterations_per_epoch
         )
         set_learning_rate(self.optimizer, lr)
+        pixels = images.to(self.device, non_blocking=True)
+        taught = None
+        if self.teacher is not None:
+            with self.autocast():
+                taught = self.teacher(pixels)
         # Dropout must not repeat itself in the next process.
         torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
-        inputs = self.deployed.normalised(images.to(self.device, non_blocking=True))
+        inputs = self.deployed.normalised(pixels)
         truth, *extra = (t.to(self.device, non_blocking=True) for t in (labels, *maps))
         made = dict(zip(self.objective.maps, extra, strict=True))
         with self.autocast():
@@ -111,7 +125,7 @@ class Learner:
             if self.processes.count > 1:
                 # Jittered points are drawn for the whole batch, the same ones everywhere.
                 torch.manual_seed(step_seed(self.recipe.seed, iteration))
-            terms = self.objective(outputs, truth, made)
+            terms = self.objective(outputs, truth, made, taught)
             loss = self.objective.total(terms)
         named = {"loss": loss, **terms}
         # One transfer for all the numbers.
@@ -123,9 +137,15 @@ class Learner:
         torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average is not None:
+        if self.average is not None and self.recipe.optimizer.ema_decay is not None:
             self.average.update_parameters(self.network)
         return {**values, "lr": lr}
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Epoch `epoch`, from 0, has ended: its weights count where the last ones are averaged."""
+        last = self.recipe.optimizer.average_epochs
+        if self.average is not None and last and epoch >= self.recipe.schedule.epochs - last:
+            self.average.update_parameters(self.network)
 
 
 def not_finite(

@@ -19,8 +19,9 @@ from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
+from artoolkit.training.teacher import load_teacher
 from artoolkit.training.train import go_on, name_of
-from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, Grid
+from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, TAUGHT, Grid
 
 # 40 epochs at 0.05 become 8 at 0.01: what the trials on CamVid were fine-tuned with.
 SHARE = 5
@@ -37,6 +38,7 @@ def finetune(
     ar_grid: Grid | None = None,
     ar_stride: int | None = None,
     control: bool = False,
+    teachers: Sequence[Checkpoint | Path | str] = (),
     recipe: Recipe | Path | str | None = None,
     network: RequestedNetwork | str | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -51,10 +53,13 @@ def finetune(
 
     baseline: a checkpoint, or weights of others where `network` names what they are of; not needed
     with `resume`. ar_weight, ar_grid, ar_stride: the loss (`words.FINETUNE_WEIGHT` at
-    `words.FINETUNE_GRID` where neither these nor the recipe say otherwise); control: the same run
-    at weight 0. recipe: taken as it stands, not the baseline's own at a fifth of its epochs and
-    rate. Everything else is as in `artoolkit.train`, and so is what is raised; `CheckpointError`
-    where the baseline is another network, or was trained for other classes.
+    `words.FINETUNE_GRID` where neither these nor the recipe say otherwise). teachers: networks with
+    the same classes to learn from, averaged: checkpoints, or "NETWORK=FILE" for weights of others;
+    the terms `distillation` (at weight 1 where `changes` name none of them) and
+    `affinity_distillation` use them. control: the same run with the weights of all these 0.
+    recipe: taken as it stands, not the baseline's own at a fifth of its epochs and rate. Everything
+    else is as in `artoolkit.train`, and so is what is raised; `CheckpointError` where baseline or
+    teacher were trained for other classes, or the baseline is another network.
 
     >>> import artoolkit
     >>> tuned = artoolkit.finetune("runs/base/model.safetensors", out="runs/tuned",
@@ -70,9 +75,15 @@ def finetune(
     }
     given = {path: value for path, value in loss.items() if value is not None}
     changes = {**(changes or {}), **given}
+    weights = [f"loss.terms.{name}.weight" for name in TAUGHT]
+    if control:
+        changes |= {path: 0.0 for path in weights if changes.get(path) is not None}
+        teachers = ()
+    elif teachers and not resume and not any(changes.get(path) is not None for path in weights):
+        changes[weights[0]] = 1.0
     if resume:
         return go_on(
-            recipe, out, machine, watcher, changed_data,
+            recipe, out, machine, watcher, changed_data, teachers,
             dataset=dataset, data_root=data_root, classes=classes, network=network,
             changes=changes, assignments=assignments,
         )  # fmt: skip
@@ -94,7 +105,10 @@ def finetune(
         }  # fmt: skip
     chosen = finetune_recipe(start, source=recipe, assignments=assignments, changes=changes)
     data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
-    return run.start(chosen, data, out, baseline=start, machine=machine, watcher=watcher)
+    loaded = [load_teacher(teacher, data.labels) for teacher in teachers]
+    return run.start(
+        chosen, data, out, baseline=start, teachers=loaded, machine=machine, watcher=watcher
+    )
 
 
 def finetune_recipe(

@@ -94,23 +94,33 @@ def freeze_batch_norm(network: nn.Module) -> None:
 
 
 class Average(AveragedModel):
-    """The exponential moving average of a network's weights, as a network of its own.
+    """An average of a network's weights, as a network of its own; counters are copied.
 
-    It starts slowly, at min(decay, n / (9 + n)) in update n, so that the random first weights are
-    forgotten; counters are copied.
+    With `decay` the exponential moving one, which starts slowly, at min(decay, n / (9 + n)) in
+    update n, so that the random first weights are forgotten; without, the mean of all updates.
     """
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: Network, decay: float | None) -> None:
         super().__init__(network, multi_avg_fn=self._blend, use_buffers=True)
         self.decay = decay
         self.network.eval().requires_grad_(False)
-        # At 0 the first update would copy the weights, and not blend them with the first ones.
-        self.n_averaged.fill_(1)
+        # At 0 the first update copies the weights: it does not blend them with the first ones.
+        self.first = 0 if decay is None else 1
+        self.updates = 0
 
     @property
     def network(self) -> Network:
         """The averaged network."""
         return cast(Network, self.module)
+
+    @property
+    def updates(self) -> int:
+        """Number of updates so far."""
+        return int(self.n_averaged) - self.first
+
+    @updates.setter
+    def updates(self, number: int) -> None:
+        self.n_averaged.fill_(number + self.first)
 
     def _blend(self, own: Tensors, new: Tensors, _: Tensor | int) -> None:
         if not own[0].is_floating_point():
@@ -118,4 +128,5 @@ class Average(AveragedModel):
             return
         # The buffer, which stays on the CPU: a GPU would have to be waited for.
         n = int(self.n_averaged)
-        torch._foreach_lerp_(own, new, 1 - min(self.decay, n / (9 + n)))
+        kept = n / (n + 1) if self.decay is None else min(self.decay, n / (9 + n))
+        torch._foreach_lerp_(own, new, 1 - kept)

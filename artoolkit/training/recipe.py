@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from artoolkit.errors import RecipeError
 from artoolkit.losses.points import Points
 from artoolkit.spec import Frozen, problems, read_toml, respelled
-from artoolkit.words import Grid
+from artoolkit.words import NO_BALANCING, Balancing, Grid
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -117,8 +117,9 @@ class Optimizer(Frozen):
     `momentum` is AdamW's first beta; its second is 0.999.
 
     `freeze_bn` keeps the running statistics of batch normalisation as they are (its weights still
-    learn); `decay_norms` puts weight decay on its weights and on biases too. With `ema_decay` the
-    evaluated and saved weights are the exponential moving average.
+    learn); `decay_norms` puts weight decay on its weights and on biases too. The evaluated and
+    saved weights are with `ema_decay` the exponential moving average, with `average_epochs` the
+    mean of those at the end of each of the last epochs, that many (Izmailov et al., UAI 2018).
     """
 
     algorithm: Literal["sgd", "adamw"] = "sgd"
@@ -131,9 +132,12 @@ class Optimizer(Frozen):
     decay_norms: bool = True
     freeze_bn: bool = False
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    average_epochs: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Optimizer:
+    def _possible(self) -> Optimizer:
+        if self.ema_decay is not None and self.average_epochs is not None:
+            raise ValueError("ema_decay and average_epochs exclude each other")
         if self.nesterov and (self.momentum == 0 or self.algorithm != "sgd"):
             raise ValueError("nesterov needs a momentum above 0, and sgd")
         return self
@@ -166,8 +170,13 @@ class LossTerms(Frozen):
 
     `ar_grid`, `ar_sizes` and `ar_stride` are those of `losses.Points`;
     `aux_weights` replaces the network's own weights of its auxiliary outputs; with `ar_monitor`
-    the value of affinity regression is recorded at weight 0 too. `class_weights` and `ohem` hold
-    for the cross-entropy of every output; `terms` changes any term by its name, and adds others.
+    the value of affinity regression is recorded at weight 0 too. `terms` changes any term by its
+    name, and adds others.
+
+    The rest holds for the cross-entropy of every output. `class_weights` are numbers, or the name
+    of a rule by which they are computed from the training labels (`training.class_weights`); a
+    pixel near a border counts `boundary_weight` times; the share `label_smoothing` of a label is
+    spread over all classes.
     """
 
     ar_weight: float = Field(default=0.0, ge=0)
@@ -176,7 +185,9 @@ class LossTerms(Frozen):
     ar_stride: Side | None = None
     ar_monitor: bool = False
     aux_weights: dict[str, Weight] | None = None
-    class_weights: tuple[Weight, ...] | None = Field(default=None, min_length=1)
+    class_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | Balancing | None = None
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    boundary_weight: Positive = 1.0
     ohem: Ohem | None = None
     terms: dict[str, TermChoice] = Field(default_factory=dict)
 
@@ -188,9 +199,14 @@ class LossTerms(Frozen):
     @model_validator(mode="after")
     def _possible(self) -> LossTerms:
         _ = self.points
-        if self.class_weights is not None and not any(self.class_weights):
+        if isinstance(self.class_weights, tuple) and not any(self.class_weights):
             raise ValueError("class_weights are all 0")
         return self
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if value == NO_BALANCING else value
 
 
 class Evaluation(Frozen):

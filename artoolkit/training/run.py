@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,7 @@ from artoolkit.training.assembly import (
     settled,
     usable_device,
 )
+from artoolkit.training.class_weights import class_weights
 from artoolkit.training.decoded import Decoded, default_folder
 from artoolkit.training.engine import Learner, Row, train_one_epoch
 from artoolkit.training.history import History, NoHistory
@@ -59,8 +60,10 @@ from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched
 from artoolkit.training.recipe import Recipe, toml_from_recipe
 from artoolkit.training.state import RESTART, STATE, Progress, read_state, save_state
 from artoolkit.training.survey import survey
+from artoolkit.training.teacher import Teacher, check_same, identities
 from artoolkit.training.terms import build_objective
 from artoolkit.training.transforms import Transform
+from artoolkit.words import TAUGHT
 
 MODEL = "model.safetensors"
 # What a process has to say before a step; all do what the largest says.
@@ -135,13 +138,15 @@ def start(
     *,
     baseline: Checkpoint | None = None,
     encoder: Checkpoint | None = None,
+    teachers: Sequence[Checkpoint] = (),
     machine: Machine = Machine(),
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Trains from `baseline` (all weights), from `encoder` (its encoder), or from scratch.
 
-    Raises `UsageError` if `out` holds a run already, and otherwise whatever is wrong with recipe,
-    checkpoint, data, device, disk or loss; the last saved state is whole in every case.
+    `teachers` are for the terms that learn from other networks. Raises `UsageError` if `out` holds
+    a run already, and otherwise whatever is wrong with recipe, checkpoint, data, device, disk or
+    loss; the last saved state is whole in every case.
     """
     if (out / STATE).exists():
         raise UsageError(f"{out} holds a run already", hint="Use --resume, or another --out.")
@@ -158,8 +163,13 @@ def start(
         load_encoder(network, encoder)
         sources["encoder"] = encoder
     provenance = provenance_of(recipe, dataset, device, sources)
+    if teachers:
+        provenance["teachers"] = identities(teachers)
+    if isinstance(rule := recipe.loss.class_weights, str):
+        samples = selected(dataset, recipe.data.train)
+        provenance["class_weights"] = class_weights(rule, dataset, samples)
     with together(machine.processes, device):
-        run = _Run(recipe, dataset, out, network, device, machine, provenance)
+        run = _Run(recipe, dataset, out, network, device, machine, provenance, teachers)
         # Nobody writes before all have looked into the folder.
         machine.processes.most(READY)
         with _alone(out, machine):
@@ -177,10 +187,13 @@ def resume(
     dataset: DataSet,
     *,
     changed_data: bool = False,
+    teachers: Sequence[Checkpoint] = (),
     machine: Machine = Machine(),
     watcher: Watcher | None = None,
 ) -> Outcome:
     """Goes on with the run in `out` from its last state; a finished run is left as it is.
+
+    `teachers` are those that it began with, or it is a `UsageError`.
 
     `changed_data` goes on with other images or labels than the run began with: its checkpoints then
     state both, and since when. Raises `TrainingError` where there is nothing to resume, where the
@@ -197,11 +210,12 @@ def resume(
                 "checkpoint: --changed-data.",
             )
         saved = saved.on_changed_data(dataset)
+    check_same(teachers, saved.provenance.get("teachers", ()))
     device = usable_device(machine.device)
     network = build_network(saved.recipe, dataset.labels, seed=0)
     network.preprocess = saved.preprocess
     with _alone(out, machine), together(machine.processes, device):
-        run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance)
+        run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance, teachers)
         with reading(out / STATE, TrainingError, hint=RESTART):
             saved.restore(run.learner)
         return run.go_on(saved.progress, watcher or Silent())
@@ -224,6 +238,7 @@ class _Run:
         device: torch.device,
         machine: Machine,
         provenance: dict[str, Any],
+        teachers: Sequence[Checkpoint],
     ) -> None:
         self.processes = processes = machine.processes
         if recipe.data.cache:
@@ -238,7 +253,13 @@ class _Run:
             world_size=processes.count,
         )
         transform = Transform(recipe.augmentation, fill_color(network.preprocess))
-        objective = build_objective(recipe, network)
+        objective = build_objective(recipe, network, provenance.get("class_weights"))
+        if objective.taught != bool(teachers):
+            raise UsageError(
+                "a teacher and a term that learns from it belong together",
+                got="a teacher alone" if teachers else f"no teacher for {' or '.join(TAUGHT)}",
+                hint="Give both: --teacher CKPT and --distillation or --affinity-distillation.",
+            )
         self.loader = training_loader(
             TrainingImages(training, transform, recipe.seed, tuple(objective.maps.values())),
             self.batches,
@@ -252,6 +273,7 @@ class _Run:
             device,
             iterations_per_epoch=len(self.batches),
             processes=processes,
+            teacher=Teacher(teachers, recipe) if teachers else None,
         )
         self.recipe, self.dataset, self.out = recipe, dataset, out
         self.workers, self.provenance = machine.workers, provenance
@@ -326,6 +348,7 @@ class _Run:
     def _finish_epoch(self, epoch: int, history: History) -> Row:
         """Evaluates where it is due, and writes the row and the checkpoint of an epoch."""
         done = epoch + 1
+        self.learner.finish_epoch(epoch)
         row: Row = {"epoch": done, "iteration": done * self.learner.iterations_per_epoch}
         if done % self.recipe.evaluation.every == 0 or done == self.recipe.schedule.epochs:
             started = time.perf_counter()

@@ -109,7 +109,7 @@ class SavedRun:
             learner.scaler.load_state_dict(self.tensors["scaler"])
         if learner.average is not None:
             learner.average.network.load_state_dict(self.tensors["average"])
-            learner.average.n_averaged.fill_(1 + self.tensors["average_updates"])
+            learner.average.updates = self.tensors["average_updates"]
 
 
 def _some(ids: tuple[int, ...], most: int = 8) -> str:
@@ -140,7 +140,7 @@ def save_state(
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
             "average": average.network.state_dict() if average else None,
-            "average_updates": int(average.n_averaged) - 1 if average else 0,
+            "average_updates": average.updates if average else 0,
         },
         content,
     )

@@ -6,7 +6,7 @@ a recipe replaces their values and adds terms, all by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +18,16 @@ from artoolkit.training.history import ROW_FIELDS
 from artoolkit.training.recipe import LossTerms, Recipe
 
 
-def build_objective(recipe: Recipe, network: Network) -> Objective:
-    """The recipe's loss terms for this network; `RecipeError` with every one that does not fit."""
+def build_objective(
+    recipe: Recipe, network: Network, class_weights: Sequence[float] | None = None
+) -> Objective:
+    """The recipe's loss terms for this network; `RecipeError` with every one that does not fit.
+
+    `class_weights` are those of the data, where the recipe names a rule for them.
+    """
     loss, terms, mistakes = recipe.loss, {}, []
+    if isinstance(loss.class_weights, tuple):
+        class_weights = loss.class_weights
     outputs = set(network.outputs)
     for name, values in term_values(loss, network).items():
         try:
@@ -36,14 +43,20 @@ def build_objective(recipe: Recipe, network: Network) -> Objective:
                 f"expected one of {', '.join(sorted(outputs))}"
             )
         terms[name] = term
-    if loss.class_weights is not None and len(loss.class_weights) != network.num_classes:
+    if class_weights is not None and len(class_weights) != network.num_classes:
         mistakes.append(
-            f"loss.class_weights needs one weight per class: got {len(loss.class_weights)}; "
+            f"loss.class_weights needs one weight per class: got {len(class_weights)}; "
             f"expected {network.num_classes}"
         )
     if mistakes:
         raise RecipeError(f"the loss does not fit {network.name}: {'; '.join(mistakes)}")
-    return Objective(terms, align_corners=network.align_corners, class_weights=loss.class_weights)
+    return Objective(
+        terms,
+        align_corners=network.align_corners,
+        class_weights=class_weights,
+        boundary_weight=loss.boundary_weight,
+        label_smoothing=loss.label_smoothing,
+    )
 
 
 def term_values(loss: LossTerms, network: Network) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from artoolkit.training.assembly import build_network
 from artoolkit.training.recipe import Recipe, differences, load_recipe, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.state import require_state
+from artoolkit.training.teacher import load_teacher
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def train(
     classes: Path | str | None = None,
     init: Path | str | None = None,
     network: RequestedNetwork | str | None = None,
+    teachers: Sequence[Checkpoint | Path | str] = (),
     changes: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
     device: str = "cpu",
@@ -51,6 +53,7 @@ def train(
     dataset, data_root, classes: as in `artoolkit.data.open_dataset`; by default the recipe's.
     init: the encoder starts from this checkpoint, or from these weights of others.
     network: another network than the recipe's, or other options of it.
+    teachers: networks to learn from, as in `artoolkit.finetune`.
     changes: recipe paths and values, as {"schedule.epochs": 2}; assignments: the same as text.
     device: as `torch.device` takes it; workers: processes that load images (None: by the cores).
     resume: go on with the run in `out`, which nothing here may contradict; with changed_data also
@@ -69,7 +72,7 @@ def train(
     places: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "classes": classes}
     wanted: dict[str, Any] = {"network": network, "changes": changes, "assignments": assignments}
     if resume:
-        return go_on(recipe, out, machine, watcher, changed_data, **places, **wanted)
+        return go_on(recipe, out, machine, watcher, changed_data, teachers, **places, **wanted)
     if changed_data:
         raise UsageError("--changed-data goes with --resume")
     if recipe is None:
@@ -78,7 +81,10 @@ def train(
     data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
     take = requested(network).take
     encoder = None if init is None else _encoder(Path(init), chosen, data, take)
-    return run.start(chosen, data, out, encoder=encoder, machine=machine, watcher=watcher)
+    loaded = [load_teacher(teacher, data.labels) for teacher in teachers]
+    return run.start(
+        chosen, data, out, encoder=encoder, teachers=loaded, machine=machine, watcher=watcher
+    )
 
 
 def requested_recipe(
@@ -118,6 +124,7 @@ def go_on(
     machine: Machine,
     watcher: Watcher | None,
     changed_data: bool = False,
+    teachers: Sequence[Checkpoint | Path | str] = (),
     *,
     dataset: DataSet | str | None,
     data_root: Path | str | None,
@@ -135,7 +142,10 @@ def go_on(
             hint="Leave these options out, or start a new run in another --out.",
         )
     data = dataset_of(dataset, data_root, classes=classes)
-    return run.resume(out, data, changed_data=changed_data, machine=machine, watcher=watcher)
+    loaded = [load_teacher(teacher, data.labels) for teacher in teachers]
+    return run.resume(
+        out, data, changed_data=changed_data, teachers=loaded, machine=machine, watcher=watcher
+    )
 
 
 def _encoder(path: Path, recipe: Recipe, data: DataSet, take: str | None) -> Checkpoint:

@@ -40,5 +40,6 @@ def test_float32_is_exact_enough_on_many_points_of_a_good_network() -> None:
 @pytest.mark.parametrize("score_hw", [(2, 3), (5, 6)])
 def test_operators_are_described_rightly_to_the_compiler(score_hw) -> None:
     scores, labels = street(batch=1, classes=3, score_hw=score_hw, label_hw=(5, 6))
-    found = torch.library.opcheck(gram._sums, (scores.requires_grad_(), labels, 2, False, 255))
+    arguments = (scores.requires_grad_(), labels, None, 2, False, 255, False, False)
+    found = torch.library.opcheck(gram._sums, arguments)
     assert set(found.values()) == {"SUCCESS"}

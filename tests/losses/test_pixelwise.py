@@ -134,6 +134,6 @@ def test_memory_layout_does_not_matter() -> None:
 def test_operators_are_described_rightly_to_the_compiler(score_hw) -> None:
     scores, labels = street(batch=1, classes=3, score_hw=score_hw, label_hw=(5, 6))
     points = grid_pixels((5, 6), Points(sizes=(2,)), batch=1, device=scores.device)
-    arguments = (scores.requires_grad_(), labels, points.rows, points.cols, False, 255)
+    arguments = (scores.requires_grad_(), labels, points.rows, points.cols, False, 255, 0.1)
     found = torch.library.opcheck(pixelwise._forward, arguments)
     assert set(found.values()) == {"SUCCESS"}

@@ -42,7 +42,9 @@ def test_hard_examples(threshold, min_kept, kept) -> None:
 
 
 def test_hard_examples_with_class_weights() -> None:
-    found = _mean(hard_examples=HardExamples(0.7, 1), class_weights=torch.tensor([3.0, 1.0]))
+    found = _mean(
+        hard_examples=HardExamples(0.7, 1), weights=torch.tensor([3.0, 1.0])[LABELS % 255]
+    )
     assert found == pytest.approx(-(3 * math.log(0.5) + math.log(0.1)) / 4, rel=1e-6)
 
 
@@ -51,7 +53,7 @@ def test_what_the_mean_is_over(mean_over, divisor) -> None:
     """Of two pixels kept of five, one of them of a class that weighs 3."""
     found = _mean(
         hard_examples=HardExamples(0.7, 1),
-        class_weights=torch.tensor([3.0, 1.0]),
+        weights=torch.tensor([3.0, 1.0])[LABELS % 255],
         mean_over=mean_over,
     )
     assert found == pytest.approx(-(3 * math.log(0.5) + math.log(0.1)) / divisor, rel=1e-6)
