@@ -84,7 +84,10 @@ def remedies() -> tuple[Callable[[Command], Command], ...]:
             "--average-epochs", type=click.IntRange(min=1), metavar="N",
             help="Save the mean of the weights at the end of the last N epochs.",
         ),
-        click.option("--ema-decay", type=share, help="Save the moving average of the weights."),
+        click.option(
+            "--ema-decay", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="D",
+            help="Save the moving average of the weights, with this decay per step.",
+        ),
         click.option(
             "--ohem", type=click.FloatRange(min=0, max=1, min_open=True), metavar="P",
             help="Learn only from pixels whose own class has at most this probability.",

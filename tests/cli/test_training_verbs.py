@@ -66,6 +66,33 @@ def test_finetune_and_its_control_differ_in_the_weight_alone(town: Path, tmp_pat
     assert states[0].keys() == states[1].keys() == states[2].keys()
 
 
+def test_a_teacher_and_the_other_remedies_are_options(
+    town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = ("--teacher", str(town / "base" / "model.safetensors"))
+    assert (
+        finetune(
+            town, tmp_path, *teacher, "--affinity-distillation", "2", "--ar-weight", "0",
+            "--class-weights", "median-frequency", "--label-smoothing", "0.1", "--ohem", "0.9",
+            "--boundary-weight", "2", "--photometric", "0.2", "--average-epochs", "1",
+        )
+        == 0
+    )  # fmt: skip
+    recipe = load_recipe(str(tmp_path / "recipe.toml"))
+    assert list(recipe.loss.terms) == ["affinity_distillation"]
+    loss = recipe.loss
+    assert (loss.class_weights, loss.label_smoothing) == ("median-frequency", 0.1)
+    assert (loss.boundary_weight, recipe.optimizer.average_epochs) == (2, 1)
+    assert (recipe.augmentation.brightness, recipe.augmentation.saturation) == (0.2, 0.2)
+    rows = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert all(row["affinity_distillation"] > 0 for row in rows if row["kind"] == "iteration")
+    capsys.readouterr()
+    resume = ("train", "--resume", *data(town), "--out", str(tmp_path))
+    assert run(resume) == 2
+    assert "the run has other teachers; got none; expected icnet " in capsys.readouterr().err
+    assert run((*resume, *teacher)) == 0
+
+
 def test_a_recipe_given_to_finetune_keeps_its_own_loss(town: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "own.toml"
     recipe.write_text(tiny_recipe(2) + '[loss]\nar_weight = 2.0\nar_grid = "jitter"\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from plain_losses import cross_entropy, street
@@ -15,6 +16,7 @@ from artoolkit.losses import (
     affinity_regression,
     step,
 )
+from artoolkit.losses.borders import edge_map
 
 AUX = {"aux_16": 0.16, "aux_8": 0.4}
 
@@ -113,6 +115,19 @@ def test_nothing_labelled_is_zero_and_not_nan(grid) -> None:
     assert all(term == 0 for term in terms.values())
     objective.total(terms).backward()
     assert not outputs["main"].grad.any()
+
+
+def test_pixels_near_a_border_count_more_and_with_their_class() -> None:
+    outputs, labels = _outputs()
+    objective = make(ar=0, boundary_weight=3.0, class_weights=[1, 2, 3, 4, 5])
+    near = torch.from_numpy(np.stack([edge_map(label) for label in labels.numpy()]))
+    assert 0 < near.float().mean() < 1
+    assert list(objective.maps) == ["edges"]
+    found = objective(outputs, labels, {"edges": near})["cross_entropy"]
+    plain = cross_entropy(outputs["main"], labels, align_corners=True, reduction="none")
+    weights = (1 + 2 * near) * torch.arange(1, 6)[labels.long() % 255] * (labels != 255)
+    assert found.item() == pytest.approx(((plain * weights).sum() / weights.sum()).item())
+    assert not make(ar=0).maps
 
 
 def test_class_weights_are_those_of_cross_entropy() -> None:

@@ -51,13 +51,28 @@ def test_equal_to_two_branches(score_hw, align_corners, scale) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12 * scale)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("score_hw", [(2, 3), (5, 6)])
-def test_gradcheck(score_hw) -> None:
+def test_gradcheck(score_hw, smoothing) -> None:
     scores, labels = street(batch=1, classes=3, score_hw=score_hw, label_hw=(5, 6))
     points = grid_pixels((5, 6), Points(grid="jitter", sizes=(2,)), batch=1, device=scores.device)
     assert torch.autograd.gradcheck(
-        lambda s: _losses(s, labels, pixels=points), scores.requires_grad_()
+        lambda s: _losses(s, labels, pixels=points, smoothing=smoothing), scores.requires_grad_()
     )
+
+
+@pytest.mark.parametrize("score_hw", SIZES)
+def test_smoothed_labels_are_those_of_torch(score_hw) -> None:
+    scores, labels = street(score_hw=score_hw)
+    scores.requires_grad_()
+    found = _losses(scores, labels, True, smoothing=0.1)[0]
+    plain = F.cross_entropy(
+        upsampled(scores, labels, True), labels.long(), ignore_index=255, reduction="none",
+        label_smoothing=0.1,
+    )  # fmt: skip
+    torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+    one, other = (torch.autograd.grad(loss.sum(), scores)[0] for loss in (found, plain))
+    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("score_hw", [(6, 7), (24, 28)])

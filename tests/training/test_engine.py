@@ -130,3 +130,14 @@ def test_the_average_is_what_is_evaluated(tiny: Make) -> None:
     assert own.result is own.average.network
     assert own.average.n_averaged == 1 + 3
     assert not torch.equal(own.result.classifier.weight, own.network.classifier.weight)
+
+
+def test_the_weights_at_the_end_of_the_last_epochs_are_averaged(tiny: Make) -> None:
+    own = learner(tiny({"optimizer.average_epochs": 2, "schedule.epochs": 3}))
+    ends = []
+    for epoch in range(3):
+        list(train_one_epoch(own, [batch(epoch)], epoch=epoch))
+        own.finish_epoch(epoch)
+        ends.append(own.network.classifier.weight.detach().clone())
+        assert (own.result is own.network) == (epoch == 0)
+    torch.testing.assert_close(own.result.classifier.weight, (ends[1] + ends[2]) / 2)

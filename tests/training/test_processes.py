@@ -16,13 +16,14 @@ import torch
 from streets import Streets
 
 from artoolkit.errors import ArtoolkitError
-from artoolkit.networks.checkpoint import read_checkpoint
-from artoolkit.training.assembly import build_network
+from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
+from artoolkit.training.assembly import build_network, checkpoint_of
 from artoolkit.training.optimizer import BATCH_NORM, freeze_batch_norm
 from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.run import Machine, Silent, resume, start
 from artoolkit.training.state import read_state
+from artoolkit.words import TAUGHT
 
 Make = Callable[..., Recipe]
 TERMS = {
@@ -30,6 +31,8 @@ TERMS = {
     "loss.ar_weight": 2.0,
     "loss.ar_grid": "jitter",
     "loss.class_weights": [1.0, 2.0, 0.5],
+    "loss.terms.distillation.weight": 1.0,
+    "loss.terms.affinity_distillation.weight": 2.0,
 }
 # One process sees half of these labels void, so that means of means would not be the mean.
 STREETS = Streets(lopsided=True)
@@ -46,22 +49,28 @@ class StopsSecond(Silent):
             signal.raise_signal(signal.SIGTERM)
 
 
+def teachers(recipe: Recipe) -> list[Checkpoint]:
+    """An untrained network, the same in every process."""
+    network = build_network(recipe, STREETS.labels, seed=9)
+    return [checkpoint_of(network, recipe, STREETS.labels, {})]
+
+
 def member(rank: int, port: int, recipe: str, out: Path, told: str) -> None:
     """One of two processes; leaves how its run ended."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank),
                       WORLD_SIZE="2", LOCAL_RANK=str(rank))  # fmt: skip
-    machine = Machine(processes=launched())
+    machine, given = Machine(processes=launched()), teachers(Recipe.model_validate_json(recipe))
     streets = STREETS
     if told == "broken":
         streets = dataclasses.replace(STREETS, broken="train_0")
     watcher = StopsSecond(rank) if told == "stop" else Silent()
     try:
         if told == "resume":
-            outcome = resume(out, streets, machine=machine)
+            outcome = resume(out, streets, teachers=given, machine=machine)
         else:
             arguments = Recipe.model_validate_json(recipe), streets, out
-            outcome = start(*arguments, machine=machine, watcher=watcher)
+            outcome = start(*arguments, teachers=given, machine=machine, watcher=watcher)
         ended = "finished" if outcome.finished else f"stopped after {outcome.progress.step}"
     except ArtoolkitError as error:
         ended = f"{type(error).__name__}: {error}"
@@ -89,7 +98,7 @@ def together_run(recipe: Recipe, out: Path, told: str = "train") -> list[str]:
 
 def terms(out: Path) -> list[list[float]]:
     rows = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    names = ("loss", "cross_entropy", "affinity_regression", "mIoU")
+    names = ("loss", "cross_entropy", "affinity_regression", *TAUGHT, "mIoU")
     return [[row[name] for name in names if name in row] for row in rows if row["kind"] != "start"]
 
 
@@ -107,7 +116,7 @@ def assert_same(left: Path, right: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tiny: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alone") / "run"
-    start(tiny(TERMS), STREETS, out)
+    start(tiny(TERMS), STREETS, out, teachers=teachers(tiny(TERMS)))
     return out
 
 
@@ -136,7 +145,7 @@ def test_an_image_that_one_cannot_read_ends_both_with_a_line_and_a_run_that_goes
     assert ends[0].startswith("DataError: image train_0.png cannot be read: truncated")
     assert ends[1] == "PeerStopped: another process could not read an image"
     # A run of two goes on as one.
-    assert resume(out, STREETS).finished
+    assert resume(out, STREETS, teachers=teachers(tiny(TERMS))).finished
     assert_same(alone, out)
 
 

@@ -117,10 +117,11 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
     assert same_run(whole, out)
 
 
+@pytest.mark.parametrize("average", [{"optimizer.ema_decay": 0.9}, {"optimizer.average_epochs": 2}])
 def test_the_average_scale_and_momentum_are_resumed_too(
-    tiny: Make, streets: Streets, tmp_path: Path
+    average: dict[str, object], tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
-    recipe = tiny({"optimizer.ema_decay": 0.9, "optimizer.nesterov": True, "loss.ar_weight": 1.0})
+    recipe = tiny({**average, "optimizer.nesterov": True, "loss.ar_weight": 1.0})
     start(recipe, streets, tmp_path / "whole")
     start(recipe, streets, tmp_path / "stopped", watcher=Interrupts(4))
     resume(tmp_path / "stopped", streets)
