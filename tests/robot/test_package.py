@@ -1,0 +1,102 @@
+"""The ROS 2 package: what it declares, its launch file on stubs, and `colcon build`."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from artoolkit import __version__
+
+PACKAGE = Path(__file__).parents[2] / "export" / "robot"
+NAME = "artoolkit_segmenter"
+COLCON = ("colcon-core", "colcon-ros", "colcon-python-setup-py", "colcon-recursive-crawl")
+
+
+def launched(monkeypatch: pytest.MonkeyPatch, file: Path) -> list[Any]:
+    """The actions of a launch file, each a SimpleNamespace of what it was given."""
+
+    def action(*names: Any, **given: Any) -> SimpleNamespace:
+        return SimpleNamespace(names=names, **given)
+
+    parts = {
+        "launch": {"LaunchDescription": list},
+        "launch.actions": {"DeclareLaunchArgument": action},
+        "launch.substitutions": {"LaunchConfiguration": lambda name: f"<{name}>"},
+        "launch_ros": {},
+        "launch_ros.actions": {"Node": action, "ComposableNodeContainer": action},
+        "launch_ros.descriptions": {"ComposableNode": action},
+        "ament_index_python": {},
+        "ament_index_python.packages": {"get_package_share_directory": lambda name: f"/{name}"},
+    }
+    for name, content in parts.items():
+        module = ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("launch_file", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    actions: list[Any] = module.generate_launch_description()
+    return actions
+
+
+def test_versions_and_names_are_one():
+    package = ElementTree.parse(PACKAGE / "package.xml").getroot()
+    assert package.findtext("name") == NAME
+    assert package.findtext("version") == __version__
+    assert package.findtext("export/build_type") == "ament_python"
+    setup = (PACKAGE / "setup.py").read_text()
+    assert f'version="{__version__}"' in setup and f'NAME = "{NAME}"' in setup
+    depends = {one.text for one in package.findall("exec_depend")}
+    source = "".join(p.read_text() for p in PACKAGE.glob("**/*.py") if p.name != "setup.py")
+    imported = set(
+        re.findall(r"^(?:from|import) (rclpy|\w+_msgs|launch_ros)", source, re.MULTILINE)
+    )
+    assert imported == depends
+
+
+def test_the_launch_file_starts_the_node_with_its_parameters(monkeypatch):
+    *arguments, node = launched(monkeypatch, PACKAGE / "launch" / "segmenter.launch.py")
+    assert [one.names[0] for one in arguments] == ["bundle", "image", "labels", "parameters"]
+    assert (node.package, node.name, node.executable) == (NAME, NAME, "segmenter")
+    assert node.parameters == ["<parameters>", {"bundle": "<bundle>"}]
+    assert node.remappings == [("image", "<image>"), ("labels", "<labels>")]
+    assert Path(arguments[-1].default_value) == Path("/", NAME, "config", "segmenter.yaml")
+    source = (PACKAGE / NAME / "node.py").read_text()
+    written = re.findall(r"^    (\w+):", (PACKAGE / "config" / "segmenter.yaml").read_text(), re.M)
+    assert written and all(f'"{name}"' in source for name in written)
+
+
+@pytest.mark.slow
+def test_colcon_builds_it(request, tmp_path):
+    folder = Path(request.config.cache.mkdir("colcon"))
+    python = folder / "bin" / "python"
+    if not (folder / "whole").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", *COLCON]
+        ran = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
+        if ran.returncode:
+            pytest.skip(f"pip cannot fetch colcon: {ran.stderr.strip().splitlines()[-1]}")
+        (folder / "whole").touch()
+    shutil.copytree(PACKAGE, tmp_path / "src" / NAME)
+    ran = subprocess.run(
+        [str(python), "-m", "colcon", "build"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    installed = tmp_path / "install" / NAME
+    assert (installed / "lib" / NAME / "segmenter").is_file()
+    for made in ("launch/segmenter.launch.py", "config/segmenter.yaml", "package.xml"):
+        assert (installed / "share" / NAME / made).is_file()
+    assert (installed / "share/ament_index/resource_index/packages" / NAME).is_file()
+    assert list(installed.glob(f"lib/python*/site-packages/{NAME}/node.py"))
