@@ -15,7 +15,7 @@ from artoolkit.backends import backend_named
 from artoolkit.data import open_dataset
 from artoolkit.networks.builder import LAYOUTS
 from artoolkit.spec import RunnerSpec, Target
-from artoolkit.training.experiment import planned_runs
+from artoolkit.training.arms import planned_runs
 
 
 def test_words_import_nothing_outside_the_standard_library() -> None:

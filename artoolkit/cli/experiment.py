@@ -16,7 +16,7 @@ from artoolkit.cli.options import (
     out_option,
 )
 from artoolkit.errors import ArtoolkitError
-from artoolkit.words import ARMS
+from artoolkit.words import ARMS, CONTROL
 
 
 def grid_options(command: Command) -> Command:
@@ -44,8 +44,18 @@ def grid_options(command: Command) -> Command:
             help="Weights of the loss, tried in every arm but control.",
         ),
         click.option(
-            "--arms", type=CommaList(str, ARMS), default=",".join(ARMS), show_default=True,
-            help="control, or where the loss's points lie.",
+            "--arms", type=CommaList(str, ARMS),
+            help=f"control, or where the loss's points lie.  [default: {','.join(ARMS)}; "
+            "control beside --arm]",
+        ),
+        click.option(
+            "--arm", "named", multiple=True, metavar="NAME=SETTINGS",
+            help="An arm of your own, such as 'both=ar-weight=20 class-weights=median-frequency': "
+            "options of finetune without their dashes, or recipe paths, blanks between.",
+        ),
+        click.option(
+            "--teacher", "teachers", multiple=True, metavar="[NETWORK=]FILE",
+            help="As in finetune, for arms with distillation or affinity-distillation.",
         ),
     )  # fmt: skip
     for option in options:
@@ -117,6 +127,7 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
 
     out: Path = options["out"]
     console = Terminal(stderr=True, soft_wrap=True, highlight=False)
+    options["arms"] = options["arms"] or ([CONTROL] if options["named"] else ARMS)
     options |= {"seeds": range(first_seed, first_seed + seeds), "keep_models": not drop_models}
     try:
         with ExperimentBar(console) as bar:

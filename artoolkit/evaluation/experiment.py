@@ -72,7 +72,8 @@ class ArmSummary(Frozen):
 
     @property
     def title(self) -> str:
-        return self.arm if self.arm == CONTROL else f"{self.arm}, {self.ar_weight:g}"
+        builtin = self.arm in ARMS and self.arm != CONTROL
+        return f"{self.arm}, {self.ar_weight:g}" if builtin else self.arm
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -20,9 +20,9 @@ from rich.progress import (
 
 from artoolkit.evaluation.experiment import Row as JudgedRow
 from artoolkit.training import state
+from artoolkit.training.arms import Run
 from artoolkit.training.assembly import native_precision
 from artoolkit.training.engine import Row
-from artoolkit.training.experiment import Run
 from artoolkit.training.history import ROW_FIELDS, has_tensorboard
 from artoolkit.training.recipe import Recipe
 

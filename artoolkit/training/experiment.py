@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from artoolkit import __version__
 from artoolkit.data import DataSet, dataset_of
@@ -25,6 +25,7 @@ from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.files import read_json_lines
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.networks.loading import load
+from artoolkit.training.arms import Run, common_recipe, planned_runs
 from artoolkit.training.assembly import check_baseline, usable_device
 from artoolkit.training.examination import examine
 from artoolkit.training.finetune import finetune_recipe
@@ -35,41 +36,15 @@ from artoolkit.training.recipe import (
     Selection,
     differences,
     load_recipe,
-    recipe_from_values,
     toml_from_recipe,
 )
 from artoolkit.training.run import MODEL, Machine, Watcher, resume, start
 from artoolkit.training.state import STATE
+from artoolkit.training.teacher import is_taught, load_teacher
 from artoolkit.training.train import name_of
-from artoolkit.words import ARMS, CONTROL
+from artoolkit.words import ARMS
 
 RECIPE, RUNS = "recipe.toml", "runs"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of an experiment: an arm at a weight (0 for the control) with a seed."""
-
-    arm: str
-    ar_weight: float
-    seed: int
-
-    @property
-    def name(self) -> str:
-        weight = "" if self.arm == CONTROL else f"-{self.ar_weight:g}"
-        return f"{self.arm}{weight}-seed{self.seed}"
-
-    def recipe(self, common: Recipe, *, stride: int | None = None) -> Recipe:
-        """`common` with this run's seed and loss; `stride` is for the grid `all`."""
-        loss: dict[str, Any] = {"loss.ar_weight": self.ar_weight}
-        if self.arm != CONTROL:
-            loss["loss.ar_grid"] = self.arm
-            loss["loss.ar_stride"] = stride if self.arm == "all" else None
-        return recipe_from_values(
-            common.model_dump(mode="json", exclude_none=True),
-            f"the recipe of {self.name}",
-            changes={"name": f"{common.name}-{self.name}", "seed": self.seed, **loss},
-        )
 
 
 class ExperimentWatcher(Watcher, Protocol):
@@ -78,32 +53,6 @@ class ExperimentWatcher(Watcher, Protocol):
     def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None: ...
     def judging(self, run: Run, done: int, images: int) -> None: ...
     def finished(self, run: Run, row: Row) -> None: ...
-
-
-def planned_runs(
-    arms: Sequence[str], weights: Sequence[float], seeds: Sequence[int]
-) -> tuple[Run, ...]:
-    """Every arm at every weight (the control once) with every seed, seed by seed.
-
-    Raises `UsageError` for a weight that is not above 0.
-    """
-    if wrong := [weight for weight in weights if not weight > 0]:
-        raise UsageError("--ar-weight must be above 0", got=f"{wrong[0]:g}",
-                         hint="The weight 0 is the arm control.")  # fmt: skip
-    chosen = sorted(dict.fromkeys(arms), key=lambda arm: arm != CONTROL)
-    return tuple(
-        Run(arm, weight, seed)
-        for seed in seeds
-        for arm in chosen
-        for weight in ((0.0,) if arm == CONTROL else tuple(dict.fromkeys(weights)))
-    )
-
-
-def common_recipe(recipe: Recipe) -> Recipe:
-    """`recipe` as the arms share it: no loss of its own, evaluated after the last epoch only."""
-    loss = recipe.loss.model_copy(update={"ar_weight": 0.0, "ar_grid": "center", "ar_stride": None})
-    evaluation = recipe.evaluation.model_copy(update={"every": recipe.schedule.epochs})
-    return recipe.model_copy(update={"loss": loss, "evaluation": evaluation})
 
 
 def check_unseen(baseline: Checkpoint, recipe: Recipe, dataset: DataSet) -> None:
@@ -129,7 +78,10 @@ def check_unseen(baseline: Checkpoint, recipe: Recipe, dataset: DataSet) -> None
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings that all runs share. `keep_models`: whether a judged run keeps its weights."""
+    """Settings that all runs share.
+
+    teachers: for the arms that learn from some. keep_models: whether judged runs keep weights.
+    """
 
     common: Recipe
     baseline: Checkpoint
@@ -137,12 +89,20 @@ class Experiment:
     out: Path
     machine: Machine = field(default_factory=Machine)
     stride: int | None = None
+    teachers: Sequence[Checkpoint] = ()
     keep_models: bool = True
 
     @property
     def rows(self) -> list[Row]:
         """The rows of the finished runs."""
         return read_rows(self.out / ROWS)
+
+    def recipe(self, run: Run) -> Recipe:
+        """The recipe of a run; `UsageError` where it needs a teacher and there is none."""
+        recipe = run.recipe(self.common, stride=self.stride)
+        if is_taught(recipe) and not self.teachers:
+            raise UsageError(f"the arm {run.arm} learns from a teacher", expected="--teacher CKPT")
+        return recipe
 
 
 def experiment(
@@ -157,7 +117,9 @@ def experiment(
     val_splits: Sequence[str] | None = None,
     arms: Sequence[str] = ARMS,
     weights: Sequence[float] = (0.1, 5.0, 20.0),
+    named: Sequence[str] = (),
     stride: int | None = None,
+    teachers: Sequence[Checkpoint | Path | str] = (),
     seeds: Sequence[int] = range(1, 6),
     epochs: int | None = None,
     recipe: Recipe | Path | str | None = None,
@@ -168,10 +130,11 @@ def experiment(
 ) -> bool:
     """Fine-tune `baseline` in every arm, weight and seed that `out` does not hold yet.
 
-    train_splits, val_splits: by default the baseline's; stride: of the grid `all`; epochs and
-    recipe as in `finetune_recipe`; keep_models: whether a judged run keeps its weights. Returns
-    False where a stop was asked for, with everything saved. Raises what `run_experiment` does, and
-    `UsageError` under torchrun.
+    train_splits, val_splits: by default the baseline's; named: arms of one's own, see
+    `arms.named_arm`; stride: of the grid `all`; teachers: as in `finetune`, for the arms that learn
+    from one; epochs and recipe as in `finetune_recipe`; keep_models: whether a judged run keeps its
+    weights. Returns False where a stop was asked for, with everything saved. Raises what
+    `run_experiment` does, and `UsageError` under torchrun.
     """
     machine = Machine.of(device, workers)
     if machine.processes.count > 1:
@@ -180,7 +143,7 @@ def experiment(
             got=f"{machine.processes.count} from torchrun",
             hint="Start one experiment a GPU instead, each with its own --first-seed and --out.",
         )
-    runs = planned_runs(arms, weights, seeds)
+    runs = planned_runs(arms, weights, seeds, named)
     opened = load(baseline)
     changes = {
         "schedule.epochs": epochs,
@@ -193,6 +156,7 @@ def experiment(
     shared = Experiment(
         common=common_recipe(chosen), baseline=opened, dataset=data, out=Path(out), machine=machine,
         stride=stride, keep_models=keep_models,
+        teachers=[load_teacher(teacher, data.labels) for teacher in teachers],
     )  # fmt: skip
     return run_experiment(shared, runs, watcher)
 
@@ -205,10 +169,12 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: Experim
     """
     check_baseline(experiment.baseline, experiment.common, experiment.dataset.labels)
     check_unseen(experiment.baseline, experiment.common, experiment.dataset)
+    for run in runs:
+        experiment.recipe(run)
     with owned(experiment.out):
-        identity = _claim(experiment)
+        identity = _claim(experiment, runs)
         done = {(row["arm"], row["ar_weight"], row["seed"]) for row in experiment.rows}
-        left = [run for run in runs if (run.arm, run.ar_weight, run.seed) not in done]
+        left = [run for run in runs if run.key not in done]
         watcher.planned(left, len(runs) - len(left), experiment.common.schedule.epochs)
         for run in left:
             if not _trained(experiment, run, watcher):
@@ -220,7 +186,7 @@ def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: Experim
     return True
 
 
-def _claim(experiment: Experiment) -> str:
+def _claim(experiment: Experiment, runs: Sequence[Run]) -> str:
     """The baseline's sha256, after making sure that the folder is this experiment's."""
     path, wanted = experiment.out / RECIPE, experiment.common.model_copy(update={"seed": 0})
     identity = file_sha256(experiment.baseline.path) if experiment.baseline.path else "in memory"
@@ -229,6 +195,11 @@ def _claim(experiment: Experiment) -> str:
     unlike = differences(load_recipe(str(path)), wanted)
     if experiment.rows and experiment.rows[0]["baseline"] != identity:
         unlike.append("another baseline")
+    meant = {run.arm: run.settings for run in runs}
+    for row in experiment.rows:
+        if meant.get(row["arm"], row.get("settings", "")) != row.get("settings", ""):
+            unlike.append(f"the arm {row['arm']} is {row.get('settings') or 'built in'}")
+            break
     if unlike:
         raise UsageError(
             f"{experiment.out} holds another experiment: {'; '.join(unlike)}",
@@ -240,20 +211,24 @@ def _claim(experiment: Experiment) -> str:
 def _trained(experiment: Experiment, run: Run, watcher: Watcher) -> bool:
     """Trains the run, or the rest of it; False where it was stopped."""
     out = experiment.out / RUNS / run.name
-    recipe = run.recipe(experiment.common, stride=experiment.stride)
+    recipe = experiment.recipe(run)
+    teachers = experiment.teachers if is_taught(recipe) else ()
     if not (out / STATE).exists():
         return start(
             recipe,
             experiment.dataset,
             out,
             baseline=experiment.baseline,
+            teachers=teachers,
             machine=experiment.machine,
             watcher=watcher,
         ).finished
     if unlike := differences(load_recipe(str(out / RECIPE)), recipe):
         raise UsageError(f"the run in {out} has another recipe: {'; '.join(unlike)}",
                          hint="Use another --out.")  # fmt: skip
-    return resume(out, experiment.dataset, machine=experiment.machine, watcher=watcher).finished
+    return resume(
+        out, experiment.dataset, teachers=teachers, machine=experiment.machine, watcher=watcher
+    ).finished
 
 
 def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWatcher) -> Row:
@@ -275,6 +250,7 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
         "arm": run.arm,
         "ar_weight": run.ar_weight,
         "seed": run.seed,
+        **({"settings": run.settings} if run.settings else {}),
         "epochs": experiment.common.schedule.epochs,
         **found.summary(experiment.dataset.labels),
         **_times(out / METRICS),
@@ -284,6 +260,7 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
         "crop": list(experiment.common.augmentation.crop),
         "imgsz": experiment.common.evaluation.imgsz,
         "baseline": identity,
+        **({"teachers": stored["teachers"]} if "teachers" in stored else {}),
         "device": stored["device"],
         "torch": stored["torch"],
         "artoolkit": __version__,

@@ -18,6 +18,7 @@ from artoolkit.losses.precision import accumulation_dtype
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.training.recipe import Recipe
+from artoolkit.words import TAUGHT
 
 
 def load_teacher(source: Checkpoint | Path | str, labels: LabelTable) -> Checkpoint:
@@ -36,6 +37,14 @@ def load_teacher(source: Checkpoint | Path | str, labels: LabelTable) -> Checkpo
             expected=f"{labels.num_classes} of {labels.name}: {', '.join(labels.names[:4])} ...",
         )
     return teacher
+
+
+def is_taught(recipe: Recipe) -> bool:
+    """True if a term of the recipe needs a teacher."""
+    return any(
+        (choice.kind or name) in TAUGHT and (choice.weight != 0 or bool(choice.monitor))
+        for name, choice in recipe.loss.terms.items()
+    )
 
 
 def identities(teachers: Sequence[Checkpoint]) -> list[dict[str, Any]]:

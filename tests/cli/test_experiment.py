@@ -116,6 +116,27 @@ def test_what_only_resuming_needs_is_removed_and_weights_on_request(
     assert not (tmp_path / "out" / "runs" / "control-seed1" / "model.safetensors").exists()
 
 
+def test_arms_of_ones_own_stand_beside_the_control_and_keep_their_meaning(
+    town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, short = tmp_path / "out", ("--seeds", "1", "--epochs", "1", "--drop-models")
+    teacher = ("--teacher", str(town / "base" / "model.safetensors"))
+    arms = ("--arm", "weights=class-weights=effective-number label-smoothing=0.1")
+    taught = ("--arm", "taught=affinity-distillation=5 ar-weight=2")
+    assert start(town, out, *arms, *taught, *short) == 2
+    assert "the arm taught learns from a teacher; expected --teacher" in capsys.readouterr().err
+    assert start(town, out, *arms, *taught, *short, *teacher) == 0
+    made = rows(out)
+    assert [(row["arm"], row["ar_weight"]) for row in made] == [
+        ("control", 0.0), ("weights", 0.0), ("taught", 2.0)
+    ]  # fmt: skip
+    assert made[1]["settings"] == "class-weights=effective-number label-smoothing=0.1"
+    assert ["teachers" in row for row in made] == [False, False, True]
+    assert "| weights |" in (out / "table.md").read_text()
+    assert start(town, out, "--arm", "weights=epochs=2", *short) == 2
+    assert "the arm weights is class-weights=effective-number" in capsys.readouterr().err
+
+
 class Stops(ExperimentBar):
     """Ctrl-C after the third step of the second run."""
 

@@ -1,4 +1,4 @@
-"""The plan of an experiment; a whole one is in tests/cli/test_experiment.py."""
+"""Arms and runs of an experiment; a whole one is in tests/cli/test_experiment.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from artoolkit.errors import UsageError
+from artoolkit.training.arms import Run, common_recipe, planned_runs
 from artoolkit.training.display import ExperimentBar
-from artoolkit.training.experiment import Run, common_recipe, planned_runs
 from artoolkit.training.recipe import Recipe
 from artoolkit.training.state import Progress
 
@@ -46,6 +46,42 @@ def test_arms_share_everything_but_the_loss(tiny: Make) -> None:
         assert recipe.loss.class_weights == (1.0, 2.0, 3.0)
         same = {"name": common.name, "seed": common.seed, "loss": common.loss}
         assert recipe.model_copy(update=same) == common
+
+
+def test_an_arm_of_ones_own_is_its_settings(tiny: Make) -> None:
+    text = "both=ar-weight=20 ar-grid=all class-weights=median-frequency epochs=5 photometric=0.3"
+    control, both = planned_runs(("control",), (5.0,), (7,), [text])
+    assert (both.name, both.key) == ("both-seed7", ("both", 20.0, 7))
+    common = common_recipe(tiny({"loss.terms.distillation.weight": 1.0}))
+    assert not common.loss.terms
+    recipe = both.recipe(common, stride=8)
+    assert (recipe.loss.ar_weight, recipe.loss.ar_grid, recipe.loss.ar_stride) == (20, "all", None)
+    assert (recipe.loss.class_weights, recipe.schedule.epochs) == ("median-frequency", 5)
+    assert recipe.augmentation.saturation == recipe.augmentation.brightness == 0.3
+    assert (recipe.data, recipe.seed) == (common.data, 7)
+    assert control.recipe(common).loss == common.loss
+    (taught,) = planned_runs((), (), (1,), ["t=distillation=2 temperature=3 optimizer.lr=0.001"])
+    choice = taught.recipe(common).loss.terms["distillation"]
+    assert (choice.weight, choice.options) == (2, {"temperature": 3})
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (["all=ar-weight=20"], "no arm of one's own; got all=ar-weight=20"),
+        (["../x=epochs=2"], "no arm of one's own"),
+        (["x="], "no arm of one's own"),
+        (["x=much=20"], "a setting that is none; got much=20; expected epochs, lr"),
+        (["x=epochs"], "a setting that is none; got epochs"),
+        (["x=data.cache=true"], r"share; got data\.cache"),
+        (["x=schedule.batch_size=3"], r"share; got schedule\.batch_size"),
+        (["x=ar-weight=big"], "is no number"),
+        (["x=epochs=2", "x=epochs=3"], "one name to two arms"),
+    ],
+)
+def test_what_is_no_arm_is_one_line(named: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        planned_runs(("control",), (5.0,), (1,), named)
 
 
 def test_a_file_gets_a_line_a_run_and_a_terminal_the_bar(tiny: Make) -> None:
