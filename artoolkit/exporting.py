@@ -39,7 +39,7 @@ from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork, SessionOptions, Target
 from artoolkit.targets import find_target
-from artoolkit.words import AUTO, CudaMemory, Head, Precision
+from artoolkit.words import AUTO, CudaMemory, Head, InputLayout, LabelsDtype, Precision
 
 PARITY_IMAGES = 16
 
@@ -87,6 +87,8 @@ def export(
     target: Target | Path | str = "cpu",
     imgsz: tuple[int, int] | None = None,
     precision: Precision | None = None,
+    input_layout: InputLayout | None = None,
+    labels_dtype: LabelsDtype | None = None,
     head: Head | None = None,
     batch: int | None = None,
     threads: int | None = None,
@@ -105,7 +107,8 @@ def export(
     network as the checkpoint. dataset, data_root, classes, split: the images that it is shown and
     judged on; without them generated streets, and no accuracy.
     target: a name (`targets.list_targets`), a TOML file or a `Target`; imgsz (height, width),
-    precision, head, batch, threads and cuda_memory replace its values. tune_session: measure ONNX
+    precision, input_layout (its `layout`), labels_dtype, head, batch, threads and cuda_memory
+    replace its values. tune_session: measure ONNX
     Runtime's options on this CPU. golden: images kept in the bundle; calibration: training images
     for int8, float_layers: convolutions that it leaves in float. plan: how latency is measured.
     progress is told what is done and which share of it.
@@ -122,8 +125,8 @@ def export(
     candidate = load(checkpoint, network=network, labels=data.labels if data else None)
     reference = None if baseline is None else _baseline_of(candidate, baseline)
     device = find_target(
-        target, imgsz=imgsz or candidate.meta.imgsz, precision=precision, head=head, batch=batch,
-        threads=threads, cuda_memory=cuda_memory,
+        target, imgsz=imgsz or candidate.meta.imgsz, precision=precision, layout=input_layout,
+        labels_dtype=labels_dtype, head=head, batch=batch, threads=threads, cuda_memory=cuda_memory,
     )  # fmt: skip
     _check_options(device, float_layers=float_layers, tune_session=tune_session)
     if float_layers == AUTO and candidate.meta.provenance.get("untrained") is True:

@@ -7,7 +7,7 @@ numbers of `Preprocess`; `normalise` is its reference in numpy.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import Field
 
 from artoolkit.spec import Frozen
-from artoolkit.words import ChannelOrder
+from artoolkit.words import ChannelOrder, InputLayout
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -48,11 +48,22 @@ def fit_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.
 
 
 def fit_labels(labels: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """uint8 train ids H x W -> the same at `size_hw`, nearest neighbour: no id is invented."""
+    """uint8 train ids H x W -> the same at `size_hw`, nearest neighbour: no id is invented.
+
+    int32 ones, as some graphs give them, become uint8.
+    """
+    labels = labels.astype(np.uint8, copy=False)
     if labels.shape == tuple(size_hw):
         return labels
     resized = Image.fromarray(labels).resize(size_hw[::-1], Image.Resampling.NEAREST)
     return np.asarray(resized)
+
+
+def as_taken(images_NHW3: NDArray[np.uint8], layout: InputLayout) -> NDArray[Any]:
+    """uint8 RGB N x H x W x 3 as the graph takes them: as they are, or float32 N x 3 x H x W."""
+    if layout == "nhwc_uint8":
+        return images_NHW3
+    return np.ascontiguousarray(images_NHW3.transpose(0, 3, 1, 2), np.float32)
 
 
 def normalise(images_NHW3: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:

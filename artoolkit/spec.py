@@ -25,7 +25,16 @@ from pydantic import (
 
 from artoolkit.errors import RecipeError
 from artoolkit.files import read_bytes, reading
-from artoolkit.words import BACKENDS, PRECISIONS, CudaMemory, FloatPrecision, Head, Precision
+from artoolkit.words import (
+    BACKENDS,
+    PRECISIONS,
+    CudaMemory,
+    FloatPrecision,
+    Head,
+    InputLayout,
+    LabelsDtype,
+    Precision,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -154,12 +163,13 @@ class Target(Frozen):
     """The one device, size and form that a bundle is made for.
 
     `imgsz` is height and width of the input in pixels; `output_size` that of the label map (the
-    input's by default). `head` is that of its engines: "argmax" as in the bundle's graph, or
-    "chain" (the same unrolled, one kernel in TensorRT); no other backend reads it. `optional`
-    names the checks that are shown and decide nothing; all others are required. `session` is how
-    ONNX Runtime computes there, written by hand or measured by `artoolkit export --tune-session`;
-    `threads` goes before its own. `cuda_memory` is what gives TensorRT's engines their memory and
-    streams.
+    input's by default). `layout` is what the graph takes: camera pixels, or the same values (0 to
+    255, RGB) as float32 N x 3 x H x W; `labels_dtype` is what it gives. `head` is that of its
+    engines: "argmax" as in the bundle's graph, or "chain" (the same unrolled, one kernel in
+    TensorRT); no other backend reads it. `optional` names the checks that are shown and decide
+    nothing; all others are required. `session` is how ONNX Runtime computes there, written by hand
+    or measured by `artoolkit export --tune-session`; `threads` goes before its own. `cuda_memory`
+    is what gives TensorRT's engines their memory and streams.
     `compute_capabilities` are written as in SM86; `tensorrt` and `tensorrt_rtx` are version ranges
     (">=10.3,<12"); `precisions` are those the device can run, `float_precision` is what computes
     between the layers that int8 quantises, `memory_gib` what the device has.
@@ -173,6 +183,8 @@ class Target(Frozen):
     precision: Precision = "fp32"
     precisions: tuple[Precision, ...] = PRECISIONS
     float_precision: FloatPrecision = "fp32"
+    layout: InputLayout = "nhwc_uint8"
+    labels_dtype: LabelsDtype = "uint8"
     head: Head = "argmax"
     backend: BackendName = "onnxruntime"
     device: str = "cpu"
@@ -219,6 +231,23 @@ class Target(Frozen):
     def labels_hw(self) -> tuple[int, int]:
         """Height and width of the label map that the graph returns."""
         return self.output_size or self.imgsz
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, TensorSpec]:
+        """Input and output of the deployed graph."""
+        planar = self.layout == "nchw_float32"
+        shape = (self.batch, 3, *self.imgsz) if planar else (self.batch, *self.imgsz, 3)
+        image = TensorSpec(name="image", dtype="float32" if planar else "uint8", shape=shape)
+        labels = TensorSpec(
+            name="labels", dtype=self.labels_dtype, shape=(self.batch, *self.labels_hw)
+        )
+        return image, labels
+
+    @property
+    def plain(self) -> Target:
+        """The same in float32, from camera pixels to bytes: what the trained network is asked."""
+        plain = {"precision": "fp32", "layout": "nhwc_uint8", "labels_dtype": "uint8"}
+        return self.model_copy(update=plain)
 
     @property
     def forms(self) -> tuple[str, ...]:

@@ -30,6 +30,11 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What computes between the layers that int8 quantises.
 FloatPrecision = Literal["fp32", "bf16"]
 Head = Literal["argmax", "chain"]
+# What the deployed graph takes and gives: camera pixels and bytes, or what others' nodes pass on.
+InputLayout = Literal["nhwc_uint8", "nchw_float32"]
+INPUT_LAYOUTS: tuple[InputLayout, ...] = get_args(InputLayout)
+LabelsDtype = Literal["uint8", "int32"]
+LABELS_DTYPES: tuple[LabelsDtype, ...] = get_args(LabelsDtype)
 
 DATASETS = ("cityscapes", "camvid", "nyuv2", "folder")
 # Where Cityscapes lies, as cityscapesScripts reads it.

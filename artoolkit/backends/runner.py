@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.errors import BackendError
+from artoolkit.preprocess import as_taken
 from artoolkit.spec import RunnerSpec, TensorSpec
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -27,9 +28,10 @@ class Runner(Protocol):
     """One open backend. `infer` returns when the outputs are in host memory.
 
     `infer` takes what `spec.inputs` names, of exactly these shapes and types: uint8 N x H x W x 3
-    RGB images, or a mapping from names to arrays for graphs that artoolkit did not make. It returns
-    one array per name of `spec.outputs`, owned by the caller. It raises `BackendError` for anything
-    else and after `close`, which may be called again.
+    RGB images (also where the graph takes the same pixels as float32 N x 3 x H x W), or a mapping
+    from names to arrays for graphs that artoolkit did not make. It returns one array per name of
+    `spec.outputs`, owned by the caller. It raises `BackendError` for anything else and after
+    `close`, which may be called again.
     """
 
     @property
@@ -95,7 +97,7 @@ def described(tensor: TensorSpec) -> str:
 
 def checked_feeds(spec: RunnerSpec, batch: Batch) -> Feeds:
     """Contiguous arrays by input name, or a `BackendError` where a type or shape is another."""
-    feeds = batch if isinstance(batch, Mapping) else {spec.inputs[0].name: batch}
+    feeds = batch if isinstance(batch, Mapping) else {spec.inputs[0].name: _taken(spec, batch)}
     if feeds.keys() != {tensor.name for tensor in spec.inputs}:
         raise BackendError(
             "these are not the graph's inputs",
@@ -103,6 +105,22 @@ def checked_feeds(spec: RunnerSpec, batch: Batch) -> Feeds:
             expected=", ".join(tensor.name for tensor in spec.inputs),
         )
     return {tensor.name: _checked(tensor, feeds[tensor.name]) for tensor in spec.inputs}
+
+
+def images_shape(spec: RunnerSpec) -> tuple[int, int, int]:
+    """Images, height and width of the one input of a deployed graph, in either layout."""
+    tensor = spec.inputs[0]
+    images, *sides = tensor.shape
+    height, width = sides[1:] if tensor.dtype == "float32" else sides[:2]
+    return images, height, width
+
+
+def _taken(spec: RunnerSpec, images: NDArray[Any]) -> NDArray[Any]:
+    """uint8 N x H x W x 3 images in the layout that the graph takes; anything else as it is."""
+    shape = getattr(images, "shape", ())
+    if len(shape) == 4 and images.dtype == np.uint8 and spec.inputs[0].dtype == "float32":
+        return as_taken(images, "nchw_float32")
+    return images
 
 
 def _checked(expected: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import Bundle, Manifest
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import PairRecord, Subject
+from artoolkit.preprocess import as_taken
 from artoolkit.spec import Margins
 
 if TYPE_CHECKING:
@@ -140,8 +141,9 @@ class Pair:
     def feeds(self) -> Sequence[Any]:
         """Batches for both: the candidate's golden images, or seeded or given inputs of a file."""
         if isinstance(self.candidate.model, Bundle):
-            images = self.candidate.model.golden()["images"]
-            return np.split(images, len(images) // self.candidate.model.manifest.target.batch)
+            target = self.candidate.model.manifest.target
+            images = as_taken(self.candidate.model.golden()["images"], target.layout)
+            return np.split(images, len(images) // target.batch)
         with closing(self.open(self.baseline)) as runner:
             spec = runner.spec
         if self.inputs is not None:
@@ -171,7 +173,7 @@ def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -
 
 def check_same_kind(candidate: Manifest, baseline: Manifest) -> None:
     """Raises `BundleError` where the two were made for other targets or have other classes."""
-    for what in ("imgsz", "labels_hw", "batch", "precision", "forms"):
+    for what in ("imgsz", "labels_hw", "batch", "precision", "layout", "labels_dtype", "forms"):
         if getattr(candidate.target, what) != getattr(baseline.target, what):
             raise BundleError(
                 f"the two bundles were made for different targets ({what})",

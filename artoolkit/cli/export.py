@@ -19,7 +19,7 @@ from artoolkit.cli.options import (
 )
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import UsageError
-from artoolkit.words import AUTO, PRECISIONS
+from artoolkit.words import AUTO, INPUT_LAYOUTS, LABELS_DTYPES, PRECISIONS
 
 if TYPE_CHECKING:
     from artoolkit.networks.checkpoint import Checkpoint
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
 @click.option("--int8", "precision", flag_value="int8", help="The same as --precision int8.")
+@click.option("--input-layout", type=click.Choice(INPUT_LAYOUTS),
+              help="Camera pixels, or the same as float32 N x 3 x H x W (DeepStream).  "
+              "[default: the target's]")  # fmt: skip
+@click.option("--labels-dtype", type=click.Choice(LABELS_DTYPES),
+              help="int32 for Isaac ROS.  [default: the target's]")  # fmt: skip
 @click.option(
     "--batch",
     type=click.IntRange(min=1),

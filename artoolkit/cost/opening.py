@@ -19,6 +19,7 @@ from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Subject
 from artoolkit.files import read_npz
 from artoolkit.graph.onnx_file import onnx_sha256
+from artoolkit.preprocess import as_taken
 from artoolkit.spec import RunnerSpec
 
 
@@ -71,5 +72,6 @@ def subject_of(model: Model) -> Subject:
 def feeds_for(model: Model, spec: RunnerSpec, *, seed: int = 0) -> Any:
     """Inputs for an open runner of the model: golden images, or seeded feeds of a file."""
     if isinstance(model, Bundle):
-        return model.golden()["images"][: spec.inputs[0].shape[0]]
+        images = model.golden()["images"][: spec.inputs[0].shape[0]]
+        return as_taken(images, model.manifest.target.layout)
     return seeded_feeds(spec, np.random.default_rng(seed))

@@ -35,7 +35,8 @@ def upsampled(scores: Tensor, size_hw: tuple[int, int], *, align_corners: bool) 
 class Deployed(nn.Module):
     """uint8 N x H x W x 3 RGB images -> uint8 N x H x W train ids of `labels_hw` pixels.
 
-    `labels_hw` None: of the image's size, whatever that is.
+    `labels_hw` None: of the image's size, whatever that is. `planar`: from the same pixels as
+    float32 N x 3 x H x W; `wide`: to int32 train ids.
 
     With `half` the network and its head compute in float16; pixels are normalised in float32
     first, since a mean like 123.675 has an error of 0.02 in float16. They become floats before
@@ -52,8 +53,11 @@ class Deployed(nn.Module):
         *,
         labels_hw: tuple[int, int] | None = None,
         half: bool = False,
+        planar: bool = False,
+        wide: bool = False,
     ) -> None:
         super().__init__()
+        self.planar, self.wide = planar, wide
         self.dtype = torch.float16 if half else torch.float32
         self.network = network.to(self.dtype)
         self.labels_hw = labels_hw
@@ -64,8 +68,8 @@ class Deployed(nn.Module):
         self.register_buffer("variance", variance, persistent=False)
 
     def normalised(self, image: Tensor) -> Tensor:
-        """uint8 N x H x W x 3 -> N x 3 x H x W as `preprocess.normalise`, to float rounding."""
-        pixels = image.to(torch.float32).permute(0, 3, 1, 2)
+        """The image -> N x 3 x H x W as `preprocess.normalise`, to float rounding."""
+        pixels = image if self.planar else image.to(torch.float32).permute(0, 3, 1, 2)
         if self.flip:
             pixels = pixels.flip(1)
         # One operator for (x - mean) / std, so one pass over the pixels where nothing is fused.
@@ -73,7 +77,7 @@ class Deployed(nn.Module):
         return normalised.to(self.dtype)
 
     def scores(self, image: Tensor) -> Tensor:
-        """uint8 N x H x W x 3 -> N x C x h x w, before upsampling."""
+        """The image -> N x C x h x w, before upsampling."""
         scores: Tensor = self.network(self.normalised(image))
         return scores
 
@@ -82,7 +86,7 @@ class Deployed(nn.Module):
         scores = self.scores(image)
         size_hw = self.labels_hw or (image.shape[1], image.shape[2])
         full = upsampled(scores, size_hw, align_corners=self.network.align_corners)
-        return argmax_labels(full), scores
+        return full.argmax(1).to(torch.int32) if self.wide else argmax_labels(full), scores
 
     def forward(self, image: Tensor) -> Tensor:
         return self.labels_and_scores(image)[0]
@@ -95,6 +99,8 @@ def deployed_module(network: Network, preprocess: Preprocess, target: Target) ->
         preprocess,
         labels_hw=target.labels_hw,
         half=target.precision == "fp16",
+        planar=target.layout == "nchw_float32",
+        wide=target.labels_dtype == "int32",
     ).eval()
 
 

@@ -67,7 +67,8 @@ def _quiet_exporter() -> Iterator[None]:
 
 def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:
     require("onnxscript", "export to ONNX")
-    images = torch.zeros((target.batch, *target.imgsz, 3), dtype=torch.uint8)
+    image, _ = target.tensors
+    images = torch.zeros(image.shape, dtype=getattr(torch, image.dtype))
     try:
         with _quiet_exporter():
             program = torch.onnx.export(

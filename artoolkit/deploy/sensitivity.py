@@ -88,7 +88,8 @@ class _Trial:
     ) -> None:
         self._path, self._quantise = folder / "int8.onnx", quantise
         self.reference = _opened(model, folder / "float.onnx")
-        self.batches = images.reshape(-1, *self.reference.spec.inputs[0].shape)
+        batch = self.reference.spec.inputs[0].shape[0]
+        self.batches = images.reshape(-1, batch, *images.shape[1:])
 
     def parity(self, float_layers: Sequence[str]) -> Parity:
         with _opened(self._quantise(float_layers), self._path) as candidate:

@@ -37,8 +37,7 @@ def open_trained(
     checkpoint: Checkpoint, target: Target, *, outputs: tuple[str, ...] = ("labels",)
 ) -> TorchRunner:
     """The trained network in torch, float32, taking what the target's graph takes."""
-    exact = target.model_copy(update={"precision": "fp32"})
-    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, exact)
+    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target.plain)
     module = LabelsAndScores(deployed) if "scores" in outputs else deployed
     return open_torch(module, (target.batch, *target.imgsz, 3), outputs=outputs)
 

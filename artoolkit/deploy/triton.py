@@ -19,17 +19,9 @@ from artoolkit.spec import TensorSpec
 from artoolkit.targets import export_folder
 
 
-def deployed_tensors(bundle: Bundle) -> tuple[TensorSpec, TensorSpec]:
-    """The deployed graph's input and output, as the bundle's target declares them."""
-    target = bundle.manifest.target
-    image = TensorSpec(name="image", dtype="uint8", shape=(target.batch, *target.imgsz, 3))
-    labels = TensorSpec(name="labels", dtype="uint8", shape=(target.batch, *target.labels_hw))
-    return image, labels
-
-
 def triton_config(bundle: Bundle, name: str, *, backend: str, gpu: bool) -> str:
     """The text of `config.pbtxt`; `backend` is the line that names what runs the model."""
-    image, labels = deployed_tensors(bundle)
+    image, labels = bundle.manifest.target.tensors
     manifest = bundle.manifest
     parameters = {
         "artoolkit.manifest": manifest.sha256,
@@ -56,7 +48,7 @@ def triton_config(bundle: Bundle, name: str, *, backend: str, gpu: bool) -> str:
 
 
 def _triton_type(tensor: TensorSpec) -> str:
-    return f"TYPE_{tensor.dtype.upper()}"
+    return {"float32": "TYPE_FP32"}.get(tensor.dtype, f"TYPE_{tensor.dtype.upper()}")
 
 
 def _quoted(text: str) -> str:
@@ -96,7 +88,7 @@ def write_triton(
 
 def isaac_ros_arguments(bundle: Bundle, repository: Path, *, name: str | None = None) -> str:
     """The launch command of Isaac ROS' Triton node for what `write_triton` wrote."""
-    image, labels = deployed_tensors(bundle)
+    image, labels = bundle.manifest.target.tensors
     return (
         "ros2 launch isaac_ros_triton isaac_ros_triton.launch.py "
         f"model_name:={name or bundle.manifest.network} "

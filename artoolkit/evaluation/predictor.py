@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.backends.runner import images_shape
 from artoolkit.data.overlap import read_ahead
 from artoolkit.errors import BackendError, UsageError
 from artoolkit.labels import LabelTable
@@ -161,7 +162,7 @@ class RunnerPredictor(Predictor):
     fixed = True
 
     def __init__(self, runner: Runner, labels: LabelTable) -> None:
-        self.batch, *size_hw, _ = runner.spec.inputs[0].shape
+        self.batch, *size_hw = images_shape(runner.spec)
         self.input_hw = self.minimum_hw = (size_hw[0], size_hw[1])
         self.labels, self.settings = labels, runner.spec.model_dump(mode="json")
         self._runner = runner

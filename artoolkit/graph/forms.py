@@ -68,7 +68,7 @@ def chain_head(model: onnx.ModelProto) -> None:
     classes = kind.shape.dim[1].dim_value
     if classes == 1:
         return  # nothing to select from
-    nodes, constants = _chain(scores, labels, classes)
+    nodes, constants = _chain(scores, labels, classes, graph.output[0].type.tensor_type.elem_type)
     for node in gone:
         graph.node.remove(node)
     graph.node.extend(nodes)
@@ -76,7 +76,7 @@ def chain_head(model: onnx.ModelProto) -> None:
 
 
 def _chain(
-    scores: str, labels: str, classes: int
+    scores: str, labels: str, classes: int, labels_type: int
 ) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     """The nodes from `scores` to `labels`, and their constants by name."""
     import onnx
@@ -98,7 +98,7 @@ def _chain(
         best, index = f"chain.best{c}", f"chain.index{c}"
     nodes[-1:] = [  # in the place of the last Max, which nothing reads
         node("Squeeze", [index, "chain.axis"], "chain.index"),
-        node("Cast", ["chain.index"], labels, to=onnx.TensorProto.UINT8),
+        node("Cast", ["chain.index"], labels, to=labels_type),
     ]
     return nodes, constants
 

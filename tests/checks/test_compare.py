@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judged import QUICK, Scenes, without_rtx
-from tiny import tiny_bundle
+from tiny import HEIGHT, WIDTH, tiny_bundle
 
 from artoolkit.checks.compare import compare, judged
-from artoolkit.checks.contest import Pair
+from artoolkit.checks.contest import Pair, check_same_kind
 from artoolkit.checks.kind import Records
 from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.cost.latency_record import LatencyMeasurement
@@ -62,6 +62,32 @@ def test_another_checkpoint_of_the_same_network(baseline: Bundle, candidate: Bun
     assert all(record.subjects for record in records.values())
     assert {"graph", "mIoU of the candidate"} <= set(heard)
     assert verdict.candidate.sha256 == candidate.manifest.sha256
+
+
+@pytest.mark.parametrize(
+    ("layout", "labels_dtype"), [("nchw_float32", "uint8"), ("nhwc_uint8", "int32"),
+                                 ("nchw_float32", "int32")],
+)  # fmt: skip
+def test_every_check_passes_for_each_form_of_input_and_output(
+    tmp_path: Path, layout: str, labels_dtype: str
+) -> None:
+    form = {"layout": layout, "labels_dtype": labels_dtype}
+    bundles = [tiny_bundle(tmp_path / f"b{seed}", seed=seed, **form) for seed in (0, 1)]
+    verdict, _ = verdict_of(bundles[1], bundles[0], dataset=Scenes())
+    results = {name: check.result for name, check in by_name(verdict).items()}
+    assert results.pop("latency") in ("PASS", "UNDECIDED")  # of a busy machine
+    assert results.pop("accuracy") in ("PASS", "FAIL")  # of random weights
+    assert {name for name, result in results.items() if result != "PASS"} <= {
+        "program (TensorRT-RTX)"
+    }
+    plain = tiny_bundle(tmp_path / "plain", seed=1)
+    assert np.array_equal(plain.golden()["labels"], bundles[1].golden()["labels"])
+    taken = np.dtype("float32" if layout == "nchw_float32" else "uint8").itemsize
+    given = np.dtype(labels_dtype).itemsize
+    memory = by_name(verdict)["memory"].numbers["baseline"]["components"]
+    assert memory["io_bytes"] == HEIGHT * WIDTH * (3 * taken + given)
+    with pytest.raises(BundleError, match="different targets"):
+        check_same_kind(bundles[1].manifest, plain.manifest)
 
 
 def test_evidence_is_written_chained_and_reads_back(baseline: Bundle, candidate: Bundle) -> None:
