@@ -62,6 +62,7 @@ SUITES = {
     "startup": Suite("startup.py", "start-up of the command and of a bundle", renews=True),
     "loss-cost": Suite("loss_cost.py", "the loss beside cross-entropy"),
     "loader-generated": Suite("loader.py", "images a second and core that are augmented"),
+    "crashes": Suite("crash_points.py", "commands killed at every step"),
     "calibration-latency": Suite(
         "calibration.py", "how often the latency check is wrong",
         arguments=("latency",), results="{name}--simulated--*.json",

@@ -102,6 +102,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
     "experiment": RowsTable("experiment-camvid-half.jsonl", "experiment_table"),
+    "crashes": Table("crashes", "crash_points"),
     "calibration": Table("calibration-timings", "calibration", whole=True),
     "calibration-latency": Table(
         "calibration-latency", "calibration", function="simulated_latency"

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from judged import without_rtx
 from tiny import tiny_bundle, write_tiny
 
+from artoolkit.checks import memory
 from artoolkit.cli import main, run
 from artoolkit.evidence.bundle import write_bundle
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Verdict
 
 QUICK = ("--blocks", "4", "--budget-s", "1", "--warmup-ms", "1", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_rtx(monkeypatch)
+    monkeypatch.setattr(memory, "process_memory", lambda *_, **how: None)
 
 
 def test_two_files_give_a_table_and_records(

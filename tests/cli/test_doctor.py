@@ -7,6 +7,7 @@ import json
 import pytest
 
 from artoolkit.cli import doctor, run
+from artoolkit.networks import complexity
 from artoolkit.optional import INSTALL
 
 
@@ -44,7 +45,10 @@ def test_the_table_and_the_json_exit_0(capsys: pytest.CaptureFixture[str]) -> No
     assert {"machine", "abilities", "versions"} == set(report)
 
 
-def test_networks_are_counted_as_published(capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_counted_as_published(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(complexity, "NETWORKS", ("icnet", "icnet_r50"))
     assert run(["doctor", "--networks", "--json"]) == 0
     costs = {c["network"]: c for c in json.loads(capsys.readouterr().out)}
     assert round(costs["icnet"]["parameters"] / 1e6, 2) == 6.70

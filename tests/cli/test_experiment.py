@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
-import torch
 from small_town import data, make_town
 
 from artoolkit.cli import run
@@ -244,38 +240,3 @@ def test_two_processes_do_not_share_a_folder(
     with owned(whole):
         assert start(town, whole, "--epochs", "2") == 2
     assert "another process works in" in capsys.readouterr().err
-
-
-def go_on(arguments: tuple[str, ...]) -> None:
-    torch.set_num_threads(1)
-    assert run(arguments) == 0
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_rows(
-    whole: Path, town: Path, tmp_path: Path
-) -> None:
-    out, moments = tmp_path / "out", random.Random(0)
-    arguments = (
-        "experiment", "--baseline", str(town / "base" / "model.safetensors"), *data(town),
-        "--arms", "control,all,jitter", "--ar-weight", "5", "--seeds", "2", "--epochs", "2",
-        "--out", str(out),
-    )  # fmt: skip
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["artoolkit.training.experiment"])
-    for _ in range(8):
-        child = context.Process(target=go_on, args=(arguments,))
-        child.start()
-        time.sleep(moments.uniform(0.3, 2.5))
-        child.kill()
-        child.join()
-    last = context.Process(target=go_on, args=(arguments,))
-    last.start()
-    last.join(300)
-    assert last.exitcode == 0
-    key = ("seed", "arm")
-    ours, theirs = (
-        sorted(map(timeless, rows(one)), key=lambda row: [row[name] for name in key])
-        for one in (out, whole)
-    )
-    assert ours == theirs

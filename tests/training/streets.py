@@ -17,6 +17,16 @@ from artoolkit.labels import VOID, LabelTable
 COLORS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
 TABLE = LabelTable(name="streets", names=("a", "b", "c"), colors=COLORS, file_ids=(0, 1, 2))
 SIZE = (40, 56)
+# A recipe that trains on them in a second.
+TINY = {
+    "name": "tiny",
+    "seed": 3,
+    "network": {"name": "icnet", "options": {"width": 0.125}},
+    "augmentation": {"crop": [32, 48], "scale": [0.5, 2.0], "contrast": 0.2},
+    "schedule": {"epochs": 2, "batch_size": 2},
+    "optimizer": {"lr": 0.02},
+    "execution": {"precision": "fp32"},
+}
 
 
 @dataclass(frozen=True)

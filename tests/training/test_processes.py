@@ -120,20 +120,14 @@ def alone(tiny: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_processes_are_one_run(alone: Path, tiny: Make, tmp_path: Path) -> None:
-    out = tmp_path / "two"
-    assert together_run(tiny(TERMS), out) == ["finished", "finished"]
-    assert_same(alone, out)
-    assert read_state(out).progress.epoch == 2
-
-
-def test_a_stop_of_one_stops_both_after_the_same_step_and_both_go_on(
+def test_two_processes_stop_after_the_same_step_and_go_on_as_one_run(
     alone: Path, tiny: Make, tmp_path: Path
 ) -> None:
     out = tmp_path / "two"
     assert together_run(tiny(TERMS), out, "stop") == ["stopped after 2"] * 2
     assert read_state(out).progress.step == 2
     assert together_run(tiny(TERMS), out, "resume") == ["finished", "finished"]
+    assert read_state(out).progress.epoch == 2
     assert_same(alone, out)
 
 

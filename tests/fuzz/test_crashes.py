@@ -1,0 +1,35 @@
+"""Some of the crash points of every command that writes; `crashes.py` by itself tries them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crashes import NEW, OLD, Journey, journeys
+
+# Of as many steps one is tried: the rest of a run, after each, takes a second.
+EACH = {"train": 41, "train --resume": 37, "experiment": 41, "export --overwrite": 7, "compare": 5}
+
+
+def test_killed_anywhere_a_command_leaves_old_or_new_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for journey in journeys(tmp_path, monkeypatch):
+        found = journey.count(each=EACH.get(journey.name, 1))
+        assert found[OLD] > 0, journey.name
+
+
+def test_half_a_state_is_seen(tmp_path: Path) -> None:
+    """The method must see what it is there for: a file that is not replaced in one step."""
+    path = tmp_path / "result"
+
+    def state() -> str:
+        content = path.read_text()
+        assert content in (OLD, NEW)
+        return content
+
+    def act() -> None:
+        path.write_text(NEW)
+
+    with pytest.raises(AssertionError):
+        Journey("write", lambda: path.write_text(OLD), act, state, act).count()
