@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,6 +69,21 @@ def _path() -> list[str]:
     """Import path of the child: as here, but not from where the user stands."""
     here, home = Path.cwd(), str(Path(__file__).resolve().parent.parent)
     return [*(entry for entry in sys.path if entry and Path(entry).absolute() != here), home]
+
+
+@contextlib.contextmanager
+def isolated_workers() -> Iterator[None]:
+    """Start `multiprocessing`'s workers so that they import nothing from where the user stands.
+
+    Spawned ones run `python -c`, which looks there first; their path then comes from this process.
+    """
+    before = util._args_from_interpreter_flags  # type: ignore[attr-defined]
+    safe = "-P" if sys.version_info >= (3, 11) else "-I"
+    util._args_from_interpreter_flags = lambda: [*before(), safe]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = before  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

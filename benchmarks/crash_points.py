@@ -3,7 +3,8 @@
     python benchmarks/crash_points.py
 
 The commands are those of `tests/fuzz/crashes.py`, where `make test` tries some of the steps. It
-stops at a state that is neither the old one nor a whole new one, and where a command does not go on.
+stops at a state that is neither the old one nor a whole new one, and at a command that does not
+go on.
 """
 
 from __future__ import annotations

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,9 @@ from artoolkit.data.cityscapes import IMAGE_ENDING, LABEL_IDS_ENDING
 from artoolkit.data.pictures import write_png
 from artoolkit.data.street.scene import street_scene
 from artoolkit.errors import DataError, StorageError, UsageError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.files import parse_json, reading
+from artoolkit.fresh_process import isolated_workers
 
 # Raise it when the same seed gives other pictures than before.
 GENERATOR = 1
@@ -107,8 +107,7 @@ def _claim(out: Path, record: dict[str, object]) -> None:
     if known != record and (known is not None or (out / "leftImg8bit").exists()):
         raise UsageError(f"{out} holds another data set already", got=known, expected=record,
                          hint="Choose another folder or remove it.")  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(record) + "\n").encode())
 
 
 def _run_all(tasks: list[_Task], workers: int) -> Iterator[None]:
@@ -119,7 +118,7 @@ def _run_all(tasks: list[_Task], workers: int) -> Iterator[None]:
         return
     # Spawned, because a forked copy of a process with threads (torch's) may hang.
     context = multiprocessing.get_context("spawn")
-    with _not_from_here(), ProcessPoolExecutor(workers, context) as pool:
+    with isolated_workers(), ProcessPoolExecutor(workers, context) as pool:
         futures = [pool.submit(task.run) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -127,16 +126,3 @@ def _run_all(tasks: list[_Task], workers: int) -> Iterator[None]:
                 yield
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _not_from_here() -> Iterator[None]:
-    """Processes that start meanwhile import nothing from where the user stands (Python 3.11)."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("PYTHONSAFEPATH")
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before

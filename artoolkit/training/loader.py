@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artoolkit.data import DataSet, Sample
 from artoolkit.errors import ArtoolkitError, DataError, RecipeError, TrainingError
+from artoolkit.fresh_process import isolated_workers
 from artoolkit.losses.terms import LabelMap
 from artoolkit.training.recipe import Selection
 from artoolkit.training.transforms import Transform
@@ -162,7 +163,8 @@ def fetched(loader: DataLoader[Item]) -> Iterator[Batch]:
     A worker that dies while its batch is taken over closes the connection that it came through:
     that is a `TrainingError` here.
     """
-    batches = iter(loader)
+    with isolated_workers():
+        batches = iter(loader)
     while True:
         try:
             batch = next(batches)
