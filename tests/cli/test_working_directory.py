@@ -60,6 +60,8 @@ COMMANDS = (
     ("compare", "../judged/bundle", *QUICK),
     ("verify", "../judged/bundle"),
     ("log", "../judged/bundle"),
+    ("delta", "../judged/base", "../judged/other", "--out", "delta.npz"),
+    ("refit", "../judged/base", "delta.npz", "--out", "refitted"),
     ("sign", "--new-key", "key"),
     ("predict", "../judged/bundle", *STREET, "--out", "predictions"),
     ("report", "../judged/bundle", "base", "--out", "report.html"),
