@@ -65,11 +65,16 @@ if TYPE_CHECKING:
               help="Minimum number of block pairs.")  # fmt: skip
 @click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
               help="Time budget for the latency test (s).")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(("bundle", "triton")), default="bundle",
-              show_default=True, help="triton: a model repository at --out; then CHECKPOINT may be "
-              "a bundle, which is served with its engine.")  # fmt: skip
+@click.option("--format", "form", default="bundle", show_default=True,
+              type=click.Choice(("bundle", "triton", "deepstream")),
+              help="triton, deepstream: what these load, at --out; then CHECKPOINT may be a "
+              "bundle, which is served with its engine.")  # fmt: skip
+@click.option("--instances", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Triton: copies of the model that run at once.")  # fmt: skip
+@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True,
+              help="Triton: inferences before the model counts as ready.")  # fmt: skip
 @click.option("--engine", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="Engine of the bundle that Triton serves, where it has several.")  # fmt: skip
+              help="Engine of the bundle that is served, where it has several.")  # fmt: skip
 @out_option(help_text="Folder of the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @verbose_option
@@ -83,6 +88,8 @@ def command(
     budget_s: float,
     form: str,
     engine: Path | None,
+    instances: int,
+    warmup: int,
     verbose: bool,
     **options: Any,
 ) -> None:
@@ -98,8 +105,9 @@ def command(
 
     out, baseline, overwrite = (options[name] for name in ("out", "baseline", "overwrite"))
     check_form(form, baseline, engine)
-    if form == "triton" and checkpoint is not None and checkpoint.is_dir():
-        serve(open_bundle(checkpoint), out, engine=engine, overwrite=overwrite)
+    served = {"form": form, "overwrite": overwrite, "instances": instances, "warmup": warmup}
+    if form != "bundle" and checkpoint is not None and checkpoint.is_dir():
+        serve(open_bundle(checkpoint), out, engine=engine, **served)
         return
     from artoolkit import export
     from artoolkit.cost.latency_record import LatencyPlan
@@ -111,7 +119,7 @@ def command(
             with progress_bar() as report:
                 options |= {"out": Path(scratch) / "bundle", "overwrite": False}
                 made = export(source, **options, progress=report)
-            serve(made.bundle, out, engine=None, overwrite=overwrite)
+            serve(made.bundle, out, engine=None, **served)
         return
     with progress_bar() as report:
         plan = LatencyPlan(pairs=blocks, budget_s=budget_s)
@@ -128,12 +136,12 @@ def command(
 
 def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:
     """Raises `UsageError` for options that the form of the export does not take."""
-    if form == "triton" and baseline is not None:
+    if form != "bundle" and baseline is not None:
         raise UsageError(
-            "--format triton judges nothing",
+            f"--format {form} judges nothing",
             hint="Export with --baseline to a bundle first, then give that bundle.",
         )
-    if form != "triton" and engine is not None:
+    if form == "bundle" and engine is not None:
         raise UsageError("--engine goes with --format triton")
 
 

@@ -1,4 +1,4 @@
-"""`artoolkit export --format triton`: a bundle as a model repository of Triton and Isaac ROS."""
+"""`artoolkit export --format triton` and `deepstream`: a bundle as what others' servers load."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ from artoolkit.errors import StorageError, UsageError
 if TYPE_CHECKING:
     from artoolkit.evidence.bundle import Bundle
 
+_OTHER_FORM = "--input-layout nchw_float32 --labels-dtype int32 --batch 1"
 
-def serve(bundle: Bundle, repository: Path, *, engine: Path | None, overwrite: bool) -> None:
-    """Write the repository, and print its folder and the launch command of Isaac ROS.
 
-    Triton is given `engine`, or the bundle's one engine that it loads, or else its ONNX file.
-    Raises `UsageError` where several engines could be meant, `StorageError` where the folder is
-    taken.
+def serve(
+    bundle: Bundle, out: Path, *, form: str, engine: Path | None, overwrite: bool,
+    instances: int, warmup: int,
+) -> None:  # fmt: skip
+    """Write the folder, and print it and how others launch it.
+
+    It is given `engine`, or the bundle's one engine that Triton loads; Triton, where there is
+    none, the ONNX file. Raises `UsageError` where several engines could be meant, `EngineError`
+    where DeepStream has none, `StorageError` where the folder is taken.
     """
+    from artoolkit.deploy.deepstream import write_deepstream
     from artoolkit.deploy.triton import isaac_ros_arguments, write_triton
 
-    folder = repository / bundle.manifest.network
+    folder = out / bundle.manifest.network if form == "triton" else out
     if folder.exists() and not overwrite:
         raise StorageError(f"{folder} exists", hint="Give another --out, or --overwrite.")
     plan = engine or _only_engine(bundle)
-    write_triton(bundle, repository, plan=plan)
+    if form == "deepstream":
+        click.echo(f"{write_deepstream(bundle, out, plan=plan)}: see README.md beside it")
+        return
+    write_triton(bundle, out, plan=plan, instances=instances, warmup=warmup)
     click.echo(f"{folder}  {'engine ' + plan.name if plan else 'ONNX file'}")
-    click.echo(f"Isaac ROS: {isaac_ros_arguments(bundle, repository)}")
+    launch = isaac_ros_arguments(bundle, out)
+    click.echo(f"Isaac ROS: {launch or f'its nodes need a bundle exported with {_OTHER_FORM}'}")
 
 
 def _only_engine(bundle: Bundle) -> Path | None:
@@ -43,4 +53,7 @@ def _only_engine(bundle: Bundle) -> Path | None:
             got=", ".join(plan.name for plan in found),
             hint="Name one: --engine PLAN",
         )
+    for other in engines if not found else ():
+        library = backend_named(engine_record(other).library).title
+        click.echo(f"{other.name} is an engine of {library}, which Triton cannot serve", err=True)
     return found[0] if found else None

@@ -19,10 +19,19 @@ from artoolkit.spec import TensorSpec
 from artoolkit.targets import export_folder
 
 
-def triton_config(bundle: Bundle, name: str, *, backend: str, gpu: bool) -> str:
-    """The text of `config.pbtxt`; `backend` is the line that names what runs the model."""
+def triton_config(
+    bundle: Bundle, name: str, *, backend: str, gpu: bool, instances: int = 1,
+    warmup: int = 3,
+) -> str:  # fmt: skip
+    """The text of `config.pbtxt`; `backend` is the line that names what runs the model.
+
+    `instances`: copies of it that run at once. `warmup`: inferences before it counts as ready; the
+    first loads kernels, arenas and graphs settle after it. int32 labels get a fourth dimension, as
+    Isaac ROS' decoder reads them.
+    """
     image, labels = bundle.manifest.target.tensors
-    manifest = bundle.manifest
+    manifest, wide = bundle.manifest, labels.dtype == "int32"
+    shape = ", ".join(map(str, labels.shape))
     parameters = {
         "artoolkit.manifest": manifest.sha256,
         "artoolkit.network": manifest.network,
@@ -38,12 +47,24 @@ def triton_config(bundle: Bundle, name: str, *, backend: str, gpu: bool) -> str:
         input_dims=", ".join(map(str, image.shape)),
         output_name=labels.name,
         output_type=_triton_type(labels),
-        output_dims=", ".join(map(str, labels.shape)),
+        output_dims=", ".join(map(str, (*labels.shape, 1) if wide else labels.shape)),
+        output_reshape=f"\n    reshape {{ shape: [ {shape} ] }}" if wide else "",
+        instances=instances,
+        warmup=_warmup(image, warmup),
         kind="KIND_GPU" if gpu else "KIND_CPU",
         parameters="\n".join(
             f'parameters {{ key: "{key}" value: {{ string_value: "{_quoted(value)}" }} }}'
             for key, value in parameters.items()
         ),
+    )
+
+
+def _warmup(image: TensorSpec, count: int) -> str:
+    dims = ", ".join(map(str, image.shape))
+    value = f"{{ data_type: {_triton_type(image)} dims: [ {dims} ] random_data: true }}"
+    inputs = f'inputs {{ key: "{image.name}" value: {value} }}'
+    return f'model_warmup [ {{ name: "random" batch_size: 1 count: {count} {inputs} }} ]' * (
+        count > 0
     )
 
 
@@ -56,8 +77,9 @@ def _quoted(text: str) -> str:
 
 
 def write_triton(
-    bundle: Bundle, repository: Path, *, name: str | None = None, plan: Path | None = None
-) -> Path:
+    bundle: Bundle, repository: Path, *, name: str | None = None, plan: Path | None = None,
+    instances: int = 1, warmup: int = 3,
+) -> Path:  # fmt: skip
     """Write the bundle's model into a repository and return its folder.
 
     `name` defaults to the network's. With `plan`, one of the bundle's engines is served instead of
@@ -81,17 +103,19 @@ def write_triton(
         shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}") from error
-    config = triton_config(bundle, name, backend=runs.triton, gpu=gpu)
+    config = triton_config(
+        bundle, name, backend=runs.triton, gpu=gpu, instances=instances, warmup=warmup
+    )
     write_atomically(folder / "config.pbtxt", config.encode())
     return folder
 
 
 def isaac_ros_arguments(bundle: Bundle, repository: Path, *, name: str | None = None) -> str:
-    """The launch command of Isaac ROS' Triton node for what `write_triton` wrote."""
+    """The command that launches Isaac ROS on what `write_triton` wrote; "" where it takes none."""
     image, labels = bundle.manifest.target.tensors
+    if (image.dtype, labels.dtype, image.shape[0]) != ("float32", "int32", 1):
+        return ""
     return (
-        "ros2 launch isaac_ros_triton isaac_ros_triton.launch.py "
-        f"model_name:={name or bundle.manifest.network} "
-        f"model_repository_paths:=\"['{repository.resolve()}']\" max_batch_size:=0 "
-        f"input_binding_names:=\"['{image.name}']\" output_binding_names:=\"['{labels.name}']\""
+        f"ros2 launch artoolkit_segmenter isaac.launch.py bundle:={bundle.path.resolve()} "
+        f"model_repository:={repository.resolve()} model_name:={name or bundle.manifest.network}"
     )

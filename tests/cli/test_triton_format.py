@@ -36,7 +36,7 @@ def test_a_bundle_is_served_with_its_engine_and_without_torch(bundle, tmp_path, 
     assert 'platform: "tensorrt_plan"' in (models / "tiny" / "config.pbtxt").read_text()
     folder, isaac = result.stdout.splitlines()
     assert folder == f"{models / 'tiny'}  engine engine.plan"
-    assert isaac.startswith("Isaac ROS: ros2 launch isaac_ros_triton ") and str(models) in isaac
+    assert "its nodes need a bundle exported with --input-layout nchw_float32" in isaac
 
 
 def test_without_an_engine_its_onnx_file_is_served(bundle, tmp_path):
@@ -55,6 +55,37 @@ def test_among_several_engines_one_has_to_be_named(bundle, tmp_path):
     assert refused.exit_code == 2 and "got a.plan, b.plan" in refused.stderr
     result = export(bundle.path, tmp_path / "models", "--engine", str(chosen))
     assert "engine b.plan" in result.stdout
+
+
+def test_a_bundle_of_isaac_ros_is_launched_with_it(tmp_path):
+    form = {"layout": "nchw_float32", "labels_dtype": "int32"}
+    isaac = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **form))
+    result = export(isaac.path, tmp_path / "models", "--instances", "2", "--warmup", "0")
+    launch = result.stdout.splitlines()[1]
+    assert launch.startswith("Isaac ROS: ros2 launch artoolkit_segmenter isaac.launch.py bundle:=")
+    config = (tmp_path / "models" / "tiny" / "config.pbtxt").read_text()
+    assert "count: 2" in config and "warmup" not in config
+
+
+def test_a_bundle_of_rtx_says_that_triton_cannot_serve_its_engine(bundle, tmp_path):
+    write_plan(bundle, library="tensorrt-rtx", library_version="1.7")
+    result = export(bundle.path, tmp_path / "models")
+    assert "engine.plan is an engine of TensorRT-RTX, which Triton cannot serve" in result.stderr
+    assert "tiny  ONNX file" in result.stdout
+
+
+def test_deepstream_gets_a_folder_of_its_own(tmp_path):
+    form = {"layout": "nchw_float32", "labels_dtype": "int32"}
+    made = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **form))
+    out = tmp_path / "deepstream"
+    words = ["export", str(made.path), "--format", "deepstream", "--out", str(out)]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 13 and "has no engine of TensorRT" in refused.stderr
+    plan = write_plan(made)
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        "README.md", plan.name, "nvinfer.txt", "parse_labels.cpp"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

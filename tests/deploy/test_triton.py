@@ -21,6 +21,10 @@ from artoolkit.optional import is_installed
 CLIENT = "tritonclient==2.73.0"
 
 
+# What Isaac ROS passes on.
+ISAAC = {"layout": "nchw_float32", "labels_dtype": "int32"}
+
+
 @pytest.fixture
 def bundle(tmp_path) -> Bundle:
     return tiny_bundle(tmp_path, tiny_target("jetson-orin-nx"))
@@ -64,6 +68,34 @@ def test_the_configuration_is_what_tritons_schema_wants(bundle, tmp_path, schema
     assert parameters["names"] == "road,wall,sky,pole"
 
 
+def test_copies_and_warm_up_are_options(bundle, tmp_path, schema):
+    from google.protobuf import text_format
+
+    folder = write_triton(bundle, tmp_path / "models", instances=2, warmup=5)
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), schema.ModelConfig())
+    assert config.instance_group[0].count == 2
+    (warmup,) = config.model_warmup
+    assert (warmup.batch_size, warmup.count) == (1, 5)
+    image = warmup.inputs["image"]
+    assert image.random_data and image.data_type == schema.TYPE_UINT8
+    assert list(image.dims) == [1, 32, 64, 3]
+    folder = write_triton(bundle, tmp_path / "cold", warmup=0)
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), schema.ModelConfig())
+    assert not config.model_warmup and config.instance_group[0].count == 1
+
+
+def test_integers_get_the_dimension_that_isaac_ros_reads(tmp_path, schema):
+    from google.protobuf import text_format
+
+    isaac = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **ISAAC))
+    folder = write_triton(isaac, tmp_path / "models")
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), schema.ModelConfig())
+    (image,), (labels,) = config.input, config.output
+    assert (image.data_type, list(image.dims)) == (schema.TYPE_FP32, [1, 3, 32, 64])
+    assert (labels.data_type, list(labels.dims)) == (schema.TYPE_INT32, [1, 32, 64, 1])
+    assert list(labels.reshape.shape) == [1, 32, 64]
+
+
 def test_an_onnx_file_is_served_by_onnxruntime_on_its_device(tmp_path, schema):
     from google.protobuf import text_format
 
@@ -103,11 +135,11 @@ def test_a_repository_that_cannot_be_written_is_a_storage_error(bundle, tmp_path
         write_triton(bundle, tmp_path / "models")
 
 
-def test_the_launch_command_of_isaac_ros(bundle, tmp_path):
-    command = isaac_ros_arguments(bundle, tmp_path / "models", name="seg")
-    assert command.startswith("ros2 launch isaac_ros_triton isaac_ros_triton.launch.py ")
-    for word in (
-        "model_name:=seg", "max_batch_size:=0", "input_binding_names:=\"['image']\"",
-        f"model_repository_paths:=\"['{tmp_path / 'models'}']\"",
-    ):  # fmt: skip
-        assert word in command
+def test_the_launch_command_of_isaac_ros_is_for_its_form_alone(bundle, tmp_path):
+    assert isaac_ros_arguments(bundle, tmp_path / "models") == ""
+    isaac = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **ISAAC), seed=1)
+    command = isaac_ros_arguments(isaac, tmp_path / "models", name="seg")
+    assert command.split() == [
+        "ros2", "launch", "artoolkit_segmenter", "isaac.launch.py", f"bundle:={isaac.path}",
+        f"model_repository:={tmp_path / 'models'}", "model_name:=seg",
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from engine_bundles import tiny_bundle, tiny_target
 
 from artoolkit import __version__
 
@@ -30,7 +31,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, file: Path) -> list[Any]:
 
     parts = {
         "launch": {"LaunchDescription": list},
-        "launch.actions": {"DeclareLaunchArgument": action},
+        "launch.actions": {"DeclareLaunchArgument": action, "OpaqueFunction": action},
         "launch.substitutions": {"LaunchConfiguration": lambda name: f"<{name}>"},
         "launch_ros": {},
         "launch_ros.actions": {"Node": action, "ComposableNodeContainer": action},
@@ -75,6 +76,42 @@ def test_the_launch_file_starts_the_node_with_its_parameters(monkeypatch):
     source = (PACKAGE / NAME / "node.py").read_text()
     written = re.findall(r"^    (\w+):", (PACKAGE / "config" / "segmenter.yaml").read_text(), re.M)
     assert written and all(f'"{name}"' in source for name in written)
+
+
+def test_isaac_ros_is_wired_from_camera_to_mask(monkeypatch, tmp_path):
+    """Every topic that a node reads is one that the node before it writes, or the camera's."""
+    form = {"layout": "nchw_float32", "labels_dtype": "int32"}
+    bundle = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **form))
+    *declared, opaque = launched(monkeypatch, PACKAGE / "launch" / "isaac.launch.py")
+    given = {one.names[0]: getattr(one, "default_value", None) for one in declared}
+    given |= {"bundle": str(bundle.path), "model_repository": "/models", "image": "/camera"}
+    context = SimpleNamespace(perform_substitution=lambda text: given[text.strip("<>")])
+    (container,) = opaque.function(context)
+    nodes = {one.plugin.rpartition(":")[2]: one for one in container.composable_node_descriptions}
+    # Node -> the topics that it reads and writes, by Isaac ROS' sources.
+    topics = {
+        "ResizeNode": (["image", "camera_info"], ["resize/image"]),
+        "ImageFormatConverterNode": (["image_raw"], ["image"]),
+        "ImageToTensorNode": (["image"], ["tensor"]),
+        "InterleavedToPlanarNode": (["interleaved_tensor"], ["planar_tensor"]),
+        "ReshapeNode": (["tensor"], ["reshaped_tensor"]),
+        "TritonNode": (["tensor_pub"], ["tensor_sub"]),
+        "UNetDecoderNode": (["tensor_sub"], []),
+    }
+    assert list(nodes) == list(topics)
+    written = {"/camera", "camera_info"}
+    for name, (reads, writes) in topics.items():
+        renamed = dict(nodes[name].remappings)
+        assert set(renamed) <= {*reads, *writes}
+        assert {renamed.get(topic, topic) for topic in reads} <= written, name
+        written = {renamed.get(topic, topic) for topic in writes}
+    (triton,), (decoder,) = nodes["TritonNode"].parameters, nodes["UNetDecoderNode"].parameters
+    assert (triton["model_name"], triton["model_repository_paths"]) == ("tiny", ["/models"])
+    assert decoder["network_output_type"] == "argmax" and decoder["mask_width"] == 64
+    assert decoder["color_palette"] == [0x010101, 0x020202, 0x030303, 0x040404]
+    given["bundle"] = str(tiny_bundle(tmp_path, tiny_target("cpu"), seed=1).path)
+    with pytest.raises(RuntimeError, match="another form"):
+        opaque.function(context)
 
 
 @pytest.mark.slow
