@@ -1,4 +1,4 @@
-# Training, export and the plan check, without a GPU; add --gpus all and the tensorrt extra for one.
+# Training, export and the comparison of programs, without a GPU.
 #   docker build -f export/containers/workstation.Dockerfile -t artoolkit .
 #   docker run --rm -it -v "$PWD":/work artoolkit --help
 FROM python:3.11-slim-bookworm
