@@ -6,6 +6,8 @@ the bundle, so that the margins of every check are declared before anything is m
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -275,9 +277,31 @@ def _problem(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
         near = get_close_matches(str(last), known, 1)
         if near:
             return f"{place} is unknown: did you mean {'.'.join(map(str, (*tables, near[0])))}?"
+        if inside := [table for table in known if str(last) in _keys(model, (*tables, table))]:
+            return f"{place} is unknown: did you mean {inside[0]}.{last}?"
         return f"{place} is unknown" + (f" (known: {', '.join(known)})" if known else "")
-    said = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{place} {said}, got {problem['input']!r:.80}"
+    said = problem["msg"]
+    for found, ours in _PHRASES:
+        said = re.sub(found, ours, said)
+    return f"{place}: {said}, got {json.dumps(problem['input'], default=str):.80}"
+
+
+# What pydantic says, as a person would; our own sentences stand behind "Value error".
+_PHRASES = (
+    (r"^Input should be (.*), (unable to|got a number).*", r"expected \1"),
+    (r"^Input should be a valid dictionary.*", "expected a table with values of its own"),
+    ("^(Value error, |Input )", ""),
+    ("^should be (a valid )?", "expected "),
+    ("^expected (integer|number|string|tuple|list|boolean)", r"expected a \1"),
+    ("^expected (greater|less)", r"expected a value \1"),
+    ("a (valid )?integer", "a whole number"),
+    ("a (valid )?boolean", "true or false"),
+    ("a (valid )?(tuple|list)", "a list"),
+    ("a (valid )?number", "a number"),
+    (r"^(Tuple|List) should have at (least|most) (\d+) items? .*", r"expected at \2 \3 values"),
+    (r"^String should have at least 1 character", "expected some text"),
+    ("^String should match pattern ", "expected text that matches "),
+)
 
 
 def _keys(model: type[BaseModel] | None, tables: Sequence[int | str]) -> list[str]:

@@ -40,6 +40,26 @@ DATASETS = ("cityscapes", "camvid", "nyuv2", "folder")
 # Where Cityscapes lies, as cityscapesScripts reads it.
 CITYSCAPES_VARIABLE = "CITYSCAPES_DATASET"
 
+# The built-in networks (`networks.NETWORKS` builds them), for who must not import torch.
+NETWORKS = (
+    "icnet",
+    *(f"icnet_r{depth}" for depth in (18, 50, 101)),
+    *(f"refinenet_lw{depth}" for depth in (50, 101, 152)),
+    "refinenet_lw_mbv2",
+    *(f"refinenet_lw_efficientnet_lite{lite}" for lite in range(3)),
+    *(f"pspnet{depth}" for depth in (50, 101)),
+    *(f"pidnet_{size}" for size in "sml"),
+    "ddrnet_23_slim",
+    "ddrnet_23",
+    "bisenetv1_r18",
+    "bisenetv2",
+    "stdc1",
+    "stdc2",
+    "fast_scnn",
+    "segformer_b0",
+    "segformer_b1",
+)
+
 # "auto": found by looking at the keys (layouts), or by measuring (layers that int8 leaves alone).
 AUTO: Final = "auto"
 LAYOUTS = (
@@ -55,6 +75,10 @@ LAYOUTS = (
 )
 ChannelOrder = Literal["rgb", "bgr"]
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
+
+# What a comparison asks: may the candidate replace the baseline, or what did a precision cost?
+Question = Literal["equal", "precision"]
+QUESTIONS: tuple[Question, ...] = get_args(Question)
 
 # Where the points of affinity regression lie, and the arms of an experiment: without it, or there.
 Grid = Literal["center", "paper", "jitter", "all"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from artoolkit.backends.backend import Model, Progress
 from artoolkit.checks.contest import Pair, check_same_kind
 from artoolkit.checks.kind import Records
-from artoolkit.checks.registry import CHECKS, check_names
+from artoolkit.checks.registry import CHECKS, asked_by, check_names
 from artoolkit.cost.accelerator import device_identity
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import DataSet, dataset_of
@@ -26,6 +26,7 @@ from artoolkit.evidence.verdict import Check, Verdict, decide
 from artoolkit.files import read_npz
 from artoolkit.graph.onnx_file import Shapes, load_onnx, open_inputs, with_shapes
 from artoolkit.optional import is_installed
+from artoolkit.words import Question
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
@@ -54,6 +55,7 @@ def compare(
     trained: QualityMeasurement | None = None,
     seed: int = 0,
     process_memory: bool = True,
+    question: Question = "equal",
     progress: Progress = lambda what, share: None,
     **options: Any,
 ) -> Verdict:
@@ -70,7 +72,9 @@ def compare(
     place of the target's, which needs `out`. `inputs`: an .npz with inputs by name for two files,
     otherwise `seed` makes them; `shapes`: of inputs that are open in the files, by name (by default
     those in `inputs`). `outputs` and `trained`: what an export measured of the trained network.
-    `process_memory`: whether peaks of fresh processes are measured.
+    `process_memory`: whether peaks of fresh processes are measured. `question` "precision" asks
+    what a precision cost instead: size, latency and accuracy of two bundles that differ in it;
+    such an answer is written to `out` alone, and is no evidence of the bundle.
 
     Raises `UsageError` for a pair that cannot be compared, `BundleError` where bundles were changed
     or made for other targets, `DataError` for the data set, `ExportError` for a file that is no
@@ -89,6 +93,7 @@ def compare(
         Path(candidate) if isinstance(candidate, str) else candidate,
         inputs,
         shapes,
+        question,
     )
     with tempfile.TemporaryDirectory(prefix="artoolkit-static-") as folder:
         sides = [_static(side, inputs, shapes, Path(folder) / f"{index}.onnx")
@@ -99,9 +104,10 @@ def compare(
             threads=threads, options=options, dataset=data, split=split,
             plan=plan or LatencyPlan(), margin_percent=margin_percent, inputs=inputs,
             outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
-            progress=progress,
+            question=question, progress=progress,
         )  # fmt: skip
         bundle = pair.candidate.model if isinstance(pair.candidate.model, Bundle) else None
+        bundle = bundle if question == "equal" else None
         kept: Mapping[str, Check] = {}
         if bundle is not None and out is None:
             _check_own_evidence(pair, bundle)
@@ -124,8 +130,9 @@ def judged(pair: Pair, kept: Mapping[str, Check] | None = None) -> tuple[Verdict
     """
     checks = []
     records: dict[str, Any] = {}
-    for index, kind in enumerate(CHECKS):
-        pair.progress(kind.name, index / len(CHECKS))
+    asked = asked_by(pair.question)
+    for index, kind in enumerate(asked):
+        pair.progress(kind.name, index / len(asked))
         check, found = kind.ask(pair)
         if check is not None:
             earlier = (kept or {}).get(kind.name, check)
@@ -168,7 +175,11 @@ def _earlier_answers(pair: Pair, bundle: Bundle) -> dict[str, Check]:
 
 
 def _sides(
-    baseline: Model, candidate: Model | None, inputs: Path | None, shapes: Shapes | None
+    baseline: Model,
+    candidate: Model | None,
+    inputs: Path | None,
+    shapes: Shapes | None,
+    question: Question,
 ) -> tuple[Model, Model]:
     """The two sides, bundles opened; refused where they are no pair."""
     files = [isinstance(m, Path) and m.suffix == ".onnx" for m in (baseline, candidate)]
@@ -189,7 +200,7 @@ def _sides(
         raise UsageError(f"{first.path} carries no baseline", expected="two bundles to compare")
     last = first if candidate is None else _opened(candidate)
     check_names(last.manifest.target)
-    check_same_kind(last.manifest, inner.manifest)
+    check_same_kind(last.manifest, inner.manifest, question)
     return inner, last
 
 

@@ -22,6 +22,7 @@ from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import PairRecord, Subject
 from artoolkit.preprocess import as_taken
 from artoolkit.spec import Margins
+from artoolkit.words import Question
 
 if TYPE_CHECKING:
     from artoolkit.checks.outputs import OutputsMeasurement
@@ -86,6 +87,7 @@ class Pair:
     trained: QualityMeasurement | None = None
     seed: int = 0
     process_memory: bool = True
+    question: Question = "equal"
     progress: Progress = lambda what, share: None
 
     @classmethod
@@ -171,15 +173,20 @@ def terms_of(manifest: Manifest | None, baseline: Subject, candidate: Subject) -
     )
 
 
-def check_same_kind(candidate: Manifest, baseline: Manifest) -> None:
-    """Raises `BundleError` where the two were made for other targets or have other classes."""
-    for what in ("imgsz", "labels_hw", "batch", "precision", "layout", "labels_dtype", "forms"):
+def check_same_kind(candidate: Manifest, baseline: Manifest, question: Question = "equal") -> None:
+    """Raises `BundleError` where the two were made for other targets or have other classes.
+
+    Their precision, and the form that goes with it, may differ where that is the question.
+    """
+    alike = ("imgsz", "labels_hw", "batch", "layout", "labels_dtype", "precision", "forms")
+    for what in alike if question == "equal" else alike[:-2]:
         if getattr(candidate.target, what) != getattr(baseline.target, what):
             raise BundleError(
                 f"the two bundles were made for different targets ({what})",
                 got=getattr(candidate.target, what),
                 expected=getattr(baseline.target, what),
-                hint="Export both for one target.",
+                hint="Export both for one target."
+                + (" Or ask --question precision." if what == "precision" else ""),
             )
     if candidate.labels.names != baseline.labels.names:
         raise BundleError("the two bundles have different classes")

@@ -67,6 +67,22 @@ def judge(records: Records, terms: Terms) -> Check:
     )
 
 
+def judge_size(records: Records, terms: Terms) -> Check:
+    """PASS if program, weights, activations, inputs and outputs are no more bytes together."""
+    pair: list[MemoryMeasurement] = [records[f"memory-{role}.json"] for role in ROLES]
+    before, after = (record.components.model_dump() for record in pair)
+    sums = [sum(filter(None, one.values())) for one in (before, after)]
+    change = 100 * (sums[1] / sums[0] - 1)
+    parts = [f"{key.removesuffix('_bytes')} {mib(before[key])} -> {mib(after[key])}"
+             for key in before if before[key] is not None and after[key] is not None]  # fmt: skip
+    return Check(
+        name="size",
+        result="PASS" if sums[1] <= sums[0] else "FAIL",
+        **in_brief(f"{mib(sums[0])} -> {mib(sums[1])} ({change:+.1f} %)", ", ".join(parts)),
+        numbers={"baseline": before, "candidate": after, "change_percent": change},
+    )
+
+
 def mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
@@ -81,4 +97,11 @@ MEMORY = CheckKind(
     records={f"memory-{role}.json": MemoryMeasurement for role in ROLES},
     measure=measure,
     judge=judge,
+)
+SIZE = CheckKind(
+    name="size",
+    question="Are program, weights, activations, inputs and outputs no more bytes?",
+    records=MEMORY.records,
+    measure=measure,
+    judge=judge_size,
 )

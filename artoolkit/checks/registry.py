@@ -6,12 +6,13 @@ from artoolkit.checks.accuracy import ACCURACY
 from artoolkit.checks.graph import GRAPH
 from artoolkit.checks.kind import CheckKind
 from artoolkit.checks.latency import LATENCY
-from artoolkit.checks.memory import MEMORY
+from artoolkit.checks.memory import MEMORY, SIZE
 from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.checks.parts import PARTS
 from artoolkit.checks.program import AHEAD_OF_TIME, PROGRAM
 from artoolkit.errors import RecipeError
 from artoolkit.spec import Target
+from artoolkit.words import Question
 
 CHECKS: list[CheckKind] = [
     GRAPH,
@@ -23,6 +24,13 @@ CHECKS: list[CheckKind] = [
     OUTPUTS,
     ACCURACY,
 ]
+# By int8 graph and program become others: that is what it is for.
+PRECISION: list[CheckKind] = [SIZE, LATENCY, ACCURACY]
+
+
+def asked_by(question: Question) -> list[CheckKind]:
+    """The checks that answer a question."""
+    return CHECKS if question == "equal" else PRECISION
 
 
 def check_names(target: Target) -> None:

@@ -6,40 +6,19 @@ import contextlib
 import difflib
 import errno
 import importlib
-import logging
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from artoolkit import __version__
-from artoolkit.errors import ArtoolkitError, StorageError, visible
+from artoolkit.cli.talk import LOG, SHOWN, add_options, start_log
+from artoolkit.cli.verbs import ALIASES, GROUPS, VERBS
+from artoolkit.errors import ArtoolkitError, StorageError
 
-# verb -> (module under artoolkit.cli, what it does in one line)
-VERBS = {
-    "quickstart": ("quickstart", "End-to-end demo on synthetic data (minutes on a CPU)."),
-    "doctor": ("doctor", "Show what works on this machine and what is missing."),
-    "data": ("data", "Generate, prepare and check data sets."),
-    "weights": ("weights", "List, fetch and import published checkpoints."),
-    "train": ("train", "Train a network from a recipe."),
-    "finetune": ("finetune", "Fine-tune a baseline with the affinity-regression loss."),
-    "experiment": ("experiment", "Test whether the loss helps: all arms and seeds."),
-    "evaluate": ("evaluate", "Measure mIoU of a checkpoint, bundle or engine."),
-    "export": ("export", "Export a bundle, with the verdict against a baseline."),
-    "build": ("build", "Build the TensorRT engine of a bundle."),
-    "benchmark": ("benchmark", "Measure latency and memory on this machine."),
-    "compare": ("compare", "Give the verdict on a candidate against its baseline."),
-    "verify": ("verify", "Verify hashes, answer the checks again, replay golden images."),
-    "log": ("log", "List the verdicts in a bundle: when, where, which answers."),
-    "delta": ("delta", "Write the trained weights alone that make one bundle of another."),
-    "refit": ("refit", "Make a bundle, and its engine, from another and a delta."),
-    "sign": ("sign", "Sign a bundle and its evidence with a key."),
-    "predict": ("predict", "Write label maps and overlays of images or a video."),
-    "report": ("report", "Write one HTML page about runs and bundles."),
-}
-ALIASES = {"val": "evaluate", "checks": "doctor"}
 # As sysexits.h has it for a fault of the program, and as a shell counts a closed pipe (128 + 13).
 CRASH, CLOSED_PIPE = 70, 141
 
@@ -54,13 +33,19 @@ class LazyVerbs(click.Group):
         verb = ALIASES.get(cmd_name, cmd_name)
         if verb not in VERBS:
             return None
-        module = importlib.import_module(f"artoolkit.cli.{VERBS[verb][0]}")
-        command: click.Command = module.command
+        module, _, name = VERBS[verb].module.partition(":")
+        found = importlib.import_module(f"artoolkit.cli.{module}")
+        command: click.Command = getattr(found, name or "command")
+        add_options(command)
+        _show_examples(command, VERBS[verb].examples)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, summary) for verb, (_, summary) in VERBS.items()])
+        width = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), verb.summary) for name, verb in verbs.items()]
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,6 +62,7 @@ class LazyVerbs(click.Group):
             return super().invoke(ctx)
         except ArtoolkitError as error:
             click.echo(f"error: {error}", err=True)
+            LOG.debug("error: %s", error, extra=SHOWN)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -114,19 +100,21 @@ class LazyVerbs(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-class _Echo(logging.Handler):
-    """Log handler to standard error; one process speaks where torchrun started several."""
+def _show_examples(command: click.Command, examples: Sequence[str]) -> None:
+    """End the help of a verb, or of each of its subcommands, with the examples of how to call it.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if os.environ.get("RANK", "0") == "0":
-            click.echo(visible(record.getMessage()), err=True)
-
-
-def _show_log() -> None:
-    library = logging.getLogger("artoolkit")
-    library.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Echo) for handler in library.handlers):
-        library.addHandler(_Echo())
+    A line that is too long is broken as a shell takes it.
+    """
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _show_examples(inner, [text for text in examples if text.split()[1] == name])
+        return
+    lines = [
+        textwrap.fill(f"artoolkit {text}", 72, initial_indent="  ", subsequent_indent="      ",
+                      break_long_words=False, break_on_hyphens=False).replace("\n", " \\\n")
+        for text in examples
+    ]  # fmt: skip
+    command.epilog = "\b\n" + "\n".join([f"Example{'s' * (len(lines) > 1)}:", *lines])
 
 
 def _forget_stdout() -> None:
@@ -159,9 +147,10 @@ def _crash(error: Exception) -> int:
 
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="artoolkit")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """More accurate segmentation at exactly the same cost, with the evidence."""
-    _show_log()
+    start_log(ctx)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from artoolkit.cli.options import CommaList, cuda_memory_option
+from artoolkit.cli.progress import progress_bar
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.words import HARDWARE_COMPATIBILITIES, LIBRARIES
 
 if TYPE_CHECKING:
     from artoolkit.backends.tensorrt.loader import Engine
-    from artoolkit.fresh_process import Progress
     from artoolkit.words import CudaMemory
 
 
@@ -65,8 +64,14 @@ if TYPE_CHECKING:
     help="Only write the ONNX file that the engine is built from, as trtexec takes it.",
 )
 @cuda_memory_option
+@json_option
 def command(
-    *, bundle: Path, onnx: Path | None, cuda_memory: CudaMemory | None, **asked: Any
+    *,
+    bundle: Path,
+    onnx: Path | None,
+    cuda_memory: CudaMemory | None,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Build the engine of BUNDLE for the target that it was made for.
 
@@ -81,50 +86,42 @@ def command(
         from artoolkit.graph.forms import write_form
 
         write_form(opened.model, opened.manifest.target.forms, onnx)
-        click.echo(onnx)
+        tell({"onnx": onnx}, str(onnx), as_json=as_json)
         return
     if asked["compute_capabilities"] == ("portable",):
         asked["compute_capabilities"] = ()
     options = options_for(opened.manifest.target, **asked)
-    with _progress_bar() as progress:
-        engine = build_engine(opened, options, cuda_memory=cuda_memory, progress=progress)
-    _print(engine, bundle)
-    if opened.manifest.baseline:
-        other = engine.sidecar.options.pair_options
-        click.echo(f"to compare: artoolkit build {bundle / BASELINE} {other}")
+    with progress_bar() as report:
 
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Bar(*columns, transient=True) as bar:
-        task = bar.add_task("starting the builder", total=None)
-
-        def report(phase: str, share: float) -> bool:
-            bar.update(task, description=f"{phase} {100 * share:3.0f} %")
+        def progress(phase: str, share: float) -> bool:
+            report(f"building: {phase}", share)
             return True
 
-        yield report
+        engine = build_engine(opened, options, cuda_memory=cuda_memory, progress=progress)
+    rows = _rows(engine, bundle)
+    if opened.manifest.baseline:
+        other = engine.sidecar.options.pair_options
+        rows["to compare"] = f"artoolkit build {bundle / BASELINE} {other}"
+    tell(
+        {"engine": engine.plan, **engine.sidecar.model_dump(mode="json")},
+        *(f"{name}: {value}" for name, value in rows.items()),
+        as_json=as_json,
+    )
 
 
-def _print(engine: Engine, bundle: Path) -> None:
+def _rows(engine: Engine, bundle: Path) -> dict[str, str]:
     sidecar = engine.sidecar
     capabilities = (f"SM{c}" if c.isdecimal() else c for c in sidecar.compute_capabilities)
     runs_on = sidecar.gpu or ", ".join(capabilities)
     made_by = f"{sidecar.library} {sidecar.library_version}, {sidecar.options.precision}"
     form = f"artoolkit build {bundle} --onnx {engine.plan.stem}.onnx && " if sidecar.forms else ""
-    rows = {
+    return {
         "engine": f"{engine.plan}, {sidecar.plan_bytes:,} bytes",
         "built by": f"{made_by}, for {runs_on}, in {sidecar.seconds:.1f} s",
         "activations": _bytes(sidecar.activation_bytes),
         "weights": _bytes(sidecar.weights_bytes),
         "the same with NVIDIA's tool": form + sidecar.trtexec,
     }
-    for name, value in rows.items():
-        click.echo(f"{name}: {value}")
 
 
 def _bytes(size: int | None) -> str:

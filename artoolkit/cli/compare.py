@@ -13,10 +13,13 @@ from artoolkit.cli.options import (
     cuda_memory_option,
     dataset_options,
     device_option,
+    junit_option,
     threads_option,
     verbose_option,
 )
+from artoolkit.cli.talk import json_option
 from artoolkit.errors import UsageError
+from artoolkit.words import QUESTIONS
 
 # Of the root mean square of a layer's outputs; float32 against float32 stays far below.
 LAYER_ERROR = 1e-3
@@ -45,13 +48,17 @@ LAYER_ERROR = 1e-3
               help="Inputs of two .onnx files, by name (.npz); seeded ones otherwise.")  # fmt: skip
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x512x1024",
               help="Shape of an input that is open in two .onnx files.")  # fmt: skip
+@click.option("--question", type=click.Choice(QUESTIONS), default="equal", show_default=True,
+              help="equal: may it replace the baseline? precision: what did int8 or bf16 cost in "
+              "accuracy, size and latency?")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the records (default: CANDIDATE/evidence).")  # fmt: skip
 @click.option("--refit", is_flag=True, help="On tensorrt: also put the candidate's weights into "
               "the baseline's engine. A diagnostic, no verdict.")  # fmt: skip
 @click.option("--layers", is_flag=True, help="Also name the layers whose outputs differ the most.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@json_option
+@junit_option
 @verbose_option
 def command(
     *,
@@ -68,6 +75,7 @@ def command(
     layers: bool,
     as_json: bool,
     verbose: bool,
+    junit: Path | None,
     **measuring: Any,
 ) -> None:
     """Compare CANDIDATE with BASELINE: program, memory, latency, outputs and accuracy.
@@ -77,7 +85,7 @@ def command(
     """
     from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.cli.verdict_table import show_verdict
+    from artoolkit.cli.verdict_table import give_verdict
     from artoolkit.cost.latency_record import LatencyPlan
 
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
@@ -93,11 +101,8 @@ def command(
             progress=progress,
             **measuring,
         )
-    if as_json:
-        click.echo(verdict.to_bytes().decode(), nl=False)
-    else:
-        title = f"{verdict.candidate.name} against {verdict.baseline.name}"
-        show_verdict(verdict, title=title, verbose=verbose)
+    title = f"{verdict.candidate.name} against {verdict.baseline.name}"
+    give_verdict(verdict, title=title, verbose=verbose, as_json=as_json, junit=junit)
     if layers:
         _show_layers(baseline, candidate, inputs)
     sys.exit(verdict.exit_code)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.names import DATASET
+from artoolkit.cli.progress import counter
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.cores import usable_cores
 from artoolkit.errors import visible
 from artoolkit.words import DATASETS
@@ -30,30 +31,6 @@ def command() -> None:
     """Generate, prepare and check data sets."""
 
 
-@contextmanager
-def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, so that stdout holds the result only."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from artoolkit.cli.terminal import Terminal
-
-    columns = (
-        TextColumn(text, markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(text)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 @command.command()
 @click.argument("out", type=_FOLDER)
 @click.option("--train", default=40, show_default=True, help="Images to train on.")
@@ -62,34 +39,51 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
               help="Image size in pixels: height width.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Another seed, other streets.")
 @_WORKERS
+@json_option
 def synthesize(
-    out: Path, train: int, val: int, imgsz: tuple[int, int], seed: int, workers: int | None
+    *,
+    out: Path,
+    train: int,
+    val: int,
+    imgsz: tuple[int, int],
+    seed: int,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     """Write generated street scenes to OUT, in the layout of Cityscapes."""
     from artoolkit.data.synthetic import synthesize as generate
 
-    with _progress("painting") as progress:
+    with counter("painting") as progress:
         generate(out, train=train, val=val, size_hw=imgsz, seed=seed,
                  workers=workers or usable_cores(), progress=progress)  # fmt: skip
-    click.echo(f"{train} training and {val} validation images of height {imgsz[0]}, "
-               f"width {imgsz[1]} in {out} (--dataset cityscapes --data-root {out})")  # fmt: skip
+    tell(
+        {"data_root": out, "dataset": "cityscapes", "train": train, "val": val, "imgsz": imgsz},
+        f"{train} training and {val} validation images of height {imgsz[0]}, width {imgsz[1]} "
+        f"in {out} (--dataset cityscapes --data-root {out})",
+        as_json=as_json,
+    )
 
 
 @command.command()
 @click.argument("root", type=_FOLDER)
-@click.option("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS) + ".")
+@click.option(
+    "--dataset", required=True, type=DATASET, metavar="NAME", help=", ".join(DATASETS) + "."
+)
 @click.option("--classes", type=click.Path(path_type=Path, dir_okay=False),
               help="Class list of a folder data set; ROOT/classes.toml by default.")  # fmt: skip
 @click.option("--split", "splits", multiple=True, help="Only this split; may be given repeatedly.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @_WORKERS
+@json_option
 def check(
+    *,
     root: Path,
     dataset: str,
     classes: Path | None,
     splits: tuple[str, ...],
     strict: bool,
     workers: int | None,
+    as_json: bool,
 ) -> None:
     """Read all of the data set at ROOT: count it, and name every file that would stop a run.
 
@@ -102,12 +96,22 @@ def check(
     from artoolkit.errors import DataError
 
     data = open_dataset(dataset, root, classes=classes)
-    with _progress("reading") as progress:
+    with counter("reading") as progress:
         reports = check_dataset(
             data, splits=splits, workers=workers or usable_cores(), progress=progress
         )
-    _show(data, reports)
-    found = {kind: _listed(reports, kind) for kind in ("notes", "warnings", "problems")}
+    kinds = ("notes", "warnings", "problems")
+    found = {
+        kind: [f"{one.split}: {text}" for one in reports for text in getattr(one, kind)]
+        for kind in kinds
+    }
+    if as_json:
+        splits_found = {one.split: _counts(data, one) for one in reports}
+        tell({"splits": splits_found, **found}, as_json=True)
+    else:
+        _show(data, reports)
+        for kind in kinds:
+            _list(kind, found[kind])
     problems, warnings = len(found["problems"]), len(found["warnings"])
     if problems:
         raise DataError(f"{problems} problem(s) in {dataset} at {root}, all listed above",
@@ -115,7 +119,13 @@ def check(
     if strict and warnings:
         raise DataError(f"{warnings} warning(s) in {dataset} at {root}, all listed above",
                         hint="Without --strict they are no error.")  # fmt: skip
-    click.echo(f"No problem, {counted(warnings, 'warning') if warnings else 'no warning'}.")
+    if not as_json:
+        click.echo(f"No problem, {counted(warnings, 'warning') if warnings else 'no warning'}.")
+
+
+def _counts(data: Pairs, report: SplitReport) -> dict[str, Any]:
+    pixels = dict(zip((*data.labels.names, "void"), map(int, report.class_pixels), strict=False))
+    return {"images": report.images, "labels": report.labels, "class_pixels": pixels}
 
 
 def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
@@ -138,14 +148,12 @@ def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:
     click.echo("per class: share of the pixels, images that have any")
 
 
-def _listed(reports: tuple[SplitReport, ...], kind: str) -> list[str]:
-    """Prints the sentences of one kind below its name, if there are any, and returns them."""
-    lines = [f"{report.split}: {text}" for report in reports for text in getattr(report, kind)]
+def _list(kind: str, lines: list[str]) -> None:
+    """Prints the sentences of one kind below its name, if there are any."""
     if lines:
         click.secho(f"\n{kind.capitalize()}", bold=True)
     for line in lines:
         click.echo(visible(line))
-    return lines
 
 
 def _share(report: SplitReport, index: int) -> str:
@@ -159,11 +167,16 @@ def _share(report: SplitReport, index: int) -> str:
 @command.command("prepare-nyuv2")
 @click.argument("mat", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("out", type=_FOLDER)
-def prepare_nyuv2(mat: Path, out: Path) -> None:
+@json_option
+def prepare_nyuv2(*, mat: Path, out: Path, as_json: bool) -> None:
     """Turn MAT (nyu_depth_v2_labeled.mat) into 795 training and 654 validation pairs in OUT."""
     from artoolkit.data.prepare_nyuv2 import prepare
 
-    with _progress("unpacking") as progress:
+    with counter("unpacking") as progress:
         counts = prepare(mat, out, progress=progress)
-    click.echo(f"{counts['train']} training and {counts['val']} validation images in {out} "
-               f"(--dataset nyuv2 --data-root {out})")  # fmt: skip
+    tell(
+        {"data_root": out, "dataset": "nyuv2", **counts},
+        f"{counts['train']} training and {counts['val']} validation images in {out} "
+        f"(--dataset nyuv2 --data-root {out})",
+        as_json=as_json,
+    )

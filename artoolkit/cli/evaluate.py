@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @network_options()
-@dataset_options(required=True)
+@dataset_options()
 @click.option("--split", default="val", show_default=True)
 @predictor_options
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def command(
     *,
     model: Path,
-    dataset: str,
+    dataset: str | None,
     data_root: Path | None,
     classes: Path | None,
     split: str,
@@ -44,7 +44,8 @@ def command(
 ) -> None:
     """mIoU of MODEL on a split of a data set, at the labels' size.
 
-    MODEL is a checkpoint, a bundle, an engine in a bundle or an .onnx file of artoolkit. IoU comes
+    MODEL is a checkpoint, a bundle, an engine in a bundle or an .onnx file of artoolkit. Without
+    --dataset it is judged on the data set that it was trained on. IoU comes
     from the sum of the images' confusion matrices, as cityscapesScripts takes it: void is left
     out, and so is a class that is neither labelled nor predicted.
     """

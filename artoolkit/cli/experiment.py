@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from artoolkit.cli.names import RECIPE
 from artoolkit.cli.options import (
     CommaList,
     Command,
@@ -15,6 +16,7 @@ from artoolkit.cli.options import (
     device_option,
     out_option,
 )
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import ArtoolkitError
 from artoolkit.words import ARMS, CONTROL
 
@@ -87,6 +89,7 @@ def grid_options(command: Command) -> Command:
 @grid_options
 @click.option(
     "--recipe",
+    type=RECIPE,
     metavar="NAME|PATH",
     help="Take this recipe as it stands, not the baseline's at a fifth of its epochs and rate.",
 )
@@ -101,7 +104,10 @@ def grid_options(command: Command) -> Command:
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that load images.")
 @device_option()
 @out_option(help_text="Folder of the experiment.")
-def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -> None:
+@json_option
+def command(
+    *, first_seed: int, seeds: int, drop_models: bool, as_json: bool, **options: Any
+) -> None:
     """Fine-tune a baseline in every arm, weight and seed, and compare each with its control.
 
     Within a seed all arms see the same images in the same order. OUT/runs.jsonl gets a row when a
@@ -119,7 +125,7 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
     from artoolkit.optional import require
 
     require("torch", "training")
-    from artoolkit.evaluation.experiment import ROWS
+    from artoolkit.evaluation.experiment import ROWS, read_rows
     from artoolkit.report.experiment_figure import write_summary
     from artoolkit.training.display import ExperimentBar
     from artoolkit.training.experiment import RECIPE, experiment
@@ -136,8 +142,9 @@ def command(*, first_seed: int, seeds: int, drop_models: bool, **options: Any) -
         if (out / ROWS).exists():
             console.print("Finished runs are kept. The same command goes on.")
         raise
-    for line in write_summary(out, load_recipe(out / RECIPE).name):
-        click.echo(line)
+    rows = read_rows(out / ROWS)
+    summary = write_summary(out, load_recipe(out / RECIPE).name)
+    tell({"out": out, "finished": finished, "runs": rows}, *summary, as_json=as_json)
     if not finished:
         console.print("Stopped and saved. The same command goes on.")
         raise click.exceptions.Exit(130)

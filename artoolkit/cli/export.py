@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.names import NETWORK, TARGET
 from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import (
     cuda_memory_option,
     dataset_options,
     imgsz_option,
+    junit_option,
     out_option,
     verbose_option,
 )
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.cli.triton_format import serve
 from artoolkit.errors import UsageError
 from artoolkit.words import AUTO, INPUT_LAYOUTS, LABELS_DTYPES, PRECISIONS
@@ -28,13 +31,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option("--baseline", type=click.Path(path_type=Path), help="Checkpoint to compare with.")
-@click.option("--untrained", metavar="NETWORK", help="Export NETWORK with random weights instead.")
+@click.option("--untrained", type=NETWORK, metavar="NETWORK",
+              help="Export NETWORK with random weights instead.")  # fmt: skip
 @click.option("--num-classes", type=click.IntRange(1, 254), help="Classes, with --untrained.")
 @network_options()
 @dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split for the accuracy check.")
-@click.option("--target", default="cpu", show_default=True,
-              help="Device: a name (see export/targets) or a TOML file.")  # fmt: skip
+@click.option("--target", type=TARGET, metavar="NAME|PATH", default="cpu", show_default=True,
+              help="Device: a name (artoolkit targets list) or a TOML file.")  # fmt: skip
 @imgsz_option(help_text="Input size: height width (default: the target's).")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Default: the target's.")
 @click.option("--half", "precision", flag_value="fp16", help="The same as --precision fp16.")
@@ -77,6 +81,8 @@ if TYPE_CHECKING:
               help="Engine of the bundle that is served, where it has several.")  # fmt: skip
 @out_option(help_text="Folder of the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@json_option
+@junit_option
 @verbose_option
 def command(
     *,
@@ -91,6 +97,8 @@ def command(
     instances: int,
     warmup: int,
     verbose: bool,
+    as_json: bool,
+    junit: Path | None,
     **options: Any,
 ) -> None:
     """Export CHECKPOINT to a bundle; with --baseline, prove that it costs the same and is as good.
@@ -100,12 +108,13 @@ def command(
     --baseline: 0 every required check passed, 1 one failed, 3 undecided.
     """
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.cli.verdict_table import show_verdict
+    from artoolkit.cli.verdict_table import give_verdict
     from artoolkit.evidence.bundle import open_bundle
 
     out, baseline, overwrite = (options[name] for name in ("out", "baseline", "overwrite"))
     check_form(form, baseline, engine)
     served = {"form": form, "overwrite": overwrite, "instances": instances, "warmup": warmup}
+    served["as_json"] = as_json
     if form != "bundle" and checkpoint is not None and checkpoint.is_dir():
         serve(open_bundle(checkpoint), out, engine=engine, **served)
         return
@@ -125,13 +134,14 @@ def command(
         plan = LatencyPlan(pairs=blocks, budget_s=budget_s)
         made = export(source, **options, plan=plan, progress=report)
     if made.verdict is None:
-        click.echo(f"{out}  sha256 {made.bundle.manifest.sha256}")
+        sha256 = made.bundle.manifest.sha256
+        tell({"bundle": out, "sha256": sha256}, f"{out}  sha256 {sha256}", as_json=as_json)
         return
-    verdict = made.verdict
     title = f"{out} against {baseline}"
-    show_verdict(verdict, title=title, verbose=verbose)
-    click.echo(f"evidence: {made.bundle.proofs[0]}")
-    sys.exit(verdict.exit_code)
+    give_verdict(made.verdict, title=title, verbose=verbose, as_json=as_json, junit=junit)
+    if not as_json:
+        click.echo(f"evidence: {made.bundle.proofs[0]}")
+    sys.exit(made.verdict.exit_code)
 
 
 def check_form(form: str, baseline: Path | None, engine: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from artoolkit.cli.names import RECIPE
 from artoolkit.cli.options import dataset_options, out_option
 from artoolkit.cli.train import carry_out, recipe_options
 from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, GRIDS
@@ -39,6 +40,7 @@ from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, GRIDS
 @click.option("--control", is_flag=True, help="The same run with the weight 0.")
 @click.option(
     "--recipe",
+    type=RECIPE,
     metavar="NAME|PATH",
     help=f"Take this recipe as it stands (with the AR weight {FINETUNE_WEIGHT:g} if it has none), "
     "not the baseline's at a fifth of its epochs and rate.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.names import NETWORK
 from artoolkit.cli.options import CommaList, Command
 from artoolkit.errors import UsageError
 from artoolkit.words import AUTO, CHANNEL_ORDERS, LAYOUTS
@@ -31,6 +32,7 @@ def network_options(*, required: bool = False) -> Callable[[Command], Command]:
                 click.option(
                     "--network",
                     required=required,
+                    type=NETWORK,
                     metavar="NAME|MODULE:FACTORY",
                     help="Built-in network name, or MODULE:FACTORY (an nn.Module class or "
                     "a function returning one).",

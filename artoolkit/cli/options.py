@@ -5,12 +5,15 @@ Nothing heavy is imported here: `--help` has to be instant, also where torch is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from artoolkit.cli.names import DATASET
+from artoolkit.cli.talk import level
 from artoolkit.errors import UsageError
 from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, CUDA_MEMORY, DATASETS
 
@@ -85,7 +88,7 @@ def _device(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return None if value is None else device_name(value)
 
 
-def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
+def dataset_options() -> Callable[[Command], Command]:
     """`--dataset`, `--data-root` and `--classes`; pass their values to `open_data`."""
 
     def decorate(command: Command) -> Command:
@@ -102,7 +105,7 @@ def dataset_options(*, required: bool = False) -> Callable[[Command], Command]:
             ),
             click.option(
                 "--dataset",
-                required=required,
+                type=DATASET,
                 metavar="NAME",
                 help=f"Data set: {', '.join(DATASETS)}.",
             ),
@@ -173,8 +176,9 @@ def predictor_options(command: Command) -> Command:
             threads_option,
             cuda_memory_option,
             imgsz_option(
-                help_text="Network input of a checkpoint: height width (default: the image's own, "
-                "or the one size that published weights were made for). A bundle has its own."
+                help_text="Network input of a checkpoint: height width (default: the size that "
+                "published weights were made for or its recipe says, else the image's own). "
+                "A bundle has its own."
             ),
             click.option(
                 "--scales",
@@ -219,7 +223,18 @@ def requested_predictor(values: dict[str, Any]) -> dict[str, Any]:
 
 
 verbose_option = click.option(
-    "-v", "--verbose", is_flag=True, help="Show every check with its details."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    callback=level(logging.DEBUG),
+    help="Show every check with its details.",
+)
+
+
+junit_option = click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the checks here as JUnit XML too, as CI services read it.",
 )
 
 

@@ -15,6 +15,8 @@ from artoolkit.cli.options import (
     predictor_options,
     requested_predictor,
 )
+from artoolkit.cli.progress import counter, progress_bar
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 @predictor_options
 @click.option("--overlays/--no-overlays", default=True, help="Colored overlays beside the labels.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop a video or camera after so many.")
+@json_option
 def command(
     *,
     model: Path,
@@ -44,6 +47,7 @@ def command(
     out: Path,
     overlays: bool,
     frames: int | None,
+    as_json: bool,
     **more: Any,
 ) -> None:
     """Predict with MODEL what SOURCE or a data set's split shows.
@@ -69,43 +73,38 @@ def command(
     ) as predictor:
         if stream:
             assert source is not None, "a stream has an address"
-            click.echo(_follow(predictor, source, out, overlays=overlays, most=frames))
+            line = _follow(predictor, source, out, overlays=overlays, most=frames)
         else:
-            _predict(predictor, jobs, out, overlays=overlays)
-    click.echo(f"-> {out}")
+            line = _predict(predictor, jobs, out, overlays=overlays)
+    tell({"out": out, "images": len(jobs), "summary": line}, line, f"-> {out}", as_json=as_json)
 
 
-def _predict(predictor: Predictor, jobs: list[Job], out: Path, *, overlays: bool) -> None:
+def _predict(predictor: Predictor, jobs: list[Job], out: Path, *, overlays: bool) -> str:
     from time import perf_counter
-
-    from rich.progress import track
 
     from artoolkit.report.predictions import write_predictions
 
-    done = write_predictions(predictor, jobs, out, overlays=overlays)
     start = perf_counter()
-    for _ in track(done, total=len(jobs), description="Predicting"):
-        pass
-    seconds = perf_counter() - start
-    click.echo(f"{len(jobs)} images, {len(jobs) / seconds:.1f} per second with reading and writing")
+    with counter("predicting") as progress:
+        for done, _ in enumerate(write_predictions(predictor, jobs, out, overlays=overlays), 1):
+            progress(done, len(jobs))
+    rate = len(jobs) / (perf_counter() - start)
+    return f"{len(jobs)} images, {rate:.1f} per second with reading and writing"
 
 
 def _follow(
     predictor: Predictor, source: str, out: Path, *, overlays: bool, most: int | None
 ) -> str:
-    """Predict a stream until it ends, or Ctrl-C; what came of it."""
-    from rich.status import Status
-
-    from artoolkit.cli.terminal import Terminal
+    """Predict a stream until it ends, or Ctrl-C; one line of what was seen."""
     from artoolkit.report.predictions import follow
 
     line = "no frame was seen"
     frames = follow(predictor, source, out=out, overlays=overlays, most=most)
-    with Status("Predicting", console=Terminal(stderr=True)) as status:
+    with progress_bar() as progress:
         try:
             for followed in frames:
                 line = followed.line
-                status.update(line)
+                progress(line, 0.0)
         except KeyboardInterrupt:
             frames.close()
     return line

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from artoolkit.cli.talk import LOG
 
 # Who follows a log wants to know that it goes on, not to scroll.
 LINE_EVERY_S = 10.0
@@ -12,38 +15,92 @@ LINE_EVERY_S = 10.0
 Report = Callable[[str, float], None]
 
 
+class _Told:
+    """What was reported last, and since when it is that."""
+
+    def __init__(self) -> None:
+        self.what, self.fraction, self.since = "", 0.0, time.monotonic()
+
+    def take(self, what: str, fraction: float) -> None:
+        if what != self.what:
+            self.since = time.monotonic()
+        self.what, self.fraction = what, fraction
+
+    def __str__(self) -> str:
+        spent = time.monotonic() - self.since
+        left = spent * (1 - self.fraction) / self.fraction if self.fraction else None
+        more = "" if left is None else f", about {left:.0f} s left"
+        return f"{self.what or 'starting'}: {100 * self.fraction:.0f} %, {spent:.0f} s{more}"
+
+
+@contextmanager
+def _every(seconds: float, show: Callable[[], None]) -> Iterator[None]:
+    """Calls `show` so often from a thread, also while nothing is reported."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(seconds):
+            show()
+
+    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def lines() -> Iterator[Report]:
+    """A callback that keeps what is reported; a line of it goes to the log every 10 s.
+
+    So seldom that it disturbs nothing that is being timed.
+    """
+    told = _Told()
+    with _every(LINE_EVERY_S, lambda: LOG.info("%s", told)):
+        yield told.take
+
+
 @contextmanager
 def progress_bar() -> Iterator[Report]:
-    """A callback that moves a bar on standard error; elsewhere it prints a line every 10 s."""
+    """A callback that moves a bar on standard error; elsewhere there is a line every 10 s."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from artoolkit.cli.terminal import Terminal
 
     console = Terminal(stderr=True)
+    if not console.is_terminal:
+        with lines() as report:
+            yield report
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    # A thread that redraws would disturb what is being timed: the callback redraws, seldom.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False,
-                  disable=not console.is_terminal) as bar:  # fmt: skip
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=1.0)
-        shown = ("", -1.0)
-        started = last = time.monotonic()
+        told, shown = _Told(), ("", -1.0)
 
-        def line(what: str, fraction: float) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last >= LINE_EVERY_S:
-                last = now
-                text = f"{what}: {100 * fraction:.0f} %, {now - started:.0f} s"
-                console.print(text, markup=False, highlight=False)
+        def show() -> None:
+            bar.update(task, description=told.what, completed=told.fraction)
+            bar.refresh()
 
         def report(what: str, fraction: float) -> None:
             nonlocal shown
-            if not console.is_terminal:
-                line(what, fraction)
-                return
+            told.take(what, fraction)
             if what != shown[0] or abs(fraction - shown[1]) >= 0.02 or fraction == 1.0:
                 shown = (what, fraction)
-                bar.update(task, description=what, completed=fraction)
-                bar.refresh()
+                show()
 
-        yield report
+        def beat() -> None:
+            # While one is timed against another only reports draw, between two blocks.
+            if "against" not in told.what:
+                show()
+
+        with _every(1.0, beat):
+            yield report
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """`progress_bar` for what counts: a callback that takes how many are done, and of how many."""
+    with progress_bar() as report:
+        yield lambda done, total: report(what, done / total if total else 0.0)

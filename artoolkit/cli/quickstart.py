@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from artoolkit.cli.options import out_option
+from artoolkit.cli.talk import json_option
 from artoolkit.errors import ArtoolkitError
+
+if TYPE_CHECKING:
+    from artoolkit.evidence.verdict import Verdict
 
 IMGSZ = ("192", "384")
 # 0 pass, 1 fail, 3 undecided: each is a verdict, and quickstart's job is to reach one.
@@ -92,8 +99,8 @@ def carry_out(step: Step, finished: Path) -> None:
     finished.touch()
 
 
-def summarise(out: Path) -> None:
-    """Print where everything is, and the meaning of the verdict."""
+def summarise(out: Path) -> Verdict:
+    """Print where everything is, and the meaning of the verdict, which is returned."""
     from artoolkit.evidence.bundle import open_bundle
     from artoolkit.evidence.records import read_record
     from artoolkit.evidence.verdict import Verdict
@@ -113,11 +120,13 @@ def summarise(out: Path) -> None:
         "this shows the journey, not a gain.\n"
         f"Next: artoolkit verify {out / 'bundle'}, or the same commands on your own data."
     )
+    return verdict
 
 
 @click.command()
 @out_option(help_text="Folder for everything that is made.")
-def command(*, out: Path) -> None:
+@json_option
+def command(*, out: Path, as_json: bool) -> None:
     """End-to-end demo on synthetic streets: train, fine-tune, export, verdict, predict.
 
     Minutes on two cores. Stopped half-way, the same command goes on. Exits 0 when it ran to the
@@ -127,6 +136,10 @@ def command(*, out: Path) -> None:
 
     require("torch", "quickstart")
     require("onnxruntime", "quickstart")
-    for step in journey(out):
-        carry_out(step, out / ".finished" / step.name)
-    summarise(out)
+    # As JSON the result stands alone on standard output.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        for step in journey(out):
+            carry_out(step, out / ".finished" / step.name)
+        verdict = summarise(out)
+    if as_json:
+        click.echo(verdict.to_bytes().decode(), nl=False)

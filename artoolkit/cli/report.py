@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from artoolkit.cli.options import dataset_options, open_data, out_option
+from artoolkit.cli.options import dataset_options, junit_option, open_data, out_option
 from artoolkit.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from artoolkit.report.content import ReportContent
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 @click.option(
     "--images", type=click.IntRange(min=0), default=3, show_default=True, help="Pictured images."
 )
-@out_option(help_text="The HTML file.")
-@click.option("--json", "json_out", type=click.Path(path_type=Path), help="Write the content too.")
-@click.option(
-    "--markdown", type=click.Path(path_type=Path), help="Write tables for a pull request too."
-)
+@out_option(help_text="The HTML file.", required=False)
+@click.option("--markdown", type=_FILE, help="Write a comment for a pull request.")
+@click.option("--badge", type=_FILE, help="Write the answer as an SVG badge.")
+@junit_option
+@click.option("--json", type=_FILE, is_flag=False, flag_value="-", metavar="[FILE]",
+              help="Write the content too, or print it alone on standard output; as PATHS it "
+              "gives the same page again.")  # fmt: skip
 def command(
     *,
     paths: tuple[Path, ...],
@@ -35,9 +41,7 @@ def command(
     classes: Path | None,
     split: str,
     images: int,
-    out: Path,
-    json_out: Path | None,
-    markdown: Path | None,
+    **files: Path | None,
 ) -> None:
     """One page of PATHS: bundles (verdict, measurements, images) and runs (training curves).
 
@@ -47,22 +51,38 @@ def command(
     """
     from artoolkit.evidence.seal import write_atomically
     from artoolkit.files import faults_of
-    from artoolkit.report.page import as_html, as_markdown, gather
+    from artoolkit.report.junit import junit_of
+    from artoolkit.report.markdown import as_badge, as_markdown
+    from artoolkit.report.page import as_html, gather
 
+    if not any(files.values()):
+        raise UsageError(
+            "nothing to write", expected="--out, --markdown, --badge, --junit or --json"
+        )
     given = _written(paths)
     content = given
     if content is None:
         data = None if dataset is None else open_data(dataset, data_root, classes)
+        # Only the page and its content show images.
+        images = images if files["out"] or files["json"] else 0
         content = gather(paths, dataset=data, split=split, images=images)
+    writers: dict[str, Callable[[ReportContent], bytes]] = {
+        "out": lambda one: as_html(one).encode(),
+        "markdown": lambda one: as_markdown(one).encode(),
+        "badge": lambda one: as_badge(one).encode(),
+        "junit": lambda one: junit_of({p.name: p.verdict.checks for p in one.bundles if p.verdict}),
+        "json": lambda one: one.to_bytes(),
+    }
     # Whoever wrote a report's JSON decides what is in it, whether or not it can be drawn.
     with faults_of(f"report {paths[0]}", BundleError) if given else nullcontext():
-        html, table = as_html(content).encode(), as_markdown(content).encode()
-    write_atomically(out, html)
-    if json_out is not None:
-        write_atomically(json_out, content.to_bytes())
-    if markdown is not None:
-        write_atomically(markdown, table)
-    click.echo(f"{out}  {len(html) / 1e6:.2f} MB")
+        made = {path: writers[name](content) for name, path in files.items() if path is not None}
+    printed = made.pop(Path("-"), None)
+    for path, text in made.items():
+        write_atomically(path, text)
+        if printed is None:
+            click.echo(f"{path}  {len(text) / 1e6:.2f} MB")
+    if printed is not None:
+        click.echo(printed.decode(), nl=False)
 
 
 def _written(paths: tuple[Path, ...]) -> ReportContent | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import UsageError
 
 
@@ -18,8 +19,14 @@ from artoolkit.errors import UsageError
               help="Make a key: FILE to sign with, and FILE.pub to hand out.")  # fmt: skip
 @click.option("--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="YYYY-MM-DD",
               help="Day (UTC) from which the signature no longer counts.")  # fmt: skip
+@json_option
 def command(
-    *, bundle: Path | None, key: Path | None, new_key: Path | None, expires: datetime | None
+    *,
+    bundle: Path | None,
+    key: Path | None,
+    new_key: Path | None,
+    expires: datetime | None,
+    as_json: bool,
 ) -> None:
     """Sign every file of BUNDLE as it is. Anyone with the public key can check it.
 
@@ -43,7 +50,8 @@ def command(
         if bundle is not None or key is not None:
             raise UsageError("--new-key stands alone: make the key first, then sign")
         public = keys.new_key(new_key)
-        click.echo(f"{new_key}  private: keep it\n{public}  public: hand it out")
+        lines = f"{new_key}  private: keep it", f"{public}  public: hand it out"
+        tell({"private": new_key, "public": public}, *lines, as_json=as_json)
         return
     if bundle is None or key is None:
         raise UsageError("nothing to sign", expected="BUNDLE --key KEY, or --new-key FILE")
@@ -54,4 +62,5 @@ def command(
 
     until = None if expires is None else expires.replace(tzinfo=timezone.utc)
     signed = sign_bundle(bundle, keys.read_private_key(key, passphrase=ask), expires=until)
-    click.echo(f"{bundle}: signed {len(signed.statement.subject)} files")
+    count = len(signed.statement.subject)
+    tell({"bundle": bundle, "files": count}, f"{bundle}: signed {count} files", as_json=as_json)

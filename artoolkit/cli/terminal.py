@@ -8,16 +8,19 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from artoolkit.cli.talk import is_quiet
 from artoolkit.errors import visible
 
 
 class Terminal(Console):
     """A console that reads no markup in text, and shows escape sequences instead of sending them.
 
-    `options` are those of rich's console.
+    `options` are those of rich's console. With `-q` nothing goes to standard error.
     """
 
     def __init__(self, **options: Any) -> None:
+        if options.get("stderr") and is_quiet():
+            options["quiet"] = True
         super().__init__(markup=False, **options)
 
     def render(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.names import RECIPE
 from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import (
     Command,
@@ -17,6 +18,7 @@ from artoolkit.cli.options import (
     imgsz_option,
     out_option,
 )
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import DataError, StorageError, TrainingError
 from artoolkit.words import BALANCINGS, SETTINGS
 
@@ -40,6 +42,7 @@ PATHS: dict[str, tuple[str, ...]] = {
 def recipe_options(command: Command) -> Command:
     """Options that replace values of a recipe, and where and how the run goes."""
     options: tuple[Callable[[Command], Command], ...] = (
+        json_option,
         click.option(
             "--changed-data",
             is_flag=True,
@@ -132,6 +135,7 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     from artoolkit.training.state import STATE
 
     out: Path = options["out"]
+    as_json = options.pop("as_json")
     options["network"] = requested_network(options)
     given = {paths: options.pop(name) for name, paths in PATHS.items()}
     options["changes"] = {path: value for paths, value in given.items() for path in paths}
@@ -154,9 +158,13 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
         raise click.exceptions.Exit(130)
     if not machine.processes.first:
         return
-    if "mIoU" in outcome.metrics:
-        click.echo(f"mIoU {outcome.metrics['mIoU']:.2f} %")
-    click.echo(f"{outcome.model}")
+    miou = outcome.metrics.get("mIoU")
+    tell(
+        {"model": outcome.model, "metrics": outcome.metrics},
+        *([] if miou is None else [f"mIoU {miou:.2f} %"]),
+        str(outcome.model),
+        as_json=as_json,
+    )
 
 
 def resume_command(out: Path) -> str:
@@ -174,7 +182,7 @@ def resume_command(out: Path) -> str:
 
 
 @click.command("train", short_help="Train a network from a recipe.")
-@click.option("--recipe", metavar="NAME|PATH", help="Recipe: a name or a file.")
+@click.option("--recipe", type=RECIPE, metavar="NAME|PATH", help="Recipe: a name or a file.")
 @dataset_options()
 @out_option(help_text="Folder of the run.")
 @click.option(

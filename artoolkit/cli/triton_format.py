@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from artoolkit.cli.talk import tell
 from artoolkit.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _OTHER_FORM = "--input-layout nchw_float32 --labels-dtype int32 --batch 1"
 
 def serve(
     bundle: Bundle, out: Path, *, form: str, engine: Path | None, overwrite: bool,
-    instances: int, warmup: int,
+    instances: int, warmup: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the folder, and print it and how others launch it.
 
@@ -33,12 +32,18 @@ def serve(
         raise StorageError(f"{folder} exists", hint="Give another --out, or --overwrite.")
     plan = engine or _only_engine(bundle)
     if form == "deepstream":
-        click.echo(f"{write_deepstream(bundle, out, plan=plan)}: see README.md beside it")
+        made = write_deepstream(bundle, out, plan=plan)
+        tell({"folder": out}, f"{made}: see README.md beside it", as_json=as_json)
         return
     write_triton(bundle, out, plan=plan, instances=instances, warmup=warmup)
-    click.echo(f"{folder}  {'engine ' + plan.name if plan else 'ONNX file'}")
+    what = f"engine {plan.name}" if plan else "ONNX file"
     launch = isaac_ros_arguments(bundle, out)
-    click.echo(f"Isaac ROS: {launch or f'its nodes need a bundle exported with {_OTHER_FORM}'}")
+    tell(
+        {"folder": folder, "serves": what, "isaac_ros": launch},
+        f"{folder}  {what}",
+        f"Isaac ROS: {launch or f'its nodes need a bundle exported with {_OTHER_FORM}'}",
+        as_json=as_json,
+    )
 
 
 def _only_engine(bundle: Bundle) -> Path | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from rich.table import Table
 from rich.text import Text
 
 from artoolkit.cli.terminal import Terminal
+from artoolkit.evidence.seal import write_atomically
+from artoolkit.report.junit import junit_of
 
 if TYPE_CHECKING:
     from artoolkit.evidence.verdict import Check, Verdict
@@ -20,6 +24,18 @@ STYLES = {"PASS": "green", "FAIL": "bold red", "UNDECIDED": "yellow", "UNAVAILAB
 _NUMBERS = ("accuracy", "latency", "memory")
 # Where these pass, their names say all.
 _QUIET = ("graph", "training-only parts", "program", "program (TensorRT-RTX)", "outputs")
+
+
+def give_verdict(
+    verdict: Verdict, *, title: str, verbose: bool, as_json: bool, junit: Path | None
+) -> None:
+    """The verdict as a verb was asked for it: in the terminal or as JSON, and as JUnit XML."""
+    if junit is not None:
+        write_atomically(junit, junit_of({title: verdict.checks}))
+    if as_json:
+        click.echo(verdict.to_bytes().decode(), nl=False)
+    else:
+        show_verdict(verdict, title=title, verbose=verbose)
 
 
 def show_verdict(verdict: Verdict, *, title: str, verbose: bool = False) -> None:

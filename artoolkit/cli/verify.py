@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from artoolkit.cli.options import backend_option, cuda_memory_option, device_option, threads_option
+from artoolkit.cli.options import (
+    backend_option,
+    cuda_memory_option,
+    device_option,
+    junit_option,
+    threads_option,
+)
+from artoolkit.cli.talk import json_option
 
 
 @click.command()
@@ -20,7 +27,8 @@ from artoolkit.cli.options import backend_option, cuda_memory_option, device_opt
 @click.option("--require-signature", "public_key", metavar="KEY",
               type=click.Path(path_type=Path, dir_okay=False),
               help="Public key that the bundle has to be signed with.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@json_option
+@junit_option
 def command(
     *,
     bundle: Path,
@@ -30,6 +38,7 @@ def command(
     cuda_memory: str | None,
     public_key: Path | None,
     as_json: bool,
+    junit: Path | None,
 ) -> None:
     """Verify the hashes of BUNDLE, answer its checks again and replay golden images.
 
@@ -39,6 +48,8 @@ def command(
     """
     from artoolkit import verify
     from artoolkit.cli.verdict_table import show_checks
+    from artoolkit.evidence.seal import write_atomically
+    from artoolkit.report.junit import junit_of
 
     found = verify(
         bundle,
@@ -48,6 +59,8 @@ def command(
         cuda_memory=cuda_memory,
         public_key=public_key,
     )
+    if junit is not None:
+        write_atomically(junit, junit_of({f"verify {bundle}": found.checks}))
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json")["checks"], indent=2))
     else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from artoolkit.cli.names import NETWORK
 from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import out_option
+from artoolkit.cli.progress import counter
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import DownloadError
 from artoolkit.optional import install_command
 from artoolkit.words import AUTO, DATASETS
@@ -30,7 +31,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
-@click.option("--network", help="Only for this network.")
+@click.option("--network", type=NETWORK, help="Only for this network.")
 def list_(*, as_json: bool, network: str | None) -> None:
     """Known public weights, with their hash where the publisher states one."""
     from artoolkit.networks.sources import sources
@@ -70,32 +71,6 @@ def list_(*, as_json: bool, network: str | None) -> None:
     click.echo("Networks, addresses, and where each hash is stated: artoolkit weights list --json")
 
 
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Bytes, speed and remaining time on standard error, so that stdout holds the result only."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    from artoolkit.cli.terminal import Terminal
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 @command.command()
 @click.argument("name")
 @click.option(
@@ -105,7 +80,8 @@ def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     show_default="here",
     help="Folder for the file.",
 )
-def fetch(name: str, out: Path) -> None:
+@json_option
+def fetch(*, name: str, out: Path, as_json: bool) -> None:
     """Download the weights NAME (see `weights list`), resumed and verified."""
     from artoolkit.networks.download import fetch as download
     from artoolkit.networks.sources import source_named
@@ -126,17 +102,18 @@ def fetch(name: str, out: Path) -> None:
         )
     path = out / source.file
     if not path.is_file():
-        with _bar(source.file) as progress:
+        with counter(source.file) as progress:
             download(source.address, path, progress=progress)
     source.verify(path)
     stated = f"{source.hash_kind} {source.hash}" if source.hash else "no hash is stated"
-    click.echo(f"{path} ({stated}, license: {source.license or 'not stated'})")
-    if source.warning:
-        click.echo(f"warning: {source.warning}")
-    click.echo(
+    tell(
+        {"file": path, **source.model_dump()},
+        f"{path} ({stated}, license: {source.license or 'not stated'})",
+        *([f"warning: {source.warning}"] if source.warning else []),
         f"next: artoolkit weights import {path} --layout {source.layout} "
         f"--network {source.network.split(',')[0]} --num-classes {source.classes or 'K'} "
-        "--out model.safetensors"
+        "--out model.safetensors",
+        as_json=as_json,
     )
 
 
@@ -144,14 +121,9 @@ def _labels(choice: str | None) -> LabelTable | None:
     if choice is None:
         return None
     if choice in LABELS:
-        from artoolkit.data import camvid, cityscapes, nyuv2
+        from artoolkit.data import label_table
 
-        tables = {
-            "cityscapes": cityscapes.LABELS,
-            "camvid": camvid.label_table(),
-            "nyuv2": nyuv2.LABELS,
-        }
-        return tables[choice]
+        return label_table(choice)
     from artoolkit.data.folder import folder_from_toml
 
     path = Path(choice)
@@ -168,9 +140,11 @@ def _labels(choice: str | None) -> LabelTable | None:
     help=f"Label order: {', '.join(LABELS)} or a classes.toml; by default the file's own.",
 )
 @out_option(help_text="The checkpoint (.safetensors).")
+@json_option
 def import_(
-    file: Path,
     *,
+    file: Path,
+    as_json: bool,
     num_classes: int,
     labels: str | None,
     out: Path,
@@ -194,8 +168,12 @@ def import_(
         take=asked.take,
     )
     write_checkpoint(out, checkpoint)
-    click.echo(f"{out}: {described(checkpoint)}")
-    for warning in warnings_for(asked.name):
-        click.echo(f"warning: {warning}")
-    if untrained := checkpoint.meta.provenance.get("untrained"):
-        click.echo(f"untrained: {untrained}")
+    warnings = list(warnings_for(asked.name))
+    untrained = checkpoint.meta.provenance.get("untrained")
+    tell(
+        {"model": out, "network": asked.name, "warnings": warnings, "untrained": untrained},
+        f"{out}: {described(checkpoint)}",
+        *(f"warning: {warning}" for warning in warnings),
+        *([f"untrained: {untrained}"] if untrained else []),
+        as_json=as_json,
+    )

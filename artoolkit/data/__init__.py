@@ -7,15 +7,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from artoolkit.data import camvid, cityscapes, nyuv2
 from artoolkit.data.camvid import CamVid
 from artoolkit.data.cityscapes import Cityscapes, root_from_environment
 from artoolkit.data.dataset import DataSet, Pairs, Sample, spread
 from artoolkit.data.folder import folder_from_toml
 from artoolkit.data.nyuv2 import NYUv2
 from artoolkit.errors import UsageError
+from artoolkit.labels import LabelTable
 from artoolkit.words import CITYSCAPES_VARIABLE, DATASETS
 
 __all__ = ["DataSet", "Sample", "dataset_of", "open_dataset", "spread"]
+
+
+def label_table(name: str) -> LabelTable:
+    """The classes of a data set whose label order is fixed: all but `folder`."""
+    return {"cityscapes": cityscapes.LABELS, "camvid": camvid.label_table(), "nyuv2": nyuv2.LABELS}[
+        name
+    ]
 
 
 def dataset_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -61,7 +61,7 @@ def open_predictor(
     network, labels: for weights of others, as in `artoolkit.load`.
     backend: torch for a checkpoint; None: what the model was made for. device: None: the same.
     imgsz: input height and width of a checkpoint; None: the size that published weights were made
-    for, else every image's own. A graph has its own.
+    for, or that its recipe evaluates at, else every image's own. A graph has its own.
     threads: of one operator on a CPU. cuda_memory: what gives an engine of TensorRT its memory.
     views: scales, mirrored images and windows.
 
@@ -89,10 +89,32 @@ def open_predictor(
         trained,
         meta.labels,
         device=device or "cpu",
-        input_hw=imgsz or meta.imgsz,
+        input_hw=imgsz or meta.imgsz or _evaluated_at(meta.recipe),
         threads=threads,
     )
     return _viewed(predictor, views, meta.preprocess, lambda: trained.align_corners)
+
+
+def trained_on(model: Model) -> str | None:
+    """The name of the data set that a checkpoint or bundle was trained on, where it says so."""
+    if isinstance(model, (str, os.PathLike)):
+        model = _found(Path(model))
+    if isinstance(model, Bundle):
+        told = model.manifest.provenance.get("training") or {}
+    elif isinstance(model, Path):
+        require("torch", "reading a checkpoint")
+        from artoolkit.networks.checkpoint import is_checkpoint, read_checkpoint
+
+        told = read_checkpoint(model).meta.provenance if is_checkpoint(model) else {}
+    else:
+        told = model.meta.provenance
+    name: str | None = told.get("dataset")
+    return name
+
+
+def _evaluated_at(recipe: dict[str, Any]) -> SizeHW | None:
+    size = recipe.get("evaluation", {}).get("imgsz")
+    return None if size is None else (int(size[0]), int(size[1]))
 
 
 def _found(path: Path) -> Bundle | Path:

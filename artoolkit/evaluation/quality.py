@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from artoolkit.cost.opening import model_at, subject_of
 from artoolkit.data import dataset_of
 from artoolkit.errors import DataError
-from artoolkit.evaluation.opening import open_predictor
+from artoolkit.evaluation.opening import open_predictor, trained_on
 from artoolkit.evaluation.predictor import Pixels, Predictor, SizeHW, predicted
 from artoolkit.evaluation.views import WHOLE, Views
 from artoolkit.evidence.bundle import Bundle
@@ -175,7 +175,7 @@ def measure_quality(
 
 def evaluate(
     model: Model,
-    dataset: DataSet | str,
+    dataset: DataSet | str | None = None,
     *,
     data_root: Path | str | None = None,
     classes: Path | str | None = None,
@@ -192,7 +192,8 @@ def evaluate(
     """Measure the mIoU of `model` on a split, with one confusion matrix per image.
 
     model: a checkpoint, a bundle, an engine in a bundle or an .onnx file, or what is open already.
-    dataset, data_root, classes: as in `artoolkit.data.open_dataset`, or an open data set.
+    dataset, data_root, classes: as in `artoolkit.data.open_dataset`, or an open data set; None: the
+    one that the model was trained on.
     progress: called with words and the share that is done.
 
     The other arguments and the errors are those of `open_predictor` and `measure_quality`.
@@ -208,7 +209,7 @@ def evaluate(
         if progress:
             progress(f"mIoU on {split}", done / total)
 
-    data = dataset_of(dataset, data_root, classes=classes)
+    data = dataset_of(dataset or trained_on(model), data_root, classes=classes)
     with open_predictor(
         model, network=network, labels=data.labels, backend=backend, device=device, imgsz=imgsz,
         threads=threads, cuda_memory=cuda_memory, views=views,

@@ -1,15 +1,13 @@
-"""The report as one HTML file that needs no network, and as markdown for a pull request."""
+"""The report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artoolkit.evidence.records import header
-from artoolkit.evidence.verdict import Check
 from artoolkit.optional import require
 from artoolkit.report.content import BundlePart, ReportContent
 from artoolkit.report.curves import is_run, run_part
@@ -101,38 +99,3 @@ def as_html(content: ReportContent) -> str:
     }
     html: str = environment.get_template("report.html.j2").render(values)
     return html
-
-
-def _plain(text: str) -> str:
-    """Text that markdown shows as it is, in a cell too: no HTML, picture, link or code."""
-    return re.sub(r"[\\`*\[\]<>|~&#]", lambda found: f"\\{found[0]}", " ".join(text.split()))
-
-
-def _found(check: Check) -> str:
-    return "; ".join((check.headline, *check.details))
-
-
-def as_markdown(content: ReportContent) -> str:
-    """Verdicts, checks and last mIoU as GitHub tables; no picture."""
-    parts = []
-    note = {True: "", False: " (not required)"}
-    for part in content.bundles:
-        verdict = part.verdict
-        if verdict is None:
-            parts.append(f"### {_plain(part.name)}\n\nNo verdict yet.")
-            continue
-        lines = [f"### {_plain(part.name)}: {verdict.result}", "", _plain(verdict.meaning), ""]
-        lines += ["| check | answer | what was found |", "|---|---|---|"]
-        lines += [
-            f"| {_plain(c.name)}{note[c.required]} | {c.result} | {_plain(_found(c))} |"
-            for c in verdict.checks
-        ]
-        parts.append("\n".join(lines))
-    if content.runs:
-        lines = ["### Training", "", "| run | last val mIoU, % |", "|---|---|"]
-        lines += [
-            f"| {_plain(run.name)} | {'-' if run.last_miou is None else f'{run.last_miou:.2f}'} |"
-            for run in content.runs
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -29,8 +30,12 @@ from artoolkit.training.recipe import Recipe
 Bar = TypeVar("Bar", bound="_Bar")
 
 
+# Who follows a log wants to know that it goes on, not to scroll.
+LINE_EVERY_S = 10.0
+
+
 class _Bar:
-    """A bar with what was done, numbers and the time left; nothing where there is no terminal."""
+    """A bar with what was done, numbers and the time left; a line of it every 10 s elsewhere."""
 
     def __init__(self, console: Console, **options: Any) -> None:
         self.console = console
@@ -46,6 +51,23 @@ class _Bar:
             **options,
         )
         self._task: TaskID | None = None
+        self._last = time.monotonic()
+
+    def _update(self, **changes: Any) -> None:
+        """Moves the bar; where there is no terminal, a line says the same when it is time."""
+        if self._task is None:
+            return
+        self._bar.update(self._task, **changes)
+        if self.console.is_terminal or time.monotonic() - self._last < LINE_EVERY_S:
+            return
+        self._last = time.monotonic()
+        task = self._bar.tasks[self._task]
+        left = "" if task.time_remaining is None else f", about {task.time_remaining:.0f} s left"
+        self.console.print(
+            f"{task.description}: {task.percentage:.0f} %, {task.fields['numbers']}, "
+            f"{task.elapsed or 0:.0f} s{left}",
+            highlight=False,
+        )
 
     def __enter__(self: Bar) -> Bar:
         self._bar.start()
@@ -61,7 +83,7 @@ class _Bar:
 
 
 class ProgressBar(_Bar):
-    """A `run.Watcher` for a terminal; where there is none, only the epochs' lines are printed."""
+    """A `run.Watcher`: a bar over all steps, and a line for every evaluated epoch."""
 
     def __init__(self, console: Console, device: str = "cpu") -> None:
         super().__init__(console)
@@ -94,9 +116,7 @@ class ProgressBar(_Bar):
 
     def stepped(self, row: Row) -> None:
         self._rows.append(row)
-        if self._task is not None:
-            numbers = f"loss {row['loss']:.3f}  lr {row['lr']:.2g}"
-            self._bar.update(self._task, advance=1, numbers=numbers)
+        self._update(advance=1, numbers=f"loss {row['loss']:.3f}  lr {row['lr']:.2g}")
 
     def evaluated(self, row: Row) -> None:
         parts = [f"epoch {row['epoch']}/{self._epochs}"]
@@ -151,11 +171,5 @@ class ExperimentBar(_Bar):
         self.console.print(", ".join(parts), highlight=False)
 
     def _show(self, share: float, name: str | None = None, numbers: str = "") -> None:
-        if self._task is not None:
-            changes = {"description": name} if name else {}
-            self._bar.update(
-                self._task,
-                completed=self._done + share,
-                numbers=numbers,
-                **changes,  # type: ignore[arg-type]
-            )
+        changes = {"description": name} if name else {}
+        self._update(completed=self._done + share, numbers=numbers, **changes)

@@ -7,6 +7,7 @@ kills a run, it goes on from the last state and, on a CPU, ends with the same bi
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -64,6 +65,8 @@ from artoolkit.training.teacher import Teacher, check_same, identities
 from artoolkit.training.terms import build_objective
 from artoolkit.training.transforms import Transform
 from artoolkit.words import TAUGHT
+
+log = logging.getLogger(__name__)
 
 MODEL = "model.safetensors"
 # What a process has to say before a step; all do what the largest says.
@@ -149,7 +152,10 @@ def start(
     loss; the last saved state is whole in every case.
     """
     if (out / STATE).exists():
-        raise UsageError(f"{out} holds a run already", hint="Use --resume, or another --out.")
+        raise UsageError(
+            f"{out} holds a run already",
+            hint="Use --resume to go on with it, without other options; or another --out.",
+        )
     device = usable_device(machine.device)
     recipe = settled(recipe, device)
     survey(recipe, dataset, say=machine.processes.first)
@@ -218,6 +224,12 @@ def resume(
         run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance, teachers)
         with reading(out / STATE, TrainingError, hint=RESTART):
             saved.restore(run.learner)
+        if saved.progress.epoch >= saved.recipe.schedule.epochs:
+            log.info(
+                "the run in %s is finished: all %d epochs. To train on, start another from it: "
+                "artoolkit finetune --baseline %s, or train --init with it",
+                out, saved.progress.epoch, out / MODEL,
+            )  # fmt: skip
         return run.go_on(saved.progress, watcher or Silent())
 
 

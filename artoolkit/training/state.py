@@ -150,13 +150,23 @@ def save_state(
 def require_state(out: Path) -> Path:
     """The file of the saved state in `out`; `TrainingError` where there is none."""
     path = out / STATE
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if not out.exists():
         raise TrainingError(
-            f"no run to resume in {out}",
-            expected=f"the file {STATE}",
-            hint="Check --out, or start without --resume.",
+            f"no run to resume: {out} does not exist",
+            hint="Check --out, or start the run without --resume.",
         )
-    return path
+    if (out / "recipe.toml").is_file():
+        raise TrainingError(
+            f"the run in {out} ended before it was saved for the first time",
+            hint="Nothing is lost: start it again without --resume.",
+        )
+    raise TrainingError(
+        f"no run to resume in {out}",
+        expected=f"the file {STATE}",
+        hint="--out is the folder of the run, the one that model.safetensors is written to.",
+    )
 
 
 def read_state(out: Path) -> SavedRun:

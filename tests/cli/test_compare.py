@@ -106,3 +106,22 @@ def test_wrong_usage_is_one_line_and_code_two(
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_the_cost_of_a_precision_is_another_question(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = tiny_bundle(tmp_path / "fp32")
+    b = tiny_bundle(tmp_path / "int8", seed=1, precision="int8")
+    pair = ["compare", str(a.path), str(b.path), *QUICK]
+    assert run(pair) == 6
+    assert "--question precision" in capsys.readouterr().err
+    junit = tmp_path / "compare.xml"
+    run([*pair, "--question", "precision", "--json", "--junit", str(junit)])
+    verdict = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check for check in verdict["checks"]}
+    assert list(checks) == ["size", "latency", "accuracy"]
+    assert checks["size"]["result"] == "PASS"
+    assert checks["size"]["numbers"]["change_percent"] == 0
+    assert not b.proofs, "an answer to another question is no evidence of the bundle"
+    assert junit.read_text().count("<testcase") == 3

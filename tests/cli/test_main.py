@@ -27,7 +27,7 @@ def test_help_lists_every_verb_without_importing_anything_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert shown.stderr.strip() == ""
-    for verb, (_, summary) in VERBS.items():
+    for verb, (_, summary, _) in VERBS.items():
         assert verb in shown.stdout
         assert summary.split(".")[0][:30] in shown.stdout
 

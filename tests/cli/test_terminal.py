@@ -14,7 +14,7 @@ from rich.text import Text
 from artoolkit.cli.terminal import Terminal
 from artoolkit.errors import DataError
 from artoolkit.report.content import Picture
-from artoolkit.report.page import _plain
+from artoolkit.report.markdown import _plain
 
 NAMES = ("[/x]", "[red]car", "\x1b]0;title\x07\x1b[2Jcar", "a\u202eb", "\x9b31mcar")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import click
 import pytest
 
-from artoolkit.cli import progress
+from artoolkit.cli import main, progress
 from artoolkit.cli.progress import progress_bar
+from artoolkit.cli.talk import start_log
 from artoolkit.cli.verdict_table import show_verdict
 from artoolkit.evidence.verdict import Check, Result, Subject, decide
 
@@ -63,11 +67,14 @@ def test_verbose_shows_the_details(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_pipe_gets_a_line_every_ten_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = iter(range(0, 1000, 4))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(now)))
-    with progress_bar() as report:
-        for step in range(12):
-            report("mIoU [x]", step / 12)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.05)
+    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 10_000, 4)).__next__)
+    with click.Context(main) as context:
+        start_log(context)
+        with progress_bar() as report:
+            report("mIoU [x]", 0.25)
+            # Nothing is reported meanwhile: it goes on all the same.
+            time.sleep(0.2)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
-    assert lines[0] == "mIoU [x]: 17 %, 12 s"
+    assert len(lines) >= 2
+    assert lines[0] == "mIoU [x]: 25 %, 4 s, about 12 s left"

@@ -20,7 +20,8 @@ from artoolkit.evidence.records import read_record
 from artoolkit.evidence.seal import write_sealed
 from artoolkit.report.content import ReportContent
 from artoolkit.report.evidence import histogram
-from artoolkit.report.page import as_html, as_markdown, gather
+from artoolkit.report.markdown import as_markdown
+from artoolkit.report.page import as_html, gather
 from artoolkit.report.schema import write_schemas
 from artoolkit.report.tables import chain_rows
 
