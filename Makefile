@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs package clean
 
 demo: $(INSTALLED)
 	$(BIN)/artoolkit quickstart --out demo
@@ -21,6 +21,20 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site, warnings as errors, with the notebook that it shows run anew and every link checked.
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group site
+	$(BIN)/python -m nbconvert --log-level WARN --execute --to markdown docs/notebooks/*.ipynb
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+# Wheel and sdist as they are published, held to what PyPI and pip expect.
+package: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group release
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "artoolkit needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -29,4 +43,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site dist

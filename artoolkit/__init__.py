@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from artoolkit.training.finetune import finetune
     from artoolkit.training.train import train
 
-__version__ = "0.1.0"
+try:
+    from artoolkit._version import __version__
+except ImportError:  # a source tree that was never installed
+    __version__ = "0+source"
 __all__ = [
     "AffinityRegression",
     "__version__",

@@ -7,6 +7,7 @@ trained network says beside the exported one, is decided here.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.callback import Callback
 from artoolkit.evidence.records import command_line
 from artoolkit.evidence.verdict import Subject, Verdict
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
@@ -100,6 +102,7 @@ def export(
     plan: LatencyPlan | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, share: None,
+    callbacks: Sequence[Callback] = (),
 ) -> Exported:
     """Write the bundle of `checkpoint` to the folder `out`; with `baseline`, judge it too.
 
@@ -111,7 +114,7 @@ def export(
     replace its values. tune_session: measure ONNX
     Runtime's options on this CPU. golden: images kept in the bundle; calibration: training images
     for int8, float_layers: convolutions that it leaves in float. plan: how latency is measured.
-    progress is told what is done and which share of it.
+    progress is told what is done and which share of it, callbacks the verdict.
 
     Raises `CheckpointError` where the two are not the same network, `UsageError` for options that
     the target does not take, `ExportError`, `BundleError` where `out` is taken, `StorageError`.
@@ -158,7 +161,10 @@ def export(
     )
     if reference is None:
         return Exported(bundle)
-    return Exported(bundle, judge(task, bundle, plan or LatencyPlan()))
+    verdict = judge(task, bundle, plan or LatencyPlan())
+    for one in callbacks:
+        one.on_verdict(verdict)
+    return Exported(bundle, verdict)
 
 
 def _baseline_of(candidate: Checkpoint, source: Checkpoint | Path | str) -> Checkpoint:

@@ -36,6 +36,9 @@ INSTALL = {
         for lite in range(3)
     },
     "cryptography": 'pip install "artoolkit[sign]"',
+    "mlflow": 'pip install "artoolkit[tracking]"',
+    "wandb": 'pip install "artoolkit[tracking]"',
+    "huggingface_hub": 'pip install "artoolkit[hub]"',
 }
 
 

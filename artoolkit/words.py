@@ -76,6 +76,12 @@ LAYOUTS = (
 ChannelOrder = Literal["rgb", "bgr"]
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = get_args(ChannelOrder)
 
+# Trackers of experiments -> the callback that tells them. One line here makes it known.
+TRACKERS: dict[str, str] = {
+    "mlflow": "artoolkit.trackers.mlflow:Tracker",
+    "wandb": "artoolkit.trackers.wandb:Tracker",
+}
+
 # What a comparison asks: may the candidate replace the baseline, or what did a precision cost?
 Question = Literal["equal", "precision"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)

@@ -7,7 +7,7 @@ command that installs it. Raw measurements are written beside the verdict and na
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import BundleError, DataError, UsageError
 from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
+from artoolkit.evidence.callback import Callback
 from artoolkit.evidence.records import machine_name, read_record
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.verdict import Check, Verdict, decide
@@ -57,6 +58,7 @@ def compare(
     process_memory: bool = True,
     question: Question = "equal",
     progress: Progress = lambda what, share: None,
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Verdict:
     """Judge `candidate` against `baseline`: every check of `CHECKS` that applies.
@@ -74,7 +76,8 @@ def compare(
     those in `inputs`). `outputs` and `trained`: what an export measured of the trained network.
     `process_memory`: whether peaks of fresh processes are measured. `question` "precision" asks
     what a precision cost instead: size, latency and accuracy of two bundles that differ in it;
-    such an answer is written to `out` alone, and is no evidence of the bundle.
+    such an answer is written to `out` alone, and is no evidence of the bundle. `callbacks` are told
+    the verdict.
 
     Raises `UsageError` for a pair that cannot be compared, `BundleError` where bundles were changed
     or made for other targets, `DataError` for the data set, `ExportError` for a file that is no
@@ -120,6 +123,8 @@ def compare(
             write_atomically(out / name, one)
     elif bundle is not None:
         bundle.add_proof(content, machine_name(verdict.environment))
+    for one in callbacks:
+        one.on_verdict(verdict)
     return verdict
 
 

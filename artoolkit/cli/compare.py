@@ -15,6 +15,7 @@ from artoolkit.cli.options import (
     device_option,
     junit_option,
     threads_option,
+    track_option,
     verbose_option,
 )
 from artoolkit.cli.talk import json_option
@@ -59,6 +60,7 @@ LAYER_ERROR = 1e-3
 @click.option("--layers", is_flag=True, help="Also name the layers whose outputs differ the most.")
 @json_option
 @junit_option
+@track_option
 @verbose_option
 def command(
     *,
@@ -76,6 +78,7 @@ def command(
     as_json: bool,
     verbose: bool,
     junit: Path | None,
+    track: tuple[str, ...],
     **measuring: Any,
 ) -> None:
     """Compare CANDIDATE with BASELINE: program, memory, latency, outputs and accuracy.
@@ -87,9 +90,10 @@ def command(
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import give_verdict
     from artoolkit.cost.latency_record import LatencyPlan
+    from artoolkit.trackers import tracking
 
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
-    with progress_bar() as progress:
+    with tracking(track) as callbacks, progress_bar() as progress:
         verdict = compare(
             baseline,
             candidate,
@@ -99,6 +103,7 @@ def command(
             shapes=dict(map(_shape, shapes)),
             refit=refit or None,
             progress=progress,
+            callbacks=callbacks,
             **measuring,
         )
     title = f"{verdict.candidate.name} against {verdict.baseline.name}"

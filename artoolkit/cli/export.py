@@ -17,6 +17,7 @@ from artoolkit.cli.options import (
     imgsz_option,
     junit_option,
     out_option,
+    track_option,
     verbose_option,
 )
 from artoolkit.cli.talk import json_option, tell
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @json_option
 @junit_option
+@track_option
 @verbose_option
 def command(
     *,
@@ -110,7 +112,9 @@ def command(
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import give_verdict
     from artoolkit.evidence.bundle import open_bundle
+    from artoolkit.trackers import tracking
 
+    names = options.pop("track")
     out, baseline, overwrite = (options[name] for name in ("out", "baseline", "overwrite"))
     check_form(form, baseline, engine)
     served = {"form": form, "overwrite": overwrite, "instances": instances, "warmup": warmup}
@@ -130,9 +134,9 @@ def command(
                 made = export(source, **options, progress=report)
             serve(made.bundle, out, engine=None, **served)
         return
-    with progress_bar() as report:
+    with tracking(names) as callbacks, progress_bar() as report:
         plan = LatencyPlan(pairs=blocks, budget_s=budget_s)
-        made = export(source, **options, plan=plan, progress=report)
+        made = export(source, **options, plan=plan, progress=report, callbacks=callbacks)
     if made.verdict is None:
         sha256 = made.bundle.manifest.sha256
         tell({"bundle": out, "sha256": sha256}, f"{out}  sha256 {sha256}", as_json=as_json)

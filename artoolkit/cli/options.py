@@ -15,7 +15,7 @@ import click
 from artoolkit.cli.names import DATASET
 from artoolkit.cli.talk import level
 from artoolkit.errors import UsageError
-from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, CUDA_MEMORY, DATASETS
+from artoolkit.words import BACKENDS, CITYSCAPES_VARIABLE, CUDA_MEMORY, DATASETS, TRACKERS
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -231,6 +231,12 @@ verbose_option = click.option(
 )
 
 
+track_option = click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME|MODULE:FACTORY",
+    help=f"Tell a tracker: {', '.join(TRACKERS)}, or a Callback of your own; may be repeated.",
+)
 junit_option = click.option(
     "--junit",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -17,6 +17,7 @@ from artoolkit.cli.options import (
     device_option,
     imgsz_option,
     out_option,
+    track_option,
 )
 from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import DataError, StorageError, TrainingError
@@ -43,6 +44,7 @@ def recipe_options(command: Command) -> Command:
     """Options that replace values of a recipe, and where and how the run goes."""
     options: tuple[Callable[[Command], Command], ...] = (
         json_option,
+        track_option,
         click.option(
             "--changed-data",
             is_flag=True,
@@ -130,12 +132,13 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     from artoolkit.optional import require
 
     require("torch", "training")
+    from artoolkit.trackers import tracking
     from artoolkit.training.display import ProgressBar
     from artoolkit.training.run import Machine
     from artoolkit.training.state import STATE
 
     out: Path = options["out"]
-    as_json = options.pop("as_json")
+    as_json, names = options.pop("as_json"), options.pop("track")
     options["network"] = requested_network(options)
     given = {paths: options.pop(name) for name, paths in PATHS.items()}
     options["changes"] = {path: value for paths, value in given.items() for path in paths}
@@ -144,8 +147,11 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
         stderr=True, soft_wrap=True, highlight=False, quiet=not machine.processes.first
     )
     try:
-        with ProgressBar(console, machine.device) as bar:
-            outcome = work(**options, watcher=bar)
+        with (
+            tracking(names if machine.processes.first else ()) as callbacks,
+            ProgressBar(console, machine.device) as bar,
+        ):
+            outcome = work(**options, watcher=bar, callbacks=callbacks)
     except (TrainingError, DataError, StorageError, KeyboardInterrupt) as error:
         if (out / STATE).exists():
             # A label that is repaired is another label than the run began with.

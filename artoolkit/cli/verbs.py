@@ -122,6 +122,11 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "Print a workflow that gives the verdict on every change.",
             ("ci github --bundle bundle",),
         ),
+        "hub": Verb(
+            "hub",
+            "Push a bundle to the Hugging Face hub, or pull one.",
+            ("hub push bundle someone/icnet-ar", "hub pull someone/icnet-ar --out pulled"),
+        ),
     },
     "Look up names": {
         "recipes": Verb(

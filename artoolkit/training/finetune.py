@@ -12,11 +12,13 @@ from typing import Any
 
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
+from artoolkit.evidence.callback import Callback
 from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
+from artoolkit.training.callbacks import Told
 from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.teacher import load_teacher
@@ -48,6 +50,7 @@ def finetune(
     resume: bool = False,
     changed_data: bool = False,
     watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Fine-tune `baseline` with the affinity-regression loss, and save `out`/model.safetensors.
 
@@ -68,6 +71,7 @@ def finetune(
     (True, 'runs/tuned/model.safetensors')
     """
     machine, out = Machine.of(device, workers), Path(out)
+    watcher = Told(watcher, callbacks if machine.processes.first else ())
     loss = {
         "loss.ar_weight": 0.0 if control else ar_weight,
         "loss.ar_grid": ar_grid,

@@ -10,12 +10,17 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from artoolkit.errors import StorageError, TrainingError
+from artoolkit.evidence.callback import flat
+from artoolkit.metrics import Matrix
 from artoolkit.optional import is_installed, require
 
 METRICS = "metrics.jsonl"
@@ -68,6 +73,29 @@ class History:
                 if isinstance(value, float):
                     self._board.add_scalar(f"{kind}/{name}", value, row["iteration"])
 
+    def show(
+        self, recipe: dict[str, Any], names: Sequence[str], counts: Matrix,
+        pictures: dict[str, NDArray[np.uint8]], row: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """What an evaluation looked like, for TensorBoard alone: confusion matrix, `pictures`
+        (uint8 H x W x 3 by name), and the recipe as hyper-parameters beside the row's mIoU."""
+        if not has_tensorboard():
+            return
+        from torch.utils.tensorboard.summary import hparams
+
+        self._board = self._board or _board(self.path.parent, self._iteration)
+        values = {k: v if isinstance(v, (bool, int, float, str)) else json.dumps(v)
+                  for k, v in flat(recipe).items()}  # fmt: skip
+        with writing(self.path.parent):
+            shown: Any = hparams
+            for summary in shown(values, {"epoch/mIoU": row["mIoU"]}):
+                self._board.file_writer.add_summary(summary, row["iteration"])
+            for name, picture in pictures.items():
+                self._board.add_image(name, picture, row["iteration"], dataformats="HWC")
+            if is_installed("matplotlib"):
+                figure = _confusion(names, counts)
+                self._board.add_figure("confusion", figure, row["iteration"])
+
     def saved_bytes(self) -> int:
         """Length of the file once everything written so far is on the disk."""
         with writing(self.path):
@@ -90,6 +118,8 @@ class NoHistory(History):
 
     def write(self, kind: str, row: dict[str, Any]) -> None: ...
 
+    def show(self, *shown: Any) -> None: ...
+
     def saved_bytes(self) -> int:
         return 0
 
@@ -99,6 +129,21 @@ class NoHistory(History):
 def has_tensorboard() -> bool:
     """True if events are written; without TensorBoard, metrics.jsonl holds the same numbers."""
     return is_installed("tensorboard")
+
+
+def _confusion(names: Sequence[str], counts: Matrix) -> Any:
+    """C x C shares of each labelled class (rows) by what was predicted (columns)."""
+    from matplotlib.figure import Figure
+
+    square = counts[:, : len(names)]
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(square / square.sum(1, keepdims=True).clip(1), vmin=0, vmax=1, cmap="Blues")
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=90)
+    axes.set_yticks(ticks, names)
+    axes.set(xlabel="predicted", ylabel="labelled")
+    return figure
 
 
 def _board(folder: Path, iteration: int) -> Any:

@@ -18,16 +18,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from artoolkit.cores import usable_cores
 from artoolkit.data import DataSet
 from artoolkit.errors import ArtoolkitError, TrainingError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
-from artoolkit.evaluation.quality import judged
+from artoolkit.evaluation.quality import Judged, judged
 from artoolkit.evidence.folders import owned
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.files import reading
+from artoolkit.labels import LabelTable
 from artoolkit.metrics import Matrix, summary
 from artoolkit.networks import Network
 from artoolkit.networks.checkpoint import Checkpoint, write_checkpoint
@@ -71,6 +74,8 @@ log = logging.getLogger(__name__)
 MODEL = "model.safetensors"
 # What a process has to say before a step; all do what the largest says.
 READY, STOP, UNREADABLE = range(3)
+# Images of each evaluation in TensorBoard; 100 KB each.
+PICTURES = 2
 
 
 class Watcher(Protocol):
@@ -364,8 +369,11 @@ class _Run:
         row: Row = {"epoch": done, "iteration": done * self.learner.iterations_per_epoch}
         if done % self.recipe.evaluation.every == 0 or done == self.recipe.schedule.epochs:
             started = time.perf_counter()
-            row |= summary(self._evaluation(), self.dataset.labels.names)
+            pictures: dict[str, NDArray[np.uint8]] = {}
+            counts, names = self._evaluation(pictures), self.dataset.labels.names
+            row |= summary(counts, names)
             row["evaluation_s"] = time.perf_counter() - started
+            history.show(self.recipe.model_dump(mode="json"), names, counts, pictures, row)
         history.write("epoch", row)
         if not self.processes.first:
             return row
@@ -376,8 +384,10 @@ class _Run:
         )
         return row
 
-    def _evaluation(self) -> Matrix:
+    def _evaluation(self, pictures: dict[str, NDArray[np.uint8]]) -> Matrix:
         """C x (C + 1) counts over the validation set; each process takes its share of the images.
+
+        The first images are put into `pictures` with their labels, to look at.
 
         In float32 at the images' own size or `evaluation.imgsz`, whatever is trained in.
         """
@@ -394,7 +404,19 @@ class _Run:
             mine = processes.share(self.validation)
             for one in judged(predictor, self.dataset, mine, threads=max(1, self.workers)):
                 counts += torch.from_numpy(one.counts)
+                if len(pictures) < PICTURES:
+                    pictures[f"labels and prediction/{one.name}"] = _side_by_side(one, table)
         return processes.sum(counts).numpy()
+
+
+def _side_by_side(one: Judged, table: LabelTable) -> NDArray[np.uint8]:
+    """uint8 h x 2w x 3: labels and prediction in the classes' colors, at most 512 pixels wide."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: table.num_classes] = table.colors
+    step = -(-one.label.shape[1] // 512)
+    both = np.concatenate([one.label[::step, ::step], one.predicted[::step, ::step]], axis=1)
+    picture: NDArray[np.uint8] = colors[both]
+    return picture
 
 
 class _Unreadable(Exception):

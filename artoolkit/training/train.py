@@ -13,6 +13,7 @@ from typing import Any
 
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
+from artoolkit.evidence.callback import Callback
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from artoolkit.networks.custom import trust
 from artoolkit.networks.importing import encoder_prefixes, trunk_from_published
@@ -21,6 +22,7 @@ from artoolkit.networks.sources import weights_file
 from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.assembly import build_network
+from artoolkit.training.callbacks import Told
 from artoolkit.training.recipe import Recipe, differences, load_recipe, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.state import require_state
@@ -46,6 +48,7 @@ def train(
     resume: bool = False,
     changed_data: bool = False,
     watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Train a network from a recipe and save it in `out`/model.safetensors.
 
@@ -58,6 +61,7 @@ def train(
     device: as `torch.device` takes it; workers: processes that load images (None: by the cores).
     resume: go on with the run in `out`, which nothing here may contradict; with changed_data also
     where images or labels are others than those that it began with, which is recorded.
+    callbacks: told of the start and of every epoch (`artoolkit.evidence.callback`).
 
     Ctrl-C finishes the step and saves. Raises `UsageError` where `out` holds a run already, and
     otherwise whatever is wrong with recipe, weights, data, device, disk or loss.
@@ -69,6 +73,7 @@ def train(
     (True, 'runs/new/model.safetensors', True)
     """
     machine, out = Machine.of(device, workers), Path(out)
+    watcher = Told(watcher, callbacks if machine.processes.first else ())
     places: dict[str, Any] = {"dataset": dataset, "data_root": data_root, "classes": classes}
     wanted: dict[str, Any] = {"network": network, "changes": changes, "assignments": assignments}
     if resume:

@@ -8,7 +8,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/artoolkit
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE NOTICE ./
 COPY artoolkit ./artoolkit
 COPY export ./export
 RUN pip install --no-cache-dir --constraint constraints.txt ".[train,cpu,rtx]"

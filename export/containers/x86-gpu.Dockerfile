@@ -12,7 +12,7 @@ RUN python3 -m venv --system-site-packages /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 
 WORKDIR /opt/artoolkit
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE NOTICE ./
 COPY artoolkit ./artoolkit
 COPY export ./export
 RUN pip install --no-cache-dir --constraint constraints.txt ".[train,gpu]" nvidia-ml-py

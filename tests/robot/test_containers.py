@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "export" / "containers").glob("*.Dockerfile"))
 
 def test_there_is_one_for_each_kind_of_machine():
     names = [file.name.removesuffix(".Dockerfile") for file in FILES]
-    assert names == ["jetpack6", "jetpack7", "workstation", "x86-gpu"]
+    assert names == ["demo", "jetpack6", "jetpack7", "workstation", "x86-gpu"]
     readme = (FILES[0].parent / "README.md").read_text()
     assert all(f"`{file.name}`" in readme for file in FILES)
 
