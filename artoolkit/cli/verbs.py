@@ -54,7 +54,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "train": Verb(
             "train",
             "Train a network from a recipe.",
-            (f"train --recipe camvid-lite0 {_DATA} --out runs/base",),
+            (f"train --recipe cityscapes-icnet {_DATA} --out runs/base",),
         ),
         "finetune": Verb(
             "finetune",

@@ -1,4 +1,8 @@
-"""The commands in README.md and docs/ exist: every verb and every option."""
+"""The commands of README.md, docs/ and --help: every option exists, and every one is run.
+
+They are run in order in one folder, where each finds what earlier ones made, at tiny sizes. What is
+not run is listed with the reason.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from judged import without_rtx
+from PIL import Image
+from tiny import tiny_bundle
 
-from artoolkit.cli import VERBS, main
+from artoolkit.cli import VERBS, main, run
 from artoolkit.networks.sources import sources
 from artoolkit.training.recipe import recipe_names
 
@@ -46,3 +54,76 @@ def test_a_command_of_the_pages_is_one(text: str) -> None:
     files = {source.file for source in sources()}
     for name in (Path(a).name for a in arguments if a.startswith("weights/")):
         assert name in files
+
+
+# Appended: the last of two values counts.
+_SMALL = ["--epochs", "1", "--batch-size", "2", "--workers", "0",
+          "--set", "augmentation.crop=[32, 64]", "--set", "execution.precision=fp32"]  # fmt: skip
+_TINY = {
+    "data": ["--train", "4", "--val", "2", "--imgsz", "64", "128", "--workers", "1"],
+    "train": [*_SMALL, "--set", "network.options.width=0.125"],
+    "finetune": _SMALL,
+    "export": ["--imgsz", "64", "128", "--budget-s", "1", "--blocks", "2", "--golden", "2",
+               "--overwrite"],
+    "compare": ["--budget-s", "1", "--blocks", "2"],
+    "benchmark": ["--duration-s", "0.1"],
+}  # fmt: skip
+_NOT_RUN = {
+    "quickstart": "minutes; the same commands are run here, and `make demo` runs it",
+    "experiment": "many runs; tests/cli/test_experiment.py runs a tiny one",
+    "weights fetch|weights/|artoolkit hub ": "the internet; tests have a server in its place",
+    "weights import|caffemodel|icnet.safetensors|pspnet50": "published weights are not at hand",
+    "mynet|compare bundle$": "tests/e2e/test_own_network.py runs docs/your-network.md",
+    "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
+    r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
+    "--roofline": "seconds of peak measurements; tests/cost/test_roofline.py",
+    "--format triton": "tests/cli/test_triton_format.py",
+}
+
+
+def examples() -> list[str]:
+    """Those of --help, after the commands of the README that make what they need."""
+    helped = [f"artoolkit {text}" for verb in VERBS.values() for text in verb.examples]
+    written = [re.sub(r"\s+#.*", "", text).strip() for text in commands()]
+    made = ("artoolkit data synthesize", "artoolkit sign --new-key")
+    first = [text for text in helped if text.startswith(made)]
+    # With the variable set the folder is the same, and cpu is the target by default.
+    same: dict[str, str] = {}
+    for text in (*first, *written, *helped):
+        same.setdefault(re.sub(" --data-root data| --target cpu", "", text), text)
+    return list(same.values())
+
+
+def is_run(text: str) -> bool:
+    return not any(re.search(pattern, text) for pattern in _NOT_RUN)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that the commands are run in; Cityscapes is what `data synthesize` makes there."""
+    folder = tmp_path_factory.mktemp("world")
+    tiny_bundle(folder / "fp32")
+    tiny_bundle(folder / "int8", precision="int8")
+    (folder / "images").mkdir()
+    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(folder / "images" / "street.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CITYSCAPES_DATASET", str(folder / "data"))
+        without_rtx(patch)
+        yield folder
+
+
+@pytest.mark.xdist_group("commands")
+@pytest.mark.parametrize("text", filter(is_run, examples()))
+def test_a_command_does_what_the_pages_say(text: str, world: Path) -> None:
+    _, verb, *arguments = shlex.split(text)
+    tiny = [] if arguments[:1] == ["check"] else _TINY.get(verb, [])
+    code = run([verb, *arguments, *tiny])
+    # Two epochs of nothing may fail, and a second decides no latency.
+    assert code in ((0, 1, 3) if verb in ("export", "compare") else (0,))
+
+
+def test_what_is_not_run_exists() -> None:
+    """A reason that fits no command any more would hide the next one."""
+    for pattern in _NOT_RUN:
+        assert any(re.search(pattern, text) for text in examples()), pattern
