@@ -23,10 +23,14 @@ ABILITIES: dict[str, tuple[str, ...]] = {
     "reports with figures": ("matplotlib", "jinja2"),
     "TensorBoard events": ("torch", "tensorboard"),
     "prepare NYUv2": ("h5py",),
+    "track runs with MLflow": ("mlflow",),
+    "track runs with Weights & Biases": ("wandb",),
+    "push to and pull from the Hugging Face hub": ("huggingface_hub",),
     "sign bundles and require signatures": ("cryptography",),
 }
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
+    "mlflow": "mlflow-skinny",
     "cuda.bindings": "cuda-bindings",
     "tensorrt_rtx": "tensorrt-rtx-cu13",
 }

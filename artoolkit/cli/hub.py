@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from artoolkit.cli.options import out_option
+from artoolkit.cli.progress import working
 from artoolkit.cli.talk import json_option, tell
 
 
@@ -29,7 +30,8 @@ def push(
     from artoolkit.evidence.bundle import open_bundle
     from artoolkit.report import hub
 
-    url = hub.push(open_bundle(bundle), repository, checkpoint=checkpoint, private=private)
+    with working("pushing"):
+        url = hub.push(open_bundle(bundle), repository, checkpoint=checkpoint, private=private)
     tell({"url": url}, url, as_json=as_json)
 
 
@@ -42,6 +44,7 @@ def pull(*, repository: str, revision: str | None, out: Path, as_json: bool) -> 
     """Fetch the bundle in REPOSITORY (someone/name), every hash checked."""
     from artoolkit.report import hub
 
-    made = hub.pull(repository, out, revision=revision)
+    with working("pulling"):
+        made = hub.pull(repository, out, revision=revision)
     tell({"bundle": out, "sha256": made.manifest.sha256},
          f"{out}  sha256 {made.manifest.sha256}", as_json=as_json)  # fmt: skip

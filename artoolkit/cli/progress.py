@@ -28,9 +28,10 @@ class _Told:
 
     def __str__(self) -> str:
         spent = time.monotonic() - self.since
-        left = spent * (1 - self.fraction) / self.fraction if self.fraction else None
-        more = "" if left is None else f", about {left:.0f} s left"
-        return f"{self.what or 'starting'}: {100 * self.fraction:.0f} %, {spent:.0f} s{more}"
+        if not self.fraction:
+            return f"{self.what or 'starting'}: {spent:.0f} s"
+        left = spent * (1 - self.fraction) / self.fraction
+        return f"{self.what}: {100 * self.fraction:.0f} %, {spent:.0f} s, about {left:.0f} s left"
 
 
 @contextmanager
@@ -97,6 +98,14 @@ def progress_bar() -> Iterator[Report]:
 
         with _every(1.0, beat):
             yield report
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """`progress_bar` for what does not tell how far it is: the time alone."""
+    with progress_bar() as report:
+        report(what, 0.0)
+        yield
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from artoolkit.cli.options import cuda_memory_option, device_option, out_option
+from artoolkit.cli.progress import working
+from artoolkit.cli.talk import json_option, tell
 from artoolkit.words import LIBRARIES
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @device_option(default=None)
 @cuda_memory_option
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
+@json_option
 def command(
     *,
     bundle: Path,
@@ -30,6 +33,7 @@ def command(
     device: str | None,
     cuda_memory: CudaMemory | None,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Make the bundle that DELTA was written for, from BUNDLE, and verify it on this machine.
 
@@ -42,17 +46,23 @@ def command(
     from artoolkit.evidence.bundle import open_bundle
     from artoolkit.evidence.delta import refit_bundle
 
-    made = refit_bundle(bundle, delta, out, overwrite=overwrite)
-    click.echo(f"{out}  sha256 {made.manifest.sha256}")
+    with working("making the bundle"):
+        made = refit_bundle(bundle, delta, out, overwrite=overwrite)
+    result: dict[str, Any] = {"bundle": out, "sha256": made.manifest.sha256, "checks": []}
+    lines = [f"{out}  sha256 {made.manifest.sha256}"]
     engines = refit_engines(
         open_bundle(bundle), made, device=device or "cuda:0", cuda_memory=cuda_memory
     )
-    for engine in engines:
-        click.echo(f"engine: {engine.plan}, refitted in {engine.sidecar.seconds:.1f} s")
+    lines += [f"engine: {e.plan}, refitted in {e.sidecar.seconds:.1f} s" for e in engines]
     backend = engines[0].sidecar.library if engines else made.manifest.target.backend
     if backend in LIBRARIES and not engines:
-        click.echo(f"no engine to refit: artoolkit build {out} && artoolkit verify {out}")
+        lines.append(f"no engine to refit: artoolkit build {out} && artoolkit verify {out}")
+        tell(result, *lines, as_json=as_json)
         return
-    found = verify(made, backend=backend, device=device, cuda_memory=cuda_memory)
-    show_checks(found.checks, title=f"verify {out}")
+    with working("verifying"):
+        found = verify(made, backend=backend, device=device, cuda_memory=cuda_memory)
+    result["checks"] = found.model_dump(mode="json")["checks"]
+    tell(result, *lines, as_json=as_json)
+    if not as_json:
+        show_checks(found.checks, title=f"verify {out}")
     sys.exit(found.exit_code)

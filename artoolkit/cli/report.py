@@ -49,6 +49,7 @@ def command(
     images. The page holds everything it shows and loads nothing. A file that --json wrote gives the
     same page again.
     """
+    from artoolkit.cli.progress import working
     from artoolkit.evidence.seal import write_atomically
     from artoolkit.files import faults_of
     from artoolkit.report.junit import junit_of
@@ -65,7 +66,8 @@ def command(
         data = None if dataset is None else open_data(dataset, data_root, classes)
         # Only the page and its content show images.
         images = images if files["out"] or files["json"] else 0
-        content = gather(paths, dataset=data, split=split, images=images)
+        with working("reading and predicting"):
+            content = gather(paths, dataset=data, split=split, images=images)
     writers: dict[str, Callable[[ReportContent], bytes]] = {
         "out": lambda one: as_html(one).encode(),
         "markdown": lambda one: as_markdown(one).encode(),

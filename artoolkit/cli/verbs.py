@@ -99,6 +99,16 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "On the device": {
         "build": Verb("build", "Build the TensorRT engine of a bundle.", ("build bundle",)),
+        "delta": Verb(
+            "delta",
+            "Write the trained weights alone that make one bundle of another.",
+            ("delta held bundle --out weights.npz",),
+        ),
+        "refit": Verb(
+            "refit",
+            "Make a bundle, and its engine, from another and a delta.",
+            ("refit held weights.npz --out refitted",),
+        ),
         "benchmark": Verb(
             "benchmark", "Measure latency and memory on this machine.", ("benchmark bundle",)
         ),

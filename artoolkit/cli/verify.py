@@ -47,18 +47,20 @@ def command(
     Exit code: 0 all hold, 1 one does not, 3 something could not be read or run here.
     """
     from artoolkit import verify
+    from artoolkit.cli.progress import working
     from artoolkit.cli.verdict_table import show_checks
     from artoolkit.evidence.seal import write_atomically
     from artoolkit.report.junit import junit_of
 
-    found = verify(
-        bundle,
-        backend=backend,
-        device=device,
-        threads=threads,
-        cuda_memory=cuda_memory,
-        public_key=public_key,
-    )
+    with working("verifying"):
+        found = verify(
+            bundle,
+            backend=backend,
+            device=device,
+            threads=threads,
+            cuda_memory=cuda_memory,
+            public_key=public_key,
+        )
     if junit is not None:
         write_atomically(junit, junit_of({f"verify {bundle}": found.checks}))
     if as_json:

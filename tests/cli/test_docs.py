@@ -19,8 +19,10 @@ from PIL import Image
 from tiny import tiny_bundle
 
 from artoolkit.cli import VERBS, main, run
+from artoolkit.networks.custom import TRUSTED_VARIABLE
 from artoolkit.networks.sources import sources
 from artoolkit.training.recipe import recipe_names
+from artoolkit.words import CITYSCAPES_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,6 +78,7 @@ _NOT_RUN = {
     "mynet|compare bundle$": "tests/e2e/test_own_network.py runs docs/your-network.md",
     "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
     r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
+    "artoolkit (delta|refit)": "tests/cli/test_delta.py",
     "--roofline": "seconds of peak measurements; tests/cost/test_roofline.py",
     "--format triton": "tests/cli/test_triton_format.py",
 }
@@ -127,3 +130,14 @@ def test_what_is_not_run_exists() -> None:
     """A reason that fits no command any more would hide the next one."""
     for pattern in _NOT_RUN:
         assert any(re.search(pattern, text) for text in examples()), pattern
+
+
+def test_every_environment_variable_is_in_the_table() -> None:
+    """Those that artoolkit reads itself; PYTHONSAFEPATH it sets for its own children."""
+    page = (ROOT / "docs" / "automation.md").read_text()
+    read = set()
+    for file in (ROOT / "artoolkit").rglob("*.py"):
+        read |= set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', file.read_text()))
+    read |= {CITYSCAPES_VARIABLE, TRUSTED_VARIABLE, "WORLD_SIZE", "LOCAL_RANK"}
+    for name in read - {"PYTHONSAFEPATH"}:
+        assert f"`{name}`" in page, name

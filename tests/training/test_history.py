@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from artoolkit.errors import StorageError, TrainingError
@@ -85,3 +86,16 @@ def test_metrics_on_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"metrics\.jsonl cannot be written.*No space left"):
         log.write("start", {"seed": 1})
     log.close()
+
+
+def test_an_evaluation_becomes_pictures_and_hyper_parameters(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is optional")
+    log = History(tmp_path)
+    row = {"iteration": 7, "mIoU": 12.5}
+    pictures = {"labels and prediction/street": np.zeros((4, 8, 3), np.uint8)}
+    log.show({"optimizer": {"lr": 0.1}}, ["a", "b"], np.eye(2, 3, dtype=np.int64), pictures, row)
+    log.close()
+    (events,) = tmp_path.glob("events.*")
+    content = events.read_bytes()
+    for tag in (b"confusion", b"labels and prediction/street", b"optimizer.lr", b"epoch/mIoU"):
+        assert tag in content
