@@ -6,6 +6,7 @@ not run is listed with the reason.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ import numpy as np
 import pytest
 from judged import without_rtx
 from PIL import Image
-from tiny import tiny_bundle
 
 from artoolkit.cli import VERBS, main, run
 from artoolkit.networks.custom import TRUSTED_VARIABLE
@@ -66,7 +66,7 @@ _TINY = {
     "train": [*_SMALL, "--set", "network.options.width=0.125"],
     "finetune": _SMALL,
     "export": ["--imgsz", "64", "128", "--budget-s", "1", "--blocks", "2", "--golden", "2",
-               "--overwrite"],
+               "--overwrite", "--json"],
     "compare": ["--budget-s", "1", "--blocks", "2"],
     "benchmark": ["--duration-s", "0.1"],
 }  # fmt: skip
@@ -79,6 +79,7 @@ _NOT_RUN = {
     "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
     r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
     "artoolkit (delta|refit)": "tests/cli/test_delta.py",
+    "compare fp32 int8": "tests/cli/test_compare.py",
     "--roofline": "seconds of peak measurements; tests/cost/test_roofline.py",
     "--format triton": "tests/cli/test_triton_format.py",
 }
@@ -90,10 +91,11 @@ def examples() -> list[str]:
     written = [re.sub(r"\s+#.*", "", text).strip() for text in commands()]
     made = ("artoolkit data synthesize", "artoolkit sign --new-key")
     first = [text for text in helped if text.startswith(made)]
-    # With the variable set the folder is the same, and cpu is the target by default.
+    # With the variable set the folder is the same, cpu is the target by default, and one export
+    # is run as JSON.
     same: dict[str, str] = {}
     for text in (*first, *written, *helped):
-        same.setdefault(re.sub(" --data-root data| --target cpu", "", text), text)
+        same.setdefault(re.sub(" --data-root data| --target cpu| --json$", "", text), text)
     return list(same.values())
 
 
@@ -105,8 +107,6 @@ def is_run(text: str) -> bool:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the commands are run in; Cityscapes is what `data synthesize` makes there."""
     folder = tmp_path_factory.mktemp("world")
-    tiny_bundle(folder / "fp32")
-    tiny_bundle(folder / "int8", precision="int8")
     (folder / "images").mkdir()
     Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(folder / "images" / "street.png")
     with pytest.MonkeyPatch.context() as patch:
@@ -118,12 +118,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.xdist_group("commands")
 @pytest.mark.parametrize("text", filter(is_run, examples()))
-def test_a_command_does_what_the_pages_say(text: str, world: Path) -> None:
+def test_a_command_does_what_the_pages_say(
+    text: str, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, verb, *arguments = shlex.split(text)
     tiny = [] if arguments[:1] == ["check"] else _TINY.get(verb, [])
     code = run([verb, *arguments, *tiny])
     # Two epochs of nothing may fail, and a second decides no latency.
     assert code in ((0, 1, 3) if verb in ("export", "compare") else (0,))
+    if verb == "export":
+        assert json.loads(capsys.readouterr().out)["kind"] == "verdict"
 
 
 def test_what_is_not_run_exists() -> None:
