@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from artoolkit.cli.talk import tell
 from artoolkit.errors import StorageError, UsageError
 
