@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ def _targets() -> Iterable[str]:
     from artoolkit.targets import list_targets
 
     return list_targets()
+
+
+def _networks() -> Iterable[str]:
+    """The built-in ones, and what was added to their table where that is loaded."""
+    builder = sys.modules.get("artoolkit.networks.builder")
+    return NETWORKS if builder is None else builder.NETWORKS
 
 
 class Name(ParamType):
@@ -67,7 +74,7 @@ def _is_toml(text: str) -> bool:
 
 _FILE = "Or give the path of a .toml file."
 DATASET = Name("data set", lambda: DATASETS)
-NETWORK = Name("network", lambda: NETWORKS, other=lambda text: ":" in text,
+NETWORK = Name("network", _networks, other=lambda text: ":" in text,
                hint="Or give package.module:factory.")  # fmt: skip
 RECIPE = Name("recipe", recipe_files, error=RecipeError, other=_is_toml, hint=_FILE)
 TARGET = Name("target", _targets, other=_is_toml, hint=_FILE)
