@@ -7,7 +7,6 @@ import itertools
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -242,26 +241,13 @@ def test_a_message_that_lies_is_a_data_error(stub, change):
 
 
 @pytest.fixture(scope="module")
-def ros_python(request: pytest.FixtureRequest) -> Path:
+def ros_python(python_with: Callable[..., Path]) -> Path:
     """Python of an environment of its own with rclpy, and with all that this one has behind it.
 
     Of its own, because the wheels start every Python of their environment anew, with other paths.
     """
-    folder = (
-        Path(request.config.cache.mkdir("rclpy")) / f"{sys.version_info[0]}{sys.version_info[1]}"
-    )
-    python = folder / "bin" / "python"
-    if not (folder / "whole").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "-c"]
-        ran = subprocess.run(
-            [*pip, str(ROOT / "constraints.txt"), *ROS], capture_output=True, text=True,
-            timeout=600, check=False,
-        )  # fmt: skip
-        if ran.returncode:
-            pytest.skip(f"pip cannot fetch rclpy: {ran.stderr.strip().splitlines()[-1]}")
-        (folder / "whole").touch()
-    (packages,) = folder.glob("lib/python*/site-packages")
+    python = python_with("rclpy", *ROS)
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
     behind = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "zz_behind.pth").write_text("\n".join(behind))
     return python

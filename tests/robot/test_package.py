@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -115,16 +114,8 @@ def test_isaac_ros_is_wired_from_camera_to_mask(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_colcon_builds_it(request, tmp_path):
-    folder = Path(request.config.cache.mkdir("colcon"))
-    python = folder / "bin" / "python"
-    if not (folder / "whole").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", *COLCON]
-        ran = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
-        if ran.returncode:
-            pytest.skip(f"pip cannot fetch colcon: {ran.stderr.strip().splitlines()[-1]}")
-        (folder / "whole").touch()
+def test_colcon_builds_it(python_with, tmp_path):
+    python = python_with("colcon", *COLCON)
     shutil.copytree(PACKAGE, tmp_path / "src" / NAME)
     ran = subprocess.run(
         [str(python), "-m", "colcon", "build"], cwd=tmp_path, capture_output=True, text=True,

@@ -28,7 +28,7 @@ from artoolkit.backends.tensorrt.options import (
     build_options,
     trtexec_command,
 )
-from artoolkit.backends.tensorrt.sidecar import PLAN, SCHEMA_VERSION, Sidecar
+from artoolkit.backends.tensorrt.sidecar import PLAN, REFITTABLE, SCHEMA_VERSION, Sidecar
 from artoolkit.errors import EngineError, StorageError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import sidecar_path
@@ -179,7 +179,7 @@ def build_engine(
     label = options.capabilities_label if gpu is None else f"sm{gpu.compute_capability}"
     kind = options.device.partition(":")[0]
     label += f"-{kind}" if gpu is not None and kind != "cuda" else ""
-    label += "-refittable" if options.refittable else ""
+    label += REFITTABLE if options.refittable else ""
     name = f"{options.library}-{library.version}-{label}{PLAN}"
     return engine_from_onnx(
         bundle.model,

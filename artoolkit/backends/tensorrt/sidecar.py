@@ -23,7 +23,7 @@ from artoolkit.spec import Frozen, problems
 from artoolkit.words import LibraryName
 
 SCHEMA_VERSION: Literal["1"] = "1"
-PLAN = ".plan"
+PLAN, REFITTABLE = ".plan", "-refittable"
 _AMPERE = 80
 _REBUILD = "Rebuild it here: artoolkit build BUNDLE"
 
@@ -150,5 +150,9 @@ def check_plan(
 
 
 def plans(bundle: Bundle) -> tuple[Path, ...]:
-    """The TensorRT engines in the bundle's engines/, sorted by name."""
-    return tuple(path for path in engine_files(bundle) if path.suffix == PLAN)
+    """The TensorRT engines in the bundle's engines/, sorted by name, refittable ones last.
+
+    They may be slower, so that they run only where they are asked for or alone.
+    """
+    found = (path for path in engine_files(bundle) if path.suffix == PLAN)
+    return tuple(sorted(found, key=lambda path: (path.stem.endswith(REFITTABLE), path.name)))

@@ -17,7 +17,7 @@ from tiny_networks import TRAINED, write_tiny
 
 from artoolkit.backends.tensorrt.refit import refit_engines
 from artoolkit.backends.tensorrt.runner import open_tensorrt
-from artoolkit.backends.tensorrt.sidecar import read_sidecar
+from artoolkit.backends.tensorrt.sidecar import plans, read_sidecar
 from artoolkit.cli import main
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle, write_bundle
@@ -97,7 +97,8 @@ def test_only_refittable_engines_take_the_weights_and_their_record_says_so(gpu, 
     cuda, _ = gpu(serialization={"INCLUDE_REFIT": "stays"})
     held, made = pair
     plan = refittable(held)
-    write_plan(held, name="plain")
+    plain = write_plan(held, name="a.plain")
+    assert plans(held) == (plain, plan)
     (engine,) = refit_engines(held, made)
     assert engine.plan == made.engines / "a-refittable.plan"
     given = load_onnx(made.model, "a test").graph
@@ -110,7 +111,8 @@ def test_only_refittable_engines_take_the_weights_and_their_record_says_so(gpu, 
     with open_tensorrt(made) as runner:
         assert runner.spec.settings["flags"] == ["REFIT"]
         assert runner.spec.settings["refitted_from"] == read_sidecar(plan).plan_sha256
-    with open_tensorrt(held) as runner:
+    with open_tensorrt(held) as runner:  # the other engine, which may be faster
+        assert runner.spec.settings["plan"] == plain.name
         assert runner.spec.settings["refitted_from"] is None
 
 
