@@ -11,9 +11,11 @@ from experiment_reading import (
     RARE_PERCENT,
     Row,
     against_plain,
+    answered,
     arms_of,
     differences,
     interval_text,
+    new_streets,
     over_drives,
     reading,
     rows_of,
@@ -37,9 +39,9 @@ VARIANTS = {FASTER: "the baseline's own rate, five times as high",
             BALANCED: "class weights (median-frequency balancing)"}  # fmt: skip
 
 LIMITS = (
-    "All seeds of a study start from one baseline, so that an interval covers the luck of the",
-    "fine-tuning, not that of the baseline; studies that end in `-b2` start from another one. Nor",
-    "does it cover the choice of the drives, of which there are three.",
+    "All seeds of a study start from one baseline, so that an interval by study covers the luck of",
+    "the fine-tuning, not that of the baseline (studies that end in `-b2` start from another one)",
+    "nor the choice of the drives. The interval for new streets covers all three.",
 )
 SHARED = (
     "Runs may have shared their machine with others; arms side by side, step by step, are measured",
@@ -116,7 +118,12 @@ def missing_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
 
 def answer_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
     """A sentence an arm: on the unseen drives together, from each baseline, and where seen."""
-    lines = []
+    unseen = rows_of(rows, [study for study in studies if study.unseen])
+    lines = [
+        "New streets (over unseen drives, baselines and seeds, all three drawn at random):",
+        "",
+    ]
+    lines += [*(streets_line(unseen, arm) for arm in arms_of(unseen)), ""]
     for seed in sorted({study.baseline_seed for study in studies}):
         mine = rows_of(rows, [s for s in studies if s.unseen and s.baseline_seed == seed])
         about = f"Unseen drives, baseline of seed {seed} (mean over drives; one value per seed)"
@@ -126,6 +133,17 @@ def answer_lines(rows: Sequence[Row], studies: Sequence[Study]) -> list[str]:
     lines += ["Usual split (validation drive seen in training):", ""]
     lines += _answers([(arm, differences(seen, arm)) for arm in arms_of(seen)])
     return [*lines, *LIMITS]
+
+
+def streets_line(rows: Sequence[Row], arm: tuple[str, float]) -> str:
+    """The gain on streets that nobody has seen, from all drives, baselines and seeds."""
+    found = new_streets(rows, arm)
+    if found is None:
+        return f"* {title(arm)}: nothing can be said yet"
+    return (
+        f"* {title(arm)}: {answered(found.interval)} points of mIoU; about {found.about}, from "
+        f"{found.drives} drives, {found.baselines} baselines, {found.runs} pairs"
+    )
 
 
 def _answers(found: Sequence[tuple[tuple[str, float], list[float]]]) -> list[str]:

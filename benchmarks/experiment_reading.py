@@ -13,6 +13,7 @@ from typing import Any
 from experiment_studies import DRIVES, Study
 
 from artoolkit.evaluation.experiment import difference_interval, paired_differences, summarise
+from artoolkit.evaluation.hierarchy import Gain, gain
 from artoolkit.statistics import Interval
 from artoolkit.words import CONTROL
 
@@ -64,17 +65,36 @@ def over_drives(rows: Sequence[Row], arm: Arm) -> list[float]:
     return values
 
 
+def new_streets(rows: Sequence[Row], arm: Arm) -> Gain | None:
+    """The gain of an arm with what it can be about: drives, baselines and seeds are all drawn.
+
+    `rows` are of studies on drives that neither baselines nor arms have seen.
+    """
+    tree: dict[str, dict[str, list[float]]] = {}
+    for study in dict.fromkeys(row["study"] for row in rows):
+        mine = [row for row in rows if row["study"] == study]
+        drive, baseline = ",".join(mine[0]["val"]), str(mine[0]["baseline_seed"])
+        if found := differences(mine, arm):
+            tree.setdefault(drive, {}).setdefault(baseline, []).extend(found)
+    return gain(tree)
+
+
 def reading(values: Sequence[float]) -> str:
     """Meaning of the interval; it is not shown where fewer than two pairs exist."""
     interval = difference_interval(values)
     if interval is None:
         return f"nothing can be said yet ({len(values)} pairs)"
+    return f"{answered(interval)} points of mIoU, {len(values)} pairs"
+
+
+def answered(interval: Interval) -> str:
+    """An interval and what it shows."""
     answer = "no effect is shown"
     if interval.low > 0:
         answer = "it helped"
     elif interval.high < 0:
         answer = "it hurt"
-    return f"{answer}: {interval_text(interval)} points of mIoU, {len(values)} pairs"
+    return f"{answer}: {interval_text(interval)}"
 
 
 def with_groups(row: Row) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from experiment_reading import (
     Arm,
@@ -11,6 +11,7 @@ from experiment_reading import (
     arms_of,
     differences,
     interval_text,
+    new_streets,
     of_arm,
     over_drives,
     rows_of,
@@ -19,14 +20,17 @@ from experiment_reading import (
 from experiment_studies import Study, studies
 
 from artoolkit.evaluation.experiment import difference_interval
+from artoolkit.statistics import Interval
 from artoolkit.words import CONTROL
 
-Column = tuple[str, list[Row], bool]  # its head, its rows, and whether they are averaged by seed
+# Its head, its rows, and the interval of an arm's difference to control over them.
+Column = tuple[str, list[Row], Callable[[list[Row], Arm], Interval | None]]
 
 
 def table(rows: Sequence[Row]) -> list[str]:
     """Markdown: a column a split from the first baseline, then the unseen drives of each baseline.
 
+    The last is over all unseen drives, baselines and seeds, with an interval about new drives.
     Control's mIoU in percent; of the others the mean paired difference in points with its 95 % t
     interval.
     """
@@ -45,10 +49,12 @@ def _columns(rows: Sequence[Row], plain: Sequence[Study]) -> list[Column]:
     for study in plain:
         if study.baseline_seed == 1:
             name = study.name.replace("without-", "unseen ") if study.unseen else "usual split"
-            columns.append((name, rows_of(rows, [study]), False))
+            columns.append((name, rows_of(rows, [study]), _by_pair))
     for seed in sorted({study.baseline_seed for study in plain}):
         mine = [study for study in plain if study.unseen and study.baseline_seed == seed]
-        columns.append((f"unseen, mean, baseline {seed}", rows_of(rows, mine), True))
+        columns.append((f"unseen, mean, baseline {seed}", rows_of(rows, mine), _by_seed))
+    unseen = rows_of(rows, [study for study in plain if study.unseen])
+    columns.append(("new streets", unseen, _by_drive))
     return [column for column in columns if column[1]]
 
 
@@ -61,6 +67,19 @@ def _control(rows: Sequence[Row]) -> str:
 
 
 def _difference(column: Column, arm: Arm) -> str:
-    _, rows, averaged = column
-    interval = difference_interval(over_drives(rows, arm) if averaged else differences(rows, arm))
+    _, rows, interval_of = column
+    interval = interval_of(rows, arm)
     return interval_text(interval) if interval else "-"
+
+
+def _by_pair(rows: list[Row], arm: Arm) -> Interval | None:
+    return difference_interval(differences(rows, arm))
+
+
+def _by_seed(rows: list[Row], arm: Arm) -> Interval | None:
+    return difference_interval(over_drives(rows, arm))
+
+
+def _by_drive(rows: list[Row], arm: Arm) -> Interval | None:
+    found = new_streets(rows, arm)
+    return found.interval if found is not None and found.about == "new drives" else None

@@ -8,7 +8,9 @@ of the process above its level before, in score maps of B x C x H x W float32, t
 input included. Random scores at a quarter of the label's size and their upsampling; labels in
 patches, a tenth of them void. Alternatives of other packages, where installed (`kornia`,
 `rmi-pytorch`), are timed at the first shape only; with `--alternatives-only` beside the fused node
-alone, into a result file of their own. `--shape 1x19x64x128 --repetitions 1` to try it.
+alone, into a result file of their own; so are with `--teacher-only` the terms that need a teacher,
+beside AR over the same points (the teacher's scores are given: its own time is a network's).
+`--shape 1x19x64x128 --repetitions 1` to try it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from rich.progress import Progress
 from side_by_side import torch_threads
 from torch import Tensor
 
-from artoolkit.losses import Objective, WeightedTerm, affinity_regression
+from artoolkit.losses import Objective, TeacherScores, WeightedTerm, affinity_regression
 
 VOID = 255
 STRIDE = 4
@@ -57,6 +59,8 @@ class Scene:
     low: Tensor
     full: Tensor
     labels: Tensor
+    teacher: Tensor
+    scattered: Tensor  # the labels with a tenth of all pixels void, anywhere
 
     @property
     def map_bytes(self) -> int:
@@ -74,7 +78,9 @@ def make_scene(shape: tuple[int, int, int, int], seed: int) -> Scene:
     ids = torch.randint(0, classes, (batch, 1, height // 16, width // 16), generator=generator)
     labels = F.interpolate(ids.float(), size=(height, width)).squeeze(1).long()
     labels[:, : height // 10] = VOID
-    return Scene(low, _upsampled(low, labels), labels)
+    teacher = 3 * torch.randn(low.shape, generator=generator)
+    lost = torch.rand(labels.shape, generator=generator) < 0.1
+    return Scene(low, _upsampled(low, labels), labels, teacher, labels.masked_fill(lost, VOID))
 
 
 def _upsampled(scores: Tensor, labels: Tensor) -> Tensor:
@@ -136,6 +142,39 @@ def affinity(size: str, **options: Any) -> Row:
         return scores.grad
 
     return run
+
+
+def taught(kind: str, labels: str = "labels", **options: Any) -> Row:
+    """A term that needs a teacher, alone; for `kind` AR over the same points in its place."""
+    if kind == "affinity_regression":
+        options = {"points": {"grid": "all", **options}}
+    objective = Objective({kind: WeightedTerm(kind=kind, options=options)}, align_corners=False)
+
+    def run(scene: Scene) -> Tensor | None:
+        scores = scene.low.detach().requires_grad_()
+        teacher = TeacherScores(scene.teacher, align_corners=False)
+        terms = objective({"main": scores}, getattr(scene, labels), teacher=teacher)
+        objective.total(terms).backward()
+        return scores.grad
+
+    return run
+
+
+def teacher_rows() -> dict[str, Row]:
+    """The terms that need a teacher, each beside AR at the same points of the same labels."""
+    return {
+        "cross-entropy": cross_entropy,
+        "AR": taught("affinity_regression", stride=STRIDE),
+        "affinity distillation": taught("affinity_distillation", stride=STRIDE),
+        "AR, void anywhere": taught("affinity_regression", "scattered", stride=STRIDE),
+        "affinity distillation, void anywhere": taught(
+            "affinity_distillation", "scattered", stride=STRIDE
+        ),
+        "affinity distillation, everywhere": taught(
+            "affinity_distillation", stride=STRIDE, where="everywhere"
+        ),
+        "distillation": taught("distillation", stride=STRIDE),
+    }
 
 
 def lovasz(scene: Scene) -> Tensor | None:
@@ -258,6 +297,7 @@ def alternatives() -> dict[str, str]:
 @click.option("--repetitions", default=9, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--alternatives-only", is_flag=True, help="Packages' losses and the fused node.")
+@click.option("--teacher-only", is_flag=True, help="The terms that need a teacher, beside AR.")
 @click.option("--save/--no-save", default=True, help="Write the result file.")
 def main(
     *,
@@ -267,6 +307,7 @@ def main(
     repetitions: int,
     seed: int,
     alternatives_only: bool,
+    teacher_only: bool,
     save: bool,
 ) -> None:
     """Time and memory of the loss terms beside cross-entropy; see the top of this file."""
@@ -274,6 +315,8 @@ def main(
     own, others = rows(installed)
     if alternatives_only:
         shapes, own = shapes[:1], {name: own[name] for name in (FUSED_FULL, FUSED_LOW)}
+    if teacher_only:
+        own, others = teacher_rows(), {}
     counts = [int(count) for count in thread_counts.split(",")]
     settings: dict[str, Any] = {
         "shapes": list(shapes),
@@ -312,6 +355,7 @@ def main(
         click.echo(line)
     if save:
         suite = "loss-cost-peers" if alternatives_only else "loss-cost"
+        suite = "loss-cost-teacher" if teacher_only else suite
         raw = {"runs": runs}
         path = write_result(suite, machine=machine, device="cpu", settings=settings, raw=raw)
         click.echo(f"written: {path.name}")

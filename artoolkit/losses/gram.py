@@ -24,6 +24,7 @@ from torch import Tensor
 from artoolkit.losses.points import Points
 from artoolkit.losses.precision import accumulation_dtype, full_precision
 from artoolkit.losses.reading import Reading, own_class, reading
+from artoolkit.losses.sampling import LabelPixels, read_scores
 
 
 def sqrt_probabilities(scores: Tensor, *, dim: int) -> Tensor:
@@ -111,6 +112,7 @@ class _Targets:
     ) -> None:
         self.labels, self.teacher, self.everywhere = labels, teacher, everywhere
         self.classes, self.ignore_index, self.own = classes, ignore_index, read
+        self.align_corners = align_corners
         if teacher is not None:
             label_hw = (labels.shape[1], labels.shape[2])
             self.theirs = reading(teacher, label_hw, stride=stride, align_corners=align_corners)
@@ -119,26 +121,39 @@ class _Targets:
         self.label, self.image = self.own.labels(self.labels[b]), b
         self.opened: Tensor | None = None
 
-    def block(self, i: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, bool]:
-        """C x n rows of unit length, the points left out (None: none), and whether all are 0 or 1.
+    def block(self, i: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """C x n rows of unit length, 0 for the points left out; these (None: none); the soft rows.
 
-        Rows of what is left out are 0.
+        Soft rows, C x m, are those that the teacher gave; all others are one-hot.
         """
         void, own = own_class(self.label[self.own.blocks[i]], self.classes, self.ignore_index)
-        on_cpu = void.device.type == "cpu"
         if self.everywhere and self.teacher is not None:
-            return _roots(self._taught(i)), None, False
+            rows = _roots(self._taught(i))
+            return rows, None, rows
         rows = torch.zeros(self.classes, own.numel(), dtype=dtype, device=own.device)
         rows.scatter_(0, own.flatten(1), (~void).to(dtype).view(1, -1))
         if self.teacher is None:
-            return rows, void, True
-        if on_cpu:
-            # Mostly few: only there is the teacher looked at. Elsewhere, looking would wait.
+            return rows, void, None
+        if void.device.type == "cpu":  # elsewhere, looking would wait
             missing = void.flatten().nonzero()[:, 0]
-            if missing.numel():
-                rows[:, missing] = _roots(self._taught(i).flatten(1)[:, missing])
-            return rows, None, missing.numel() == 0
-        return torch.where(void.view(1, -1), _roots(self._taught(i)), rows), None, False
+            if not missing.numel():
+                return rows, None, None
+            soft = _roots(self._looked_up(i, missing))
+            return rows.index_copy_(1, missing, soft), None, soft
+        soft = _roots(self._taught(i)).masked_fill_(~void.view(1, -1), 0)
+        return rows + soft, None, soft
+
+    def _looked_up(self, i: int, points: Tensor) -> Tensor:
+        """The teacher's scores at some points of a block, C x n, by their taps: mostly few."""
+        assert self.teacher is not None, "only a teacher's scores are looked at"
+        width, first = len(self.own.cols), self.own.blocks[i].start
+        pixels = LabelPixels(
+            self.own.rows[first + points // width][None], self.own.cols[points % width][None]
+        )
+        label_hw = (self.labels.shape[1], self.labels.shape[2])
+        image = self.teacher[self.image, None]
+        found = read_scores(image, pixels, label_hw=label_hw, align_corners=self.align_corners)
+        return found[0]
 
     def _taught(self, i: int) -> Tensor:
         """The teacher's scores at a block, C x R x c; an image is opened where it is needed."""
@@ -177,14 +192,16 @@ def _sums(
             opened = read.open(image)
             targets.open(b)
             for i in range(len(read.blocks)):
-                rows, void, one_hot = targets.block(i, read.dtype)
+                rows, void, soft = targets.block(i, read.dtype)
                 roots = _roots(read.read(opened, i), void)
                 overlap[b] += roots @ roots.T
                 agreement[b] += roots @ rows.T
-                if one_hot:
+                if soft is not rows:
                     target[b].diagonal().add_(rows.sum(1))
-                else:
-                    target[b] += rows @ rows.T
+                if soft is not None:
+                    target[b] += soft @ soft.T
+                if soft is not None and soft is not rows:
+                    target[b].diagonal().sub_(soft.sum(1))
     return overlap, agreement, target
 
 

@@ -101,6 +101,7 @@ class Learner:
     ) -> dict[str, float]:
         """One update from uint8 images B x H x W x 3 and labels B x H x W; the terms' values.
 
+        With a teacher also `teacher_s`, the seconds that it took (on a GPU: to be asked).
         `maps` are those that the objective asks for, in its order, B x H x W each.
 
         Raises `TrainingError` with every term where the loss is not finite, before the update.
@@ -110,10 +111,12 @@ class Learner:
         )
         set_learning_rate(self.optimizer, lr)
         pixels = images.to(self.device, non_blocking=True)
-        taught = None
+        taught, teaching = None, {}
         if self.teacher is not None:
+            started = time.perf_counter()
             with self.autocast():
                 taught = self.teacher(pixels)
+            teaching["teacher_s"] = time.perf_counter() - started
         # Dropout must not repeat itself in the next process.
         torch.manual_seed(step_seed(self.recipe.seed, iteration, self.processes.rank))
         inputs = self.deployed.normalised(pixels)
@@ -139,7 +142,7 @@ class Learner:
         self.scaler.update()
         if self.average is not None and self.recipe.optimizer.ema_decay is not None:
             self.average.update_parameters(self.network)
-        return {**values, "lr": lr}
+        return {**values, "lr": lr, **teaching}
 
     def finish_epoch(self, epoch: int) -> None:
         """Epoch `epoch`, from 0, has ended: its weights count where the last ones are averaged."""

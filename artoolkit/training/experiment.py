@@ -268,11 +268,16 @@ def _row(experiment: Experiment, run: Run, identity: str, watcher: ExperimentWat
 
 
 def _times(path: Path) -> dict[str, float | int]:
-    """Seconds of a step (median over the run) and of all steps, waiting for images apart."""
+    """Seconds of a step (median over the run), of which the teacher's, and of all steps.
+
+    Waiting for images apart.
+    """
     steps = [row for row in read_json_lines(path, DataError) if row.get("kind") == "iteration"]
     if not steps:
         raise DataError(f"{path} holds no iteration")
+    taught = [row["teacher_s"] for row in steps if "teacher_s" in row]
     return {
+        **({"teacher_s": statistics.median(taught)} if taught else {}),
         "iterations": len(steps),
         "step_s": statistics.median(row["step_s"] for row in steps),
         "data_s": statistics.median(row["data_s"] for row in steps),

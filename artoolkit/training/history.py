@@ -25,7 +25,7 @@ from artoolkit.optional import is_installed, require
 
 METRICS = "metrics.jsonl"
 # The columns of an iteration beside its loss terms, whose names are the recipe's.
-ROW_FIELDS = ("kind", "epoch", "step", "iteration", "loss", "lr", "data_s", "step_s")
+ROW_FIELDS = ("kind", "epoch", "step", "iteration", "loss", "lr", "data_s", "step_s", "teacher_s")
 
 
 @contextmanager

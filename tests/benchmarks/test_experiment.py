@@ -30,7 +30,7 @@ def row(study: str, arm: str, weight: float, seed: int, miou: float) -> dict[str
         "IoU.pole": miou / 4, "share.road": 70.0, "share.car": 0.0, "share.pole": 1.5,
         "affinity_regression": 0.1, "step_s": 1.0 + weight / 100, "baseline_seed": 1,
         "baseline_mIoU": 49.0, "baseline": study.removesuffix("-faster"),
-        "train": ["train"], "val": ["val"], "images": 3, "crop": [96, 128],
+        "train": ["train"], "val": [study], "images": 3, "crop": [96, 128],
         "device": "cpu",
     }  # fmt: skip
 
@@ -219,12 +219,21 @@ def test_the_table_has_the_drives_apart_and_together() -> None:
     effects = {"without-0001TP": 1.0, "without-0006R0": 3.0, "without-0016E5": 2.0}
     head, _, control, ours = table(made(effects))
     assert head == (
-        "| arm, weight | unseen 0001TP | unseen 0006R0 | unseen 0016E5 | unseen, mean, baseline 1 |"
+        "| arm, weight | unseen 0001TP | unseen 0006R0 | unseen 0016E5 | unseen, mean, baseline 1 "
+        "| new streets |"
     )
-    assert control == "| control, mIoU in % | 51.50 | 51.50 | 51.50 | 51.50 |"
-    assert ours.count("(") == 4
+    assert control == "| control, mIoU in % | 51.50 | 51.50 | 51.50 | 51.50 | 51.50 |"
+    assert ours.count("(") == 5
     assert ours.startswith("| all, 20 | +1.15 (")
-    assert ours.split(" | ")[-1].startswith("+2.15 (")
+    by_seed, by_drive = ours.split(" | ")[-2:]
+    assert by_seed.startswith("+2.15 (")
+    # The drives are 1.15, 2.15 and 3.15; Student's t with 2 degrees gives -0.33 to +4.63.
+    assert by_drive.startswith("+2.15 (-0.")
+
+
+def test_new_streets_are_more_than_one_drive() -> None:
+    told = page.answer_lines(made({"without-0001TP": 1.0}), STUDIES)
+    assert "about new seeds, from 1 drives, 1 baselines, 2 pairs" in told[2]
 
 
 @pytest.mark.parametrize("rows", sorted(RESULTS.glob("experiment-*.jsonl")), ids=lambda p: p.stem)

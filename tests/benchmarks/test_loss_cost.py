@@ -48,7 +48,7 @@ def test_everything_that_is_timed_has_a_gradient() -> None:
     assert (scene.labels == loss_cost.VOID).any()
     own, others = loss_cost.rows({})
     assert not others
-    for row in own.values():
+    for row in (*own.values(), *loss_cost.teacher_rows().values()):
         gradient = row(scene)
         assert gradient.shape in (scene.low.shape, scene.full.shape)
         assert gradient.any()
