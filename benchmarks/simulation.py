@@ -1,7 +1,7 @@
 """A simulated machine: runners that advance a clock by random times instead of computing.
 
 The verdicts are calibrated on it (`benchmarks/calibration.py` and the tests): only where the truth
-is known can the rate of wrong answers be counted. Three kinds of noise, on top of a slow drift that
+is known can the rate of wrong answers be counted. Four kinds of noise, on top of a slow drift that
 both runners share. A block's own level is drawn for each of the two blocks of a pair: taking turns
 does not even it out.
 
@@ -9,6 +9,8 @@ normal       each inference times exp(N(0, 0.03)), each block times exp(N(0, 0.0
 heavy-tailed the same with Student t noise of 3 degrees of freedom, and one inference in 50 takes
              up to several times as long (Pareto)
 bursty       another program comes and goes (2 s on average, 8 s pauses) and slows down by 30 %
+shared       somebody else has the other thread of the core, 50 ms on and 50 ms off on average:
+             the times fall into two heaps, the slower one at 1.7 times
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ from artoolkit.cost.machine import BlockState, Machine
 from artoolkit.metrics import mean_iou
 from artoolkit.spec import RunnerSpec, TensorSpec
 
-Noise = Literal["normal", "heavy-tailed", "bursty"]
-NOISES: tuple[Noise, ...] = ("normal", "heavy-tailed", "bursty")
+Noise = Literal["normal", "heavy-tailed", "bursty", "shared"]
+NOISES: tuple[Noise, ...] = ("normal", "heavy-tailed", "bursty", "shared")
 
 SAMPLE_NOISE, BLOCK_NOISE, DRIFT = 0.03, 0.02, 0.002
-BURST_S, PAUSE_S, SLOWDOWN = 2.0, 8.0, 1.3
+# Seconds of the disturbance, of the pause after it, and how many times as long inferences take.
+SPELLS: dict[str, tuple[float, float, float]] = {
+    "bursty": (2.0, 8.0, 1.3), "shared": (0.05, 0.05, 1.7)
+}  # fmt: skip
 
 
 class SimulatedMachine(Machine):
@@ -39,7 +44,8 @@ class SimulatedMachine(Machine):
         self.noise, self.random = noise, np.random.default_rng(seed)
         self.now_s, self._drift, self.pairs = 0.0, 0.0, 0
         self._drawn: list[float] = []
-        self._busy, self._change_s = False, self.random.exponential(PAUSE_S)
+        self._spells = SPELLS.get(noise)
+        self._busy, self._change_s = False, 0.0
 
     def clock(self) -> float:
         return self.now_s
@@ -71,11 +77,12 @@ class SimulatedMachine(Machine):
         level = math.exp(self._drift + self._draw(SAMPLE_NOISE))
         if self.noise == "heavy-tailed" and self.random.random() < 0.02:
             level *= 1 + float(self.random.pareto(2.5))
-        if self.noise == "bursty":
+        if self._spells:
+            burst_s, pause_s, slowdown = self._spells
             while self.now_s > self._change_s:
                 self._busy = not self._busy
-                self._change_s += self.random.exponential(BURST_S if self._busy else PAUSE_S)
-            level *= SLOWDOWN if self._busy else 1.0
+                self._change_s += self.random.exponential(burst_s if self._busy else pause_s)
+            level *= slowdown if self._busy else 1.0
         self.now_s += seconds * level
 
 

@@ -5,6 +5,8 @@ Confusion matrices are paired image by image.
 
 from __future__ import annotations
 
+import math
+
 from artoolkit.checks.contest import ROLES, Contestant, Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.errors import DataError, UnavailableError
@@ -17,6 +19,8 @@ from artoolkit.evidence.verdict import Check, Result, in_brief
 TRAINED = "quality-trained.json"
 # Fixed in advance like the margin: nobody chooses the resamples after the fact.
 SEED = 0
+# More labelled images than any street data set has for validation.
+MOST_IMAGES = 20_000
 _RESULTS: dict[str, Result] = {
     "better": "PASS", "not worse": "PASS", "worse": "FAIL", "undecided": "UNDECIDED"
 }  # fmt: skip
@@ -59,7 +63,13 @@ def judge(records: Records, terms: Terms) -> Check:
     count = len(baseline.images)
     if count < 2:
         few = f"{count} image; an interval needs 2 at the least, and better hundreds"
-        return Check(name="accuracy", result="UNDECIDED", headline=few, numbers={"images": count})
+        return Check(
+            name="accuracy",
+            result="UNDECIDED",
+            headline=few,
+            advice="to decide: evaluate at least some hundred images",
+            numbers={"images": count},
+        )
     reading = compare_quality(baseline, candidate, margin_points=terms.margins.accuracy_points)
     d, result = reading.difference_points, _RESULTS[reading.reading]
     mious = f"mIoU {reading.baseline_miou:.2f} -> {reading.candidate_miou:.2f} %"
@@ -88,7 +98,23 @@ def judge(records: Records, terms: Terms) -> Check:
                 "artoolkit compare --layers, with a bundle in fp32, names the layers",
             ]
             result, headline = "FAIL", f"the export changed mIoU by {loss:.3f} points"
-    return Check(name="accuracy", result=result, **in_brief(headline, *details), numbers=numbers)
+    return Check(
+        name="accuracy",
+        result=result,
+        **in_brief(headline, *details),
+        advice=_advice(reading) if result == "UNDECIDED" else "",
+        numbers=numbers,
+    )
+
+
+def _advice(reading: NonInferiority) -> str:
+    """Number of images that would decide it: the interval shrinks with their square root."""
+    d = reading.difference_points
+    short = (d.estimate - d.low) / abs(d.estimate + reading.margin_points or 1e-9)
+    images = math.ceil(reading.images * short**2)
+    if images > MOST_IMAGES:
+        return "the difference lies on the margin: more images will hardly decide it"
+    return f"to decide: about {images} images of this kind, {reading.images} were evaluated"
 
 
 def compare_quality(

@@ -1,8 +1,15 @@
-"""The latency check: control, median and tail against the margin declared before."""
+"""The latency check: control, quick tenth, median and tail against the margin declared before.
+
+The 10th percentile of each block decides PASS (`latency_record.QUICK` says why, and
+benchmarks/calibration.md how often); median and tail can only fail a candidate.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 
@@ -10,7 +17,7 @@ from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.accelerator import gpu_reader
 from artoolkit.cost.latency import measure_latency
-from artoolkit.cost.latency_record import Block, LatencyMeasurement, Phase
+from artoolkit.cost.latency_record import Arm, Block, LatencyMeasurement, Phase
 from artoolkit.cost.machine import BlockState, Disturbance, Machine, disturbances
 from artoolkit.evidence.verdict import Check, Result, in_brief
 from artoolkit.spec import Frozen
@@ -18,20 +25,32 @@ from artoolkit.statistics import Equivalence, read_equivalence
 
 # A 95th percentile of fewer samples is their maximum.
 TAIL_INFERENCES = 20
+# What `--until-decided` allows; a machine that needs more is too noisy to measure on.
+MOST_SECONDS = 600
+
+Statistic = Callable[[Block], float]
+_STATISTICS: dict[str, Statistic] = {
+    "10th percentile": lambda block: block.quick_ms,
+    "median": lambda block: block.median_ms,
+    "95th percentile": lambda block: block.p95_ms,
+}
 
 
-class LatencyReading(Frozen):
-    """Control, median and tail (None where a block is too short for one), in percent of A.
+class LatencyResult(Frozen):
+    """Control, quick tenth, median and tail, in percent of A; the tail None in too short blocks.
 
-    `disturbed_blocks` counts blocks during which the machine did something else; `disturbances`
-    says what, each with the number of blocks. All of them are part of the readings.
+    `quick_ms` and `median_ms` are the times of baseline and candidate: 10th percentile and median
+    of a block, in the median over the blocks. `disturbed_blocks` counts blocks during which the
+    machine did something else; `disturbances` says what, each with the number of blocks. All of
+    them are part of the result.
     """
 
     control: Equivalence
+    quick: Equivalence
     median: Equivalence
     tail: Equivalence | None
-    baseline_ms: float
-    candidate_ms: float
+    quick_ms: tuple[float, float]
+    median_ms: tuple[float, float]
     blocks: int
     disturbed_blocks: int
     disturbances: dict[Disturbance, int]
@@ -54,59 +73,58 @@ def measure(pair: Pair) -> Records:
 def judge(records: Records, terms: Terms) -> Check:
     """PASS equal or faster, FAIL slower, UNDECIDED otherwise or where the control is not equal.
 
-    The interval of the median decides PASS. The tail fails the check where it is shown to be
-    slower, whatever the median; where it is undecided it is reported and decides nothing, since the
-    95th percentile of a block is many times noisier and would leave most answers open.
+    The interval of the quick tenth decides PASS. Median and tail fail the check where they are
+    shown to be slower; where they are undecided they are reported and decide nothing, since both
+    follow what else the machine does and would leave most answers open.
     """
     record: LatencyMeasurement = records["latency.json"]
-    reading = read_latency(record, margin_percent=terms.margins.latency_percent)
-    result, headline, *details = _result(reading, record.plan.pairs)
-    if reading.disturbed_blocks:
-        causes = ", ".join(f"{cause} {count}x" for cause, count in reading.disturbances.items())
-        details.append(f"{reading.disturbed_blocks} of {reading.blocks} blocks disturbed: {causes}")
+    found = read_latency(record, margin_percent=terms.margins.latency_percent)
+    result, headline, method = _result(found, record.plan.pairs)
+    details = [method]
+    if found.disturbed_blocks:
+        causes = ", ".join(f"{cause} {count}x" for cause, count in found.disturbances.items())
+        details.append(f"{found.disturbed_blocks} of {found.blocks} blocks disturbed: {causes}")
     return Check(
         name="latency",
         result=result,
         **in_brief(headline, *details, *record.notes),
-        numbers=reading.model_dump(mode="json"),
+        advice=_advice(found, record) if result == "UNDECIDED" else "",
+        numbers=found.model_dump(mode="json"),
     )
 
 
-def read_latency(measurement: LatencyMeasurement, *, margin_percent: float) -> LatencyReading:
+def read_latency(measurement: LatencyMeasurement, *, margin_percent: float) -> LatencyResult:
     """Reads the blocks; needs at least two pairs of each phase."""
-    disturbed, reasons = _disturbances(measurement)
-    tail = None
-    if measurement.inferences_a_block >= TAIL_INFERENCES:
-        ratios = _log_ratios(measurement, "test", tail=True)
-        tail = read_equivalence(ratios, margin_percent=margin_percent, statistic="95th percentile")
-    typical = {
-        arm: float(np.median([block.median_ms for block in measurement.arm("test", arm)]))
-        for arm in ("A", "B")
-    }
-    return LatencyReading(
-        control=read_equivalence(
-            _log_ratios(measurement, "control"),
+
+    def compared(phase: Phase, name: str) -> Equivalence:
+        pairs = zip(measurement.arm(phase, "A"), measurement.arm(phase, "B"), strict=True)
+        value = _STATISTICS[name]
+        return read_equivalence(
+            [math.log(value(second) / value(first)) for first, second in pairs],
             margin_percent=margin_percent,
-            statistic="A/A median",
-        ),
-        median=read_equivalence(_log_ratios(measurement, "test"), margin_percent=margin_percent),
-        tail=tail,
-        baseline_ms=typical["A"],
-        candidate_ms=typical["B"],
+            statistic=name,
+        )
+
+    def typical(name: str) -> tuple[float, float]:
+        before, after = (
+            float(np.median([_STATISTICS[name](block) for block in measurement.arm("test", arm)]))
+            for arm in get_args(Arm)
+        )
+        return before, after
+
+    has_tail = measurement.inferences_a_block >= TAIL_INFERENCES
+    disturbed, reasons = _disturbances(measurement)
+    return LatencyResult(
+        control=compared("control", "10th percentile"),
+        quick=compared("test", "10th percentile"),
+        median=compared("test", "median"),
+        tail=compared("test", "95th percentile") if has_tail else None,
+        quick_ms=typical("10th percentile"),
+        median_ms=typical("median"),
         blocks=len(measurement.blocks),
         disturbed_blocks=disturbed,
         disturbances=reasons,
     )
-
-
-def _log_ratios(
-    measurement: LatencyMeasurement, phase: Phase, *, tail: bool = False
-) -> list[float]:
-    def value(block: Block) -> float:
-        return block.p95_ms if tail else block.median_ms
-
-    pairs = zip(measurement.arm(phase, "A"), measurement.arm(phase, "B"), strict=True)
-    return [float(np.log(value(second) / value(first))) for first, second in pairs]
 
 
 def _usual(states: list[BlockState]) -> BlockState:
@@ -124,45 +142,66 @@ def _disturbances(measurement: LatencyMeasurement) -> tuple[int, dict[Disturbanc
     return sum(bool(kinds) for kinds in found), dict(kinds.most_common())
 
 
-def in_words(reading: Equivalence) -> str:
-    """`+0.10 % (-0.40 to +0.60 %)`."""
-    d = reading.difference_percent
-    return f"{d.estimate:+.2f} % ({d.low:+.2f} to {d.high:+.2f} %)"
+def in_words(result: Equivalence) -> str:
+    """`+0.1 % (-0.4 to +0.6 %)`."""
+    d = result.difference_percent
+    return f"{d.estimate:+.1f} % ({d.low:+.1f} to {d.high:+.1f} %)"
 
 
-def _needed(reading: Equivalence) -> str:
-    if reading.pairs_needed is None:
-        return "the difference lies on the margin: more pairs will hardly decide it"
-    return f"about {reading.pairs_needed} pairs would decide it"
+def _seconds_needed(record: LatencyMeasurement, wanted: list[int | None]) -> int | None:
+    """Budget in which the pairs that would decide control and test fit; None if none will."""
+    if None in wanted:
+        return None
+    measured_s = sum(sum(block.samples_ms) for block in record.blocks) / 1e3
+    pairs = len(record.blocks) / 2
+    # Turns that only settle, and half as many pairs again as the control plans.
+    unseen = 1 + record.settling_inferences / record.inferences_a_turn
+    return math.ceil(1.5 * sum(n for n in wanted if n) * measured_s / pairs * unseen / 10) * 10
 
 
-def _result(reading: LatencyReading, least_pairs: int) -> tuple[Result, str, str]:
+def _advice(found: LatencyResult, record: LatencyMeasurement) -> str:
+    """How to reach an answer here: the budget that the spread asks for, or a quieter machine."""
+    parts = (found.control, found.quick)
+    needed = [one.pairs_needed if one.reading == "undecided" else one.pairs for one in parts]
+    seconds = _seconds_needed(record, [max(n, record.plan.pairs) if n else None for n in needed])
+    quiet = "close other programs, plug in the charger, fix the clocks"
+    if seconds is None or seconds > MOST_SECONDS:
+        return f"to decide: {quiet}; the difference lies too near the margin for more time alone"
+    seconds = max(seconds, math.ceil(1.5 * record.plan.budget_s))
+    return f"to decide: --budget-s {seconds}, or --until-decided; {quiet}"
+
+
+def _result(found: LatencyResult, least_pairs: int) -> tuple[Result, str, str]:
     """The answer, its headline and how it was reached."""
-    control, median, tail = reading.control, reading.median, reading.tail
-    margin = f"margin {median.margin_percent:g} %"
-    pairs = f"{median.pairs} pairs, 90 % interval of the paired block medians"
-    if min(median.pairs, control.pairs) < least_pairs:
+    control, quick, tail = found.control, found.quick, found.tail
+    margin = f"margin {quick.margin_percent:g} %"
+    times = f"{found.quick_ms[0]:.4g} -> {found.quick_ms[1]:.4g} ms, {in_words(quick)}, {margin}"
+    median = f"median {found.median_ms[0]:.4g} -> {found.median_ms[1]:.4g} ms"
+    method = (
+        f"10th percentile of a block, {quick.pairs} pairs, trimmed mean with its 90 % interval; "
+        f"{median}, {in_words(found.median)}"
+    )
+    if min(quick.pairs, control.pairs) < least_pairs:
         return (
             "UNDECIDED",
-            f"machine too slow: only {control.pairs} + {median.pairs} pairs in the budget",
+            f"machine too slow: only {control.pairs} + {quick.pairs} pairs in the budget",
             f"{least_pairs} pairs of each are needed, of the control and of the test",
         )
     if control.reading != "equal":
         return (
             "UNDECIDED",
-            f"machine too noisy: the baseline against itself {in_words(control)}",
-            f"the baseline cannot be shown equal to itself over {control.pairs} pairs, {margin}",
+            f"noise: {in_words(quick)}; baseline against itself {in_words(control)}",
+            f"the baseline not shown equal to itself in {control.pairs} pairs, {margin}; {method}",
         )
-    times = f"median {reading.baseline_ms:.4g} -> {reading.candidate_ms:.4g} ms"
-    times = f"{times}, {in_words(median)}, {margin}"
-    if median.reading == "slower":
-        return "FAIL", f"slower: {times}", pairs
-    if tail is not None and tail.reading == "slower":
-        return "FAIL", f"the tail is slower: 95th percentile {in_words(tail)}, {margin}", times
-    if median.reading == "undecided":
-        return "UNDECIDED", f"undecided: {times}", f"{pairs}; {_needed(median)}"
+    if quick.reading == "slower":
+        return "FAIL", f"slower: {times}", method
+    for part in (found.median, tail):
+        if part is not None and part.reading == "slower":
+            return "FAIL", f"{part.statistic} slower: {in_words(part)}, {margin}", method
+    if quick.reading == "undecided":
+        return "UNDECIDED", f"undecided: {times}", method
     tail_words = "" if tail is None else f"; 95th percentile {tail.reading}, {in_words(tail)}"
-    return "PASS", f"{median.reading}: {times}", f"{pairs}{tail_words}"
+    return "PASS", f"{quick.reading}: {times}", f"{method}{tail_words}"
 
 
 LATENCY = CheckKind(

@@ -57,6 +57,8 @@ def show_verdict(verdict: Verdict, *, title: str, verbose: bool = False) -> None
         kept = f" [from {check.origin}]" if check.origin else ""
         line = Text(f"{check.result:<12}", STYLES[check.result])
         console.print(line.append(f"{check.name}{optional}: {check.headline}{kept}", ""))
+        if check.advice:
+            console.print(Text(f"{'':<12}{check.advice}", "dim"))
     if passed:
         line = Text(f"{'PASS':<12}", STYLES["PASS"])
         console.print(line.append(", ".join(check.name for check in passed), ""))
@@ -72,7 +74,7 @@ def show_checks(checks: Iterable[Check], *, title: str, sentence: str | None = N
         found = Text(check.headline)
         if check.origin:
             found.append(f"\nanswered in {check.origin}", "dim")
-        for line in check.details:
+        for line in (*check.details, *([check.advice] if check.advice else ())):
             found.append(f"\n{line}", "dim")
         table.add_row(Text(name), Text(check.result, STYLES[check.result]), found)
     console = Terminal()

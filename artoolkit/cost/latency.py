@@ -151,7 +151,7 @@ class _Session(Generic[Batch]):
         self.blocks: list[Block] = []
 
     def pair(self, phase: Phase, index: int, first: Timed[Batch], second: Timed[Batch]) -> float:
-        """One pair of blocks, A first in even pairs; returns log(B / A) of the medians."""
+        """One pair of blocks, A first in even pairs; log(B / A) of their quick inferences."""
         samples: dict[Arm, list[float]] = {"A": [], "B": []}
         self.machine.start()
         for arm, start, count in self._turns(index):
@@ -164,7 +164,7 @@ class _Session(Generic[Batch]):
             for arm, found in samples.items()
         ]
         self.blocks += blocks
-        return math.log(blocks[1].median_ms / blocks[0].median_ms)
+        return math.log(blocks[1].quick_ms / blocks[0].quick_ms)
 
     def _turns(self, index: int) -> Iterator[tuple[Arm, int, int]]:
         """Arm, number of the first inference and how many of each turn: A B B A A B ..."""
@@ -218,7 +218,7 @@ def _planned_pairs(ratios: list[float], *, plan: LatencyPlan, seconds_a_pair: fl
 
     Half as many again, since a control that ends when it looks good looks a little too good.
     """
-    sd = float(np.std(ratios, ddof=1))
+    sd = read_equivalence(ratios, margin_percent=plan.margin_percent).sd_log
     wanted = math.ceil(1.5 * pairs_to_show(sd, plan.margin_percent, power=plan.power))
     left = plan.budget_s - len(ratios) * seconds_a_pair
     wanted = max(plan.pairs, min(wanted, math.floor(left / seconds_a_pair)))

@@ -30,7 +30,8 @@ class Check(Frozen):
     """One question and its answer.
 
     `headline` is the row of a table, `details` are sentences below it, `numbers` back both.
-    `origin`: the earlier proof of the same two bundles that answered, empty where this one did.
+    `advice`: what would decide it, where it is undecided. `origin`: the earlier proof of the same
+    two bundles that answered, empty where this one did.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Check(Frozen):
     details: tuple[str, ...] = ()
     numbers: dict[str, Any] = Field(default_factory=dict)
     required: bool = True
+    advice: str = ""
     origin: str = ""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from artoolkit.checks.latency import LatencyReading
+from artoolkit.checks.latency import LatencyResult
 from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Verdict
@@ -92,7 +92,7 @@ class LatencyPart(Frozen):
     baseline_ms: tuple[float, ...]
     candidate_ms: tuple[float, ...]
     inferences: Histogram
-    reading: LatencyReading
+    reading: LatencyResult
     includes: str
     notes: tuple[str, ...]
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from artoolkit.checks.latency import LatencyResult
 from artoolkit.checks.memory import mib
 from artoolkit.evaluation.bootstrap import NonInferiority
 from artoolkit.optional import require
 from artoolkit.report.content import LatencyPart, MemoryPart, RunPart, in_order
+from artoolkit.statistics import Equivalence
 
 # Marks: no figure uses these colors by chance.
 INK, LINE, A, B, MARGIN = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -114,14 +116,14 @@ def latency_figure(part: LatencyPart, name: str) -> Figure:
     beyond = sum(part.inferences.beyond)
     rows = tuple(
         (
-            one.statistic, f"{one.difference_percent.estimate:+.2f}",
+            _named(one, reading), f"{one.difference_percent.estimate:+.2f}",
             f"{one.difference_percent.low:+.2f}", f"{one.difference_percent.high:+.2f}",
             f"{one.margin_percent:g}", str(one.pairs), one.reading,
         )
-        for one in (reading.control, reading.median, reading.tail) if one
+        for one in (reading.control, reading.quick, reading.median, reading.tail) if one
     )  # fmt: skip
     words = (
-        f"Median {reading.baseline_ms:.3f} ms (A) and {reading.candidate_ms:.3f} ms (B), "
+        f"Median {reading.median_ms[0]:.3f} ms (A) and {reading.median_ms[1]:.3f} ms (B), "
         f"{part.includes}. {reading.disturbed_blocks} of {reading.blocks} blocks were disturbed"
     )
     if reading.disturbances:
@@ -139,6 +141,10 @@ def latency_figure(part: LatencyPart, name: str) -> Figure:
         head=("statistic", "B - A, %", "low", "high", "margin", "pairs", "reading"),
         rows=rows,
     )
+
+
+def _named(one: Equivalence, result: LatencyResult) -> str:
+    return f"A/A {one.statistic}" if one is result.control else one.statistic
 
 
 def _inferences_panel(part: LatencyPart, name: str) -> str:
@@ -170,12 +176,13 @@ def _medians_panel(part: LatencyPart, name: str) -> str:
 def _margin_panel(part: LatencyPart, name: str) -> str:
     reading = part.reading
     with _panel("B against A, 90 % intervals; dashed: margin", salt=name) as panel:
-        shown = [one for one in (reading.tail, reading.median, reading.control) if one]
+        parts = (reading.tail, reading.median, reading.quick, reading.control)
+        shown = [one for one in parts if one]
         for place, one in enumerate(shown):
             d = one.difference_percent
             panel.axes.plot([d.low, d.high], [place] * 2, color=INK, linewidth=2)
             panel.axes.plot([d.estimate], [place], "o", color=INK, markersize=5)
-        panel.axes.set_yticks(range(len(shown)), [one.statistic for one in shown])
+        panel.axes.set_yticks(range(len(shown)), [_named(one, reading) for one in shown])
         panel.axes.set_ylim(-0.6, len(shown) - 0.4)
         for side in (-1, 1):
             edge = side * reading.median.margin_percent
