@@ -180,10 +180,11 @@ def pairs_to_decide(mean_log: float, sd_log: float, margin_percent: float) -> in
 def pairs_to_show(sd_log: float, margin_percent: float, *, power: float) -> int:
     """Pairs at which a candidate as fast as the baseline passes with probability `power`.
 
-    Normal approximation of the one-sided test at 5 %, with the 2 that a t quantile costs.
+    `sd_log` as `Equivalence` has it. Normal approximation of the one-sided test at 5 %, with the 2
+    that a t quantile costs, of those that are not trimmed.
     """
     z = student_quantile(0.95, 1e6) + student_quantile(power, 1e6)
-    return math.ceil((z * sd_log / math.log1p(margin_percent / 100)) ** 2) + 2
+    return math.ceil((z * sd_log / math.log1p(margin_percent / 100)) ** 2 + 2 / (1 - 2 * TRIM))
 
 
 def read_equivalence(

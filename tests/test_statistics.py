@@ -19,6 +19,7 @@ from artoolkit.statistics import (
     student_cdf,
     student_interval,
     student_quantile,
+    trimmed_interval,
 )
 
 
@@ -116,13 +117,33 @@ def test_a_difference_on_the_margin_is_never_decided() -> None:
 
 def test_planned_pairs_give_the_power_that_was_asked_for() -> None:
     random, spread, power = np.random.default_rng(0), 0.04, 0.9
-    count = pairs_to_show(spread, 2, power=power)
+    seen = read_equivalence(random.normal(0, spread, 10_000), margin_percent=2).sd_log
+    count = pairs_to_show(seen, 2, power=power)
     passed = sum(
         read_equivalence(random.normal(0, spread, count), margin_percent=2).reading
         in ("equal", "faster")
         for _ in range(1000)
     )
     assert passed / 1000 == pytest.approx(power, abs=0.03)
+
+
+def test_the_trimmed_interval_is_scipys_and_students_for_few_values() -> None:
+    values = np.random.default_rng(1).standard_t(2, 40)
+    found = trimmed_interval(values, 0.9)
+    assert found.estimate == pytest.approx(stats.trim_mean(values, 0.2))
+    # scipy has n in place of Yuen's (n - 1) * h / (h - 1) in the variance.
+    expected = stats.mstats.trimmed_mean_ci(values, limits=(0.2, 0.2), alpha=0.1)
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.01 * (found.high - found.low))
+    assert trimmed_interval(values[:4], 0.9) == student_interval(values[:4], 0.9)
+
+
+def test_a_third_of_disturbed_pairs_does_not_move_the_trimmed_interval_far() -> None:
+    values = np.random.default_rng(2).normal(0, 0.01, 60)
+    disturbed = values.copy()
+    disturbed[::6], disturbed[3::6] = 0.5, -0.5
+    found = read_equivalence(disturbed, margin_percent=2)
+    assert found.reading == "equal"
+    assert read_equivalence(values, margin_percent=2).reading == "equal"
 
 
 def test_a_margin_must_be_positive() -> None:
