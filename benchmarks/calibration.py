@@ -223,10 +223,10 @@ def latency_table(runs: Sequence[dict[str, Any]], first: str = "noise") -> str:
         count = Counter(run["result"] for run in found)
         rates = [_rate(count[result], len(found)) for result in ("PASS", "FAIL", "UNDECIDED")]
         pairs = np.median([run["pairs"][1] for run in found])
-        before = sum(run["result_by_median"] == "UNDECIDED" for run in found)
-        rows.append(
-            [group, f"{delay:g} %", len(found), *rates, _rate(before, len(found)), f"{pairs:.0f}"]
-        )
+        before = "not counted"
+        if "result_by_median" in found[0]:
+            before = _rate(sum(r["result_by_median"] == "UNDECIDED" for r in found), len(found))
+        rows.append([group, f"{delay:g} %", len(found), *rates, before, f"{pairs:.0f}"])
     head = [first, "true delay", "runs", "PASS", "FAIL", "UNDECIDED", "UNDECIDED by medians",
             "median pairs"]  # fmt: skip
     return _table(head, rows)

@@ -169,6 +169,13 @@ class Backend(ABC):
         """
         raise UsageError(f"{self.title} times no operators here", hint="Try onnxruntime.")
 
+    def peaks(self, threads: int) -> dict[Precision, float]:
+        """Multiply-adds a second that this backend reaches on this CPU, by precision.
+
+        Raises as `profile`.
+        """
+        raise UsageError(f"{self.title} times no operators here", hint="Try onnxruntime.")
+
 
 def onnx_of(model: Model) -> Path:
     """The ONNX file of a bundle, or the bare file itself."""

@@ -17,7 +17,7 @@ from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.accelerator import gpu_reader
 from artoolkit.cost.latency import measure_latency
-from artoolkit.cost.latency_record import Arm, Block, LatencyMeasurement, Phase
+from artoolkit.cost.latency_record import MOST_SECONDS, Arm, Block, LatencyMeasurement, Phase
 from artoolkit.cost.machine import BlockState, Disturbance, Machine, disturbances
 from artoolkit.evidence.verdict import Check, Result, in_brief
 from artoolkit.spec import Frozen
@@ -25,9 +25,6 @@ from artoolkit.statistics import Equivalence, read_equivalence
 
 # A 95th percentile of fewer samples is their maximum.
 TAIL_INFERENCES = 20
-# What `--until-decided` allows; a machine that needs more is too noisy to measure on.
-MOST_SECONDS = 600
-
 Statistic = Callable[[Block], float]
 _STATISTICS: dict[str, Statistic] = {
     "10th percentile": lambda block: block.quick_ms,

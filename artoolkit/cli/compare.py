@@ -14,6 +14,7 @@ from artoolkit.cli.options import (
     dataset_options,
     device_option,
     junit_option,
+    latency_options,
     threads_option,
     track_option,
     verbose_option,
@@ -38,10 +39,7 @@ LAYER_ERROR = 1e-3
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True),
               help="Latency margin in percent (default: the target's, 2); with bundles it "
               "needs --out, since theirs are fixed in advance.")  # fmt: skip
-@click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
-              help="Minimum number of block pairs.")  # fmt: skip
-@click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
-              help="Time budget for the latency test (s).")  # fmt: skip
+@latency_options
 @click.option("--warmup-ms", type=click.FloatRange(min=0), default=200.0, show_default=True)
 @click.option("--soak-s", type=click.FloatRange(min=0), default=0.0, show_default=True,
               help="Run so long before measuring, to measure a warm device.")  # fmt: skip
@@ -69,6 +67,7 @@ def command(
     margin: float | None,
     blocks: int,
     budget_s: float,
+    until_decided: bool,
     warmup_ms: float,
     soak_s: float,
     inputs: Path | None,
@@ -89,9 +88,10 @@ def command(
     from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import give_verdict
-    from artoolkit.cost.latency_record import LatencyPlan
+    from artoolkit.cost.latency_record import MOST_SECONDS, LatencyPlan
     from artoolkit.trackers import tracking
 
+    budget_s = MOST_SECONDS if until_decided else budget_s
     plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     with tracking(track) as callbacks, progress_bar() as progress:
         verdict = compare(

@@ -16,6 +16,7 @@ from artoolkit.cli.options import (
     dataset_options,
     imgsz_option,
     junit_option,
+    latency_options,
     out_option,
     track_option,
     verbose_option,
@@ -66,10 +67,7 @@ if TYPE_CHECKING:
 @click.option("--float-layers", metavar="auto|none|a,b", default="auto", show_default=True,
               help="Convolutions that int8 leaves in float; auto: found by measuring on the "
               "baseline, as few as the target's label agreement needs.")  # fmt: skip
-@click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
-              help="Minimum number of block pairs.")  # fmt: skip
-@click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
-              help="Time budget for the latency test (s).")  # fmt: skip
+@latency_options
 @click.option("--format", "form", default="bundle", show_default=True,
               type=click.Choice(("bundle", "triton", "deepstream")),
               help="triton, deepstream: what these load, at --out; then CHECKPOINT may be a "
@@ -94,6 +92,7 @@ def command(
     float_layers: str,
     blocks: int,
     budget_s: float,
+    until_decided: bool,
     form: str,
     engine: Path | None,
     instances: int,
@@ -123,7 +122,7 @@ def command(
         serve(open_bundle(checkpoint), out, engine=engine, **served)
         return
     from artoolkit import export
-    from artoolkit.cost.latency_record import LatencyPlan
+    from artoolkit.cost.latency_record import MOST_SECONDS, LatencyPlan
 
     source = source_of(checkpoint, untrained, num_classes, options)
     options["float_layers"] = asked_layers(float_layers)
@@ -135,6 +134,7 @@ def command(
             serve(made.bundle, out, engine=None, **served)
         return
     with tracking(names) as callbacks, progress_bar() as report:
+        budget_s = MOST_SECONDS if until_decided else budget_s
         plan = LatencyPlan(pairs=blocks, budget_s=budget_s)
         made = export(source, **options, plan=plan, progress=report, callbacks=callbacks)
     if made.verdict is None:

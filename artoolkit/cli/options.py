@@ -222,6 +222,21 @@ def requested_predictor(values: dict[str, Any]) -> dict[str, Any]:
     return {"views": views} | {name: values.pop(name) for name in taken}
 
 
+def latency_options(command: Command) -> Command:
+    """Least number of pairs and time of the latency test."""
+    for option in (
+        click.option("--until-decided", is_flag=True,
+                     help="Give the latency test up to ten minutes in place of --budget-s; it "
+                     "takes as much as the noise of the control asks for."),
+        click.option("--budget-s", type=click.FloatRange(min=1), default=45.0, show_default=True,
+                     help="Time budget for the latency test (s)."),
+        click.option("--blocks", type=click.IntRange(min=2), default=20, show_default=True,
+                     help="Minimum number of block pairs."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 verbose_option = click.option(
     "-v",
     "--verbose",

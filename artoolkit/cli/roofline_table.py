@@ -37,10 +37,10 @@ def show_roofline(record: RooflineMeasurement) -> None:
                 f"{operator.macs / 1e6 / max(operator.milliseconds, 1e-3):.0f}",
             )
     console.print(layers)
+    rates = ", ".join(f"{rate / 1e9:.0f} in {p}" for p, rate in machine.macs_per_s.items())
     console.print(
-        f"The roofline: {machine.macs_per_s / 1e9:.0f} GMAC/s in float32, "
-        f"{machine.int8_macs_per_s / 1e9:.0f} in bytes, a copy at {machine.bytes_per_s / 1e9:.1f} "
-        f"GB/s, {machine.threads} thread(s). Operators are timed by ONNX Runtime's profiler, which "
+        f"The roofline, in GMAC/s: {rates}; a copy at {machine.bytes_per_s / 1e9:.1f} "
+        f"GB/s, {machine.threads} thread(s). Operators are timed by the runtime's profiler, which "
         "slows them a little.",
         soft_wrap=True,
     )

@@ -20,6 +20,10 @@ INCLUDES = (
 )
 
 
+# What `--until-decided` allows. How many pairs the test has is fixed by the control's spread before
+# it begins, never by its own answer; a machine that needs more time is too noisy to measure on.
+MOST_SECONDS = 600.0
+
 # Other programs and the other thread of a core make an inference slower, never quicker, and on two
 # threads its times fall into two heaps. The quick tenth is the network's own time; a lower
 # percentile of the 20 inferences of a block would be a single one.

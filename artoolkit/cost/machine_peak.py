@@ -1,4 +1,4 @@
-"""Peak of this machine in ONNX Runtime: multiply-adds and bytes per second.
+"""Peak of this machine: multiply-adds a second as a backend reaches them, and copied bytes.
 
 Read `roofline.py` for what they are compared with.
 """
@@ -8,43 +8,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from artoolkit.backends.onnxruntime.session import open_session
-from artoolkit.optional import require
+from artoolkit.backends.backend import Backend
 from artoolkit.spec import Frozen
+from artoolkit.words import Precision
 
 # Large enough to leave every cache, small enough for a small machine.
 _COPY_BYTES = 64 * 2**20
-# A 3 x 3 convolution of as many channels as the networks have, on a map that stays in a cache; and
-# a square product.
-_CHANNELS, _MAP, _SIDE = 128, 64, 512
 
 
 class MachinePeak(Frozen):
-    """The best of several tries: multiply-adds a second in float32 and in bytes, copied bytes."""
+    """The best of several tries: multiply-adds a second by precision, and copied bytes."""
 
-    macs_per_s: float
-    int8_macs_per_s: float
+    macs_per_s: dict[Precision, float]
     bytes_per_s: float
     threads: int
 
 
-def machine_peak(threads: int, *, tries: int = 7) -> MachinePeak:
-    """Measure all three, in a few seconds.
-
-    Raises `MissingLibraryError` without onnx, which writes the convolution and the products.
-    """
-    convolution = _macs_per_s(_convolution(), threads, tries)
+def machine_peak(backend: Backend, threads: int) -> MachinePeak:
+    """Measure all, in a few seconds; errors as `Backend.peaks`."""
     return MachinePeak(
-        macs_per_s=max(convolution, _macs_per_s(_product("MatMul"), threads, tries)),
-        int8_macs_per_s=_macs_per_s(_product("MatMulInteger"), threads, tries),
-        bytes_per_s=copy_bandwidth(threads, tries=tries),
-        threads=threads,
+        macs_per_s=backend.peaks(threads), bytes_per_s=copy_bandwidth(threads), threads=threads
     )
 
 
@@ -68,53 +55,3 @@ def fastest(call: Callable[[], Any], tries: int) -> float:
         call()
         seconds.append(time.perf_counter() - start)
     return min(seconds)
-
-
-def _macs_per_s(work: tuple[bytes, dict[str, Any], int], threads: int, tries: int) -> float:
-    content, feeds, macs = work
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "peak.onnx"
-        path.write_bytes(content)
-        session = open_session(path, threads=threads).session
-    return macs / fastest(lambda: session.run(None, feeds), tries)
-
-
-def _product(operator: str) -> tuple[bytes, dict[str, Any], int]:
-    a, b = (
-        (np.ones((_SIDE, _SIDE), np.uint8), np.ones((_SIDE, _SIDE), np.int8))
-        if operator == "MatMulInteger"
-        else (np.ones((_SIDE, _SIDE), np.float32),) * 2
-    )
-    return _one_operator(operator, {"a": a}, {"b": b}), {"a": a}, _SIDE**3
-
-
-def _convolution() -> tuple[bytes, dict[str, Any], int]:
-    image = np.ones((1, _CHANNELS, _MAP, _MAP), np.float32)
-    weights = np.ones((_CHANNELS, _CHANNELS, 3, 3), np.float32)
-    content = _one_operator("Conv", {"image": image}, {"weights": weights}, pads=[1, 1, 1, 1])
-    return content, {"image": image}, image.size * weights[0].size
-
-
-def _one_operator(
-    operator: str, inputs: dict[str, Any], constants: dict[str, Any], **attributes: Any
-) -> bytes:
-    """A graph of one operator with constant weights, which ONNX Runtime packs beforehand."""
-    onnx = require("onnx", "writing the graphs that show this machine's peak")
-    helper, arrays = onnx.helper, onnx.numpy_helper
-    node = helper.make_node(operator, [*inputs, *constants], ["out"], **attributes)
-    kind = onnx.TensorProto.INT32 if operator == "MatMulInteger" else onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [node],
-        "peak",
-        [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
-            )
-            for name, value in inputs.items()
-        ],
-        [helper.make_tensor_value_info("out", kind, None)],
-        [arrays.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    content: bytes = model.SerializeToString()
-    return content

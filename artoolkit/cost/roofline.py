@@ -1,10 +1,10 @@
 """Roofline: each part of a network against this machine's peak, measured over roofline time.
 
 The roofline of an operator is the larger of two times: its multiply-adds at the highest rate that
-ONNX Runtime reaches here in one large convolution or matrix product, and its bytes at the
-bandwidth of a plain copy (the roofline model: Williams, Waterman, Patterson, CACM 2009). Both are
-measured in the same run, with the same threads. A part below its roofline read its inputs from a
-cache.
+the runtime reaches here in large convolutions or matrix products of its precision, and its bytes at
+the bandwidth of a plain copy (the roofline model: Williams, Waterman, Patterson, CACM 2009). Both
+are measured in the same run, with the same threads. A part below its roofline read its inputs from
+a cache.
 """
 
 from __future__ import annotations
@@ -20,18 +20,30 @@ from artoolkit.cost.opening import feeds_for, model_at, subject_of
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.spec import Frozen
+from artoolkit.words import Precision
 
+# Operators of ONNX Runtime and layers of OpenVINO.
 PARTS: dict[str, tuple[str, ...]] = {
-    "convolutions": ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"),
-    "resizes": ("Resize", "Upsample"),
-    "pooling": ("MaxPool", "NhwcMaxPool", "AveragePool", "MatMul", "FusedMatMul", "QLinearMatMul"),
+    "convolutions": (
+        "Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger",
+        "Convolution", "GroupConvolution",
+    ),
+    "resizes": ("Resize", "Upsample", "Interpolate"),
+    "pooling": (
+        "MaxPool", "NhwcMaxPool", "AveragePool", "MatMul", "FusedMatMul", "QLinearMatMul",
+        "Pooling", "FullyConnected",
+    ),
     "copies": (
         "Cast", "Concat", "DequantizeLinear", "Gather", "QuantizeLinear", "ReorderInput",
         "ReorderOutput", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+        "Concatenation", "Convert", "FakeQuantize", "Reorder", "StridedSlice",
     ),
 }  # fmt: skip
 HEAD, OTHERS = "head", "element by element"
-BYTES = ("uint8", "int8")
+# As ONNX Runtime and OpenVINO call the types.
+PRECISION_OF: dict[str, Precision] = {
+    "uint8": "int8", "int8": "int8", "u8": "int8", "i8": "int8", "bf16": "bf16"
+}  # fmt: skip
 
 
 class Part(Frozen):
@@ -86,7 +98,7 @@ def measure_roofline(
     return RooflineMeasurement(
         **header(RooflineMeasurement),
         subject=subject_of(opened),
-        machine_peak=machine_peak(in_use),
+        machine_peak=machine_peak(runs, in_use),
         operators=operators,
     )
 
@@ -102,5 +114,6 @@ def parts_of(operators: Iterable[Operator]) -> list[str]:
 
 def roofline_milliseconds(operator: Operator, machine: MachinePeak) -> float:
     """The least time that `operator` can take on `machine`."""
-    rate = machine.int8_macs_per_s if operator.dtype in BYTES else machine.macs_per_s
+    precision: Precision = PRECISION_OF.get(operator.dtype, "fp32")
+    rate = machine.macs_per_s.get(precision, machine.macs_per_s["fp32"])
     return 1e3 * max(operator.macs / rate, operator.bytes_moved / machine.bytes_per_s)

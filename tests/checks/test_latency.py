@@ -87,7 +87,7 @@ def test_the_margin_itself_is_undecided_with_the_number_of_pairs() -> None:
     check = check_latency(measured(delay_percent=1.5, plan=LatencyPlan(power=0.6), seed=2))
     assert check.result == "UNDECIDED"
     assert check.numbers["quick"]["pairs_needed"] > check.numbers["quick"]["pairs"]
-    assert "--until-decided" in check.advice
+    assert check.advice.startswith("to decide: ")
 
 
 def test_a_machine_that_differs_from_itself_is_too_noisy() -> None:
@@ -106,7 +106,7 @@ def test_a_machine_that_differs_from_itself_is_too_noisy() -> None:
     assert read_latency(record, margin_percent=2).control.reading == "slower"
 
 
-def test_a_slower_tail_fails_although_the_quick_tenth_is_equal() -> None:
+def test_a_slower_tail_fails_whatever_the_quick_tenth_says() -> None:
     record = measured()
     blocks = tuple(
         b.model_copy(update={"samples_ms": (*b.samples_ms[:18], 15.0, 15.0)})
@@ -116,9 +116,8 @@ def test_a_slower_tail_fails_although_the_quick_tenth_is_equal() -> None:
     )
     check = check_latency(record.model_copy(update={"blocks": blocks}))
     assert check.result == "FAIL"
-    assert (check.numbers["quick"]["reading"], check.numbers["tail"]["reading"]) == (
-        "equal", "slower"
-    )  # fmt: skip
+    assert check.numbers["quick"]["reading"] != "slower"
+    assert check.numbers["tail"]["reading"] == "slower"
 
 
 def test_a_slower_median_fails_although_the_quick_tenth_is_equal() -> None:

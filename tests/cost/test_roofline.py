@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from artoolkit.backends import backend_named
 from artoolkit.backends.backend import Operator
 from artoolkit.cost.machine_peak import MachinePeak, copy_bandwidth, machine_peak
 from artoolkit.cost.roofline import RooflineMeasurement, parts_of, roofline_milliseconds
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import Subject
 
-MACHINE = MachinePeak(macs_per_s=1e9, int8_macs_per_s=4e9, bytes_per_s=1e9, threads=1)
+MACHINE = MachinePeak(
+    macs_per_s={"fp32": 1e9, "bf16": 2e9, "int8": 4e9}, bytes_per_s=1e9, threads=1
+)
 
 
 def operator(kind: str, **changes: object) -> Operator:
@@ -39,8 +42,10 @@ def test_without_a_convolution_there_is_no_head() -> None:
         ({"macs": 2_000_000, "bytes_moved": 1000}, 2.0),
         ({"macs": 1000, "bytes_moved": 3_000_000}, 3.0),
         ({"macs": 2_000_000, "dtype": "uint8"}, 0.5),
+        ({"macs": 2_000_000, "dtype": "bf16"}, 1.0),
+        ({"macs": 2_000_000, "dtype": "f32"}, 2.0),
     ],
-    ids=["arithmetic", "bytes", "int8"],
+    ids=["arithmetic", "bytes", "int8", "bf16", "f32"],
 )
 def test_the_roofline_is_the_larger_of_two_times(
     changes: dict[str, object], milliseconds: float
@@ -70,11 +75,13 @@ def test_parts_add_up_to_the_operators() -> None:
     assert head.roofline_milliseconds == pytest.approx(0.5)
 
 
-def test_this_machine_has_a_peak() -> None:
-    pytest.importorskip("onnxruntime")
-    found = machine_peak(1, tries=1)
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_this_machine_has_a_peak_in_every_backend(name: str) -> None:
+    pytest.importorskip(name)
+    found = machine_peak(backend_named(name), 1)
+    assert {"fp32", "int8"} <= found.macs_per_s.keys()
     # No processor of this century is below the first, nor is one core above the second.
-    for rate in (found.macs_per_s, found.int8_macs_per_s, found.bytes_per_s):
+    for rate in (*found.macs_per_s.values(), found.bytes_per_s):
         assert 1e8 < rate < 1e13
 
 

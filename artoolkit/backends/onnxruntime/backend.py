@@ -16,6 +16,7 @@ from artoolkit.backends.backend import (
     Progress,
     onnx_of,
 )
+from artoolkit.backends.onnxruntime.peak import peak_macs_per_s
 from artoolkit.backends.onnxruntime.profile import profile_onnx
 from artoolkit.backends.onnxruntime.runner import (
     OnnxRuntimeRunner,
@@ -28,6 +29,7 @@ from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import GRAPH_SOURCE, MemoryComponents, onnx_memory
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.optional import require
+from artoolkit.words import Precision
 
 SHOWN = 5
 _PURPOSE = "the plan check"
@@ -112,6 +114,9 @@ class OnnxRuntime(Backend):
             feeds, in_use = checked_feeds(runner.spec, batch), runner.spec.settings[THREADS]
         chosen = model.manifest.target.session if isinstance(model, Bundle) else None
         return in_use, profile_onnx(onnx_of(model), feeds, threads=in_use, chosen=chosen)
+
+    def peaks(self, threads: int) -> dict[Precision, float]:
+        return peak_macs_per_s(threads)
 
 
 def _float_initialisers(model: Any) -> set[str]:

@@ -8,8 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
-from artoolkit.backends.openvino.loader import Compiled, compiled
+from artoolkit.backends.backend import (
+    Backend,
+    Model,
+    Operator,
+    ProgramComparison,
+    Progress,
+    onnx_of,
+)
+from artoolkit.backends.openvino.loader import Compiled, compiled, computes
+from artoolkit.backends.openvino.profile import peak_macs_per_s, profile_layers
 from artoolkit.backends.openvino.program import (
     RUNTIME_SOURCE,
     differences,
@@ -18,8 +26,10 @@ from artoolkit.backends.openvino.program import (
     work,
 )
 from artoolkit.backends.openvino.runner import OpenVinoRunner
+from artoolkit.backends.runner import Batch, checked_feeds
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.memory import MemoryComponents, onnx_memory
+from artoolkit.words import Precision
 
 SHOWN = 5
 
@@ -53,9 +63,10 @@ class OpenVino(Backend):
         device: str,
         threads: int | None = None,
         outputs: Collection[str] | None = None,
+        profile: bool = False,
     ) -> Compiled:
         if not isinstance(model, Bundle):
-            return compiled(model, device=device, threads=threads, outputs=outputs)
+            return compiled(model, device=device, threads=threads, outputs=outputs, profile=profile)
         self.check_precision(model)
         target = model.manifest.target
         return compiled(
@@ -65,6 +76,7 @@ class OpenVino(Backend):
             float_precision=target.float_precision,
             threads=threads or target.threads,
             outputs=outputs,
+            profile=profile,
         )
 
     def memory(
@@ -104,3 +116,15 @@ class OpenVino(Backend):
             details=(*found[:SHOWN], *more),
             numbers={"layers": count, "differences": found[:100]},
         )
+
+    def profile(
+        self, model: Model, batch: Batch, *, threads: int | None = None
+    ) -> tuple[int, tuple[Operator, ...]]:
+        found = self._compiled(model, device="cpu", threads=threads, profile=True)
+        feeds = checked_feeds(OpenVinoRunner(found, "cpu").spec, batch)
+        return found.settings["inference_num_threads"], profile_layers(found, feeds)
+
+    def peaks(self, threads: int) -> dict[Precision, float]:
+        """fp32 and int8, and bf16 where the CPU computes in it."""
+        wanted: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+        return {p: peak_macs_per_s(p, threads) for p in wanted if computes("cpu", p)}

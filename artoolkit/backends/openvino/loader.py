@@ -44,18 +44,29 @@ def openvino_device(device: str) -> str:
     return device.upper().replace(":", ".")
 
 
-def check_precision(core: Any, device: str, precision: Precision) -> None:
+def capabilities(device: str) -> tuple[str, ...]:
+    """OpenVINO's names of what the device's hardware computes in."""
+    core = require("openvino", "running a network on OpenVINO").Core()
+    place = openvino_device(device).partition(".")[0]
+    return tuple(core.get_property(place, "OPTIMIZATION_CAPABILITIES"))
+
+
+def computes(device: str, precision: Precision) -> bool:
+    """Whether the device's hardware computes in `precision`."""
+    wanted = _CAPABILITIES.get(precision)
+    return wanted is None or wanted in capabilities(device)
+
+
+def check_precision(device: str, precision: Precision) -> None:
     """Raises `BackendError` where the device's hardware does not compute in `precision`.
 
     OpenVINO would compute in another one without a word.
     """
-    wanted = _CAPABILITIES.get(precision)
-    known = core.get_property(device.partition(".")[0], "OPTIMIZATION_CAPABILITIES")
-    if wanted is not None and wanted not in known:
+    if not computes(device, precision):
         raise BackendError(
             f"this machine's {device} does not compute in {precision}",
-            got=", ".join(known),
-            expected=wanted,
+            got=", ".join(capabilities(device)),
+            expected=_CAPABILITIES[precision],
             hint="Choose another --precision for this device.",
         )
 
@@ -80,7 +91,7 @@ def compiled(
     openvino = require("openvino", "running a network on OpenVINO")
     core, place = openvino.Core(), openvino_device(device)
     _check_device(core, place)
-    check_precision(core, place, precision)
+    check_precision(place, precision)
     hint = _HINTS[float_precision if precision == "int8" else precision]
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if place == "CPU":

@@ -152,3 +152,15 @@ def test_the_targets_are_there_and_say_what_never_ran() -> None:
     assert find_target("intel-cpu").backend == "openvino"
     for name in ("intel-gpu", "intel-npu"):
         assert "never run" in find_target(name).description
+
+
+def test_every_layer_is_timed_and_the_macs_are_those_of_onnx_runtime(baseline: Bundle) -> None:
+    images = baseline.golden()["images"][:1]
+    (threads, layers), (_, operators) = (
+        backend_named(name).profile(baseline, images, threads=1)
+        for name in ("openvino", "onnxruntime")
+    )
+    assert threads == 1
+    assert sum(layer.milliseconds for layer in layers) > 0
+    convolutions = [sum(one.macs for one in found) for found in (layers, operators)]
+    assert convolutions[0] == convolutions[1] > 0
