@@ -126,7 +126,7 @@ def command(
 
     source = source_of(checkpoint, untrained, num_classes, options)
     options["float_layers"] = asked_layers(float_layers)
-    if form == "triton":
+    if form != "bundle":
         with tempfile.TemporaryDirectory(prefix="artoolkit-triton-") as scratch:
             with progress_bar() as report:
                 options |= {"out": Path(scratch) / "bundle", "overwrite": False}
