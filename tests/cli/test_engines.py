@@ -42,7 +42,7 @@ def built(bundle: Bundle, backend: str) -> Bundle:
 def on_scenes(monkeypatch: pytest.MonkeyPatch, model: Bundle | Path, *more: str) -> Result:
     path = model.path if isinstance(model, Bundle) else model
     monkeypatch.setattr(data, "open_dataset", lambda *_, **__: RedScenes())
-    return CliRunner().invoke(main, ["evaluate", str(path), "--dataset", "scenes", *more])
+    return CliRunner().invoke(main, ["evaluate", str(path), "--dataset", "camvid", *more])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
