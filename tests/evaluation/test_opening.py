@@ -103,10 +103,18 @@ def test_a_published_size_is_kept_and_another_may_be_asked_for(checkpoint: Check
     made_for = checkpoint.meta.model_copy(update={"provenance": {"imgsz": [64, 96]}})
     published = Checkpoint(made_for, checkpoint.state)
     sizes = []
-    for model, imgsz in ((checkpoint, None), (published, None), (published, (32, 64))):
+    recipe = {"evaluation": {"imgsz": [96, 128]}}
+    recorded = checkpoint.meta.model_copy(update={"recipe": recipe})
+    trained = Checkpoint(recorded, checkpoint.state)
+    for model, imgsz in (
+        (checkpoint, None),
+        (published, None),
+        (published, (32, 64)),
+        (trained, None),
+    ):
         with open_predictor(model, imgsz=imgsz) as predictor:
             sizes.append(predictor.input_hw)
-    assert sizes == [None, (64, 96), (32, 64)]
+    assert sizes == [None, (64, 96), (32, 64), (96, 128)]
 
 
 def test_what_a_graph_cannot_see_is_refused(tmp_path: Path) -> None:

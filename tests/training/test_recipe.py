@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,29 @@ def test_contradictions_are_named(path: str, value: object, message: str) -> Non
     with pytest.raises(RecipeError, match="recipe camvid is not valid") as caught:
         load_recipe("camvid", changes={path: value})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("optimizer.lr=abc", 'optimizer.lr: expected a number, got "abc"'),
+        ("optimizer.lr=-1", "optimizer.lr: expected a value greater than 0, got -1"),
+        ("optimizer=0.1", "optimizer: expected a table with values of its own, got 0.1"),
+        ("lr=0.1", "lr is unknown: did you mean optimizer.lr?"),
+        ("schedule.epochs=1.5", "schedule.epochs: expected a whole number, got 1.5"),
+        ("augmentation.crop=12", "augmentation.crop: expected a list, got 12"),
+        ("augmentation.crop=[1, 2, 3]", "augmentation.crop: expected at most 2 values"),
+        ("optimizer.nesterov=maybe", "optimizer.nesterov: expected true or false"),
+        ("execution.precision=fp8", "expected 'auto', 'fp32', 'bf16' or 'fp16', got \"fp8\""),
+        ("name=''", 'name: expected some text, got ""'),
+        ("loss.ohem=3", "loss.ohem: expected a table with values of its own"),
+    ],
+)
+def test_a_wrong_value_is_told_in_our_words(assignment: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("camvid", assignments=[assignment])
+    assert said in str(caught.value)
+    assert not re.search("Input|valid (dict|int|num|str)|Tuple", str(caught.value))
 
 
 BAD_NUMBERS = {

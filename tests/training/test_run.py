@@ -28,7 +28,7 @@ from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training import run
 from artoolkit.training.recipe import Recipe, load_recipe
 from artoolkit.training.run import Machine, Outcome, Silent, resume, start, stop_requests
-from artoolkit.training.state import STATE, read_state
+from artoolkit.training.state import STATE, read_state, require_state
 
 Make = Callable[..., Recipe]
 
@@ -356,3 +356,14 @@ def test_two_runs_do_not_write_to_one_folder(
     assert start(tiny({"schedule.epochs": 1}), streets, tmp_path).finished
     with owned(tmp_path), pytest.raises(UsageError, match="another process works in"):
         resume(tmp_path, streets)
+
+
+def test_what_cannot_be_resumed_is_told_apart(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("none", "other", "early")}
+    folders["other"].mkdir()
+    folders["early"].mkdir()
+    (folders["early"] / "recipe.toml").write_text("")
+    said = {"none": "does not exist", "other": "the folder of the run", "early": "Nothing is lost"}
+    for name, words in said.items():
+        with pytest.raises(TrainingError, match=words):
+            require_state(folders[name])
