@@ -25,7 +25,7 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group site
 	$(BIN)/python -m nbconvert --log-level WARN --execute --to markdown docs/notebooks/*.ipynb
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Wheel and sdist as they are published, held to what PyPI and pip expect.
 package: $(INSTALLED)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -50,3 +54,21 @@ def test_a_commit_is_checked_with_the_versions_that_ci_tests_with() -> None:
     text = (ROOT / ".pre-commit-config.yaml").read_text()
     assert f"rev: v{pins['ruff']}" in text
     assert f"rev: {pins['check-jsonschema']}" in text
+
+
+def test_what_is_published_has_no_relative_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    interface = ModuleType("interface")
+    interface.MetadataHookInterface = SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hatchling.metadata.plugin.interface", interface)
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["Addresses"](root=str(ROOT))
+    plain: dict[str, Any] = {}
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    hook.update(plain)
+    assert plain["readme"]["text"] == (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/artoolkit")
+    published: dict[str, Any] = {}
+    hook.update(published)
+    links = re.findall(r"\]\(([^)]*)\)", published["readme"]["text"])
+    assert len(links) > 10
+    assert all(link.startswith(("https://", "#")) for link in links)
+    assert published["urls"].keys() > plain["urls"].keys()
