@@ -18,7 +18,7 @@ version_tuple: tuple[int | str, ...]
 commit_id: str | None
 __commit_id__: str | None
 
-__version__ = version = '0.1.dev338+g35256abc3'
-__version_tuple__ = version_tuple = (0, 1, 'dev338', 'g35256abc3')
+__version__ = version = '0.1.dev341+g6d6ae6378'
+__version_tuple__ = version_tuple = (0, 1, 'dev341', 'g6d6ae6378')
 
 __commit_id__ = commit_id = None

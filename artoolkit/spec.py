@@ -298,7 +298,7 @@ _PHRASES = (
     ("a (valid )?boolean", "true or false"),
     ("a (valid )?(tuple|list)", "a list"),
     ("a (valid )?number", "a number"),
-    (r"^(Tuple|List) should have at (least|most) (\d+) items? .*", r"expected at \2 \3 values"),
+    (r"^(Tuple|List) should have at (least|most) (\d+) items? .*, ", r"expected at \2 \3 values, "),
     (r"^String should have at least 1 character", "expected some text"),
     ("^String should match pattern ", "expected text that matches "),
 )

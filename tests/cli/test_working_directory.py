@@ -36,7 +36,7 @@ STREET = ("--dataset", "cityscapes", "--data-root", "data")
 SIZE, QUICK = ("--imgsz", "64", "128"), ("--budget-s", "1", "--blocks", "2")
 BASE, FEW = ("--baseline", "base/model.safetensors"), ("--epochs", "1", "--workers", "0")
 UNTRAINED = ("--untrained", "icnet", "--option", "width=0.125", "--num-classes", "3")
-# All but quickstart, which runs the others.
+# All but quickstart, which runs the others, and hub, which asks a server.
 COMMANDS = (
     ("data", "synthesize", "data", "--train", "4", "--val", "4", "--workers", "2", *SIZE),
     ("train", "--recipe", "../tiny.toml", *STREET, "--workers", "1", "--out", "base"),
@@ -67,12 +67,16 @@ COMMANDS = (
     ("report", "../judged/bundle", "base", "--out", "report.html"),
     ("weights", "list"),
     ("doctor",),
+    ("ci", "github"),
+    ("recipes", "list"),
+    ("targets", "list"),
+    ("datasets", "list"),
 )
 
 
 @pytest.mark.slow
 def test_no_verb_runs_a_module_from_the_working_directory(tmp_path: Path) -> None:
-    assert {command[0] for command in COMMANDS} == VERBS.keys() - {"quickstart"}
+    assert {command[0] for command in COMMANDS} == VERBS.keys() - {"quickstart", "hub"}
     here, program = tmp_path / "here", tmp_path / "program.py"
     here.mkdir()
     for name in NAMES:
