@@ -20,6 +20,8 @@ from artoolkit.errors import UsageError
 @click.option("--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="YYYY-MM-DD",
               help="Day (UTC) from which the signature no longer counts.")  # fmt: skip
 @json_option
+@click.option("--sbom", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write a CycloneDX 1.6 ML-BOM of BUNDLE here; needs no key.")  # fmt: skip
 def command(
     *,
     bundle: Path | None,
@@ -27,6 +29,7 @@ def command(
     new_key: Path | None,
     expires: datetime | None,
     as_json: bool,
+    sbom: Path | None,
 ) -> None:
     """Sign every file of BUNDLE as it is. Anyone with the public key can check it.
 
@@ -42,25 +45,47 @@ def command(
     \b
     openssl genpkey -algorithm ed25519 -aes256 -out release.key
     openssl pkey -in release.key -pubout -out release.key.pub
+
+    The bill of materials lists network, data sets, libraries and every file with its hash:
+
+    \b
+    artoolkit sign BUNDLE --sbom bundle.cdx.json
     """
     from artoolkit.evidence import keys
+    from artoolkit.evidence.sbom import SPEC_VERSION, bill_of_materials
+    from artoolkit.evidence.seal import canonical, write_atomically
     from artoolkit.evidence.signature import sign_bundle
 
     if new_key is not None:
-        if bundle is not None or key is not None:
+        if any((bundle, key, sbom)):
             raise UsageError("--new-key stands alone: make the key first, then sign")
         public = keys.new_key(new_key)
-        lines = f"{new_key}  private: keep it", f"{public}  public: hand it out"
-        tell({"private": new_key, "public": public}, *lines, as_json=as_json)
+        tell(
+            {"private": new_key, "public": public},
+            f"{new_key}  private: keep it",
+            f"{public}  public: hand it out",
+            as_json=as_json,
+        )
         return
-    if bundle is None or key is None:
+    if bundle is None or not (key or sbom):
         raise UsageError("nothing to sign", expected="BUNDLE --key KEY, or --new-key FILE")
+    if sbom is not None and bundle.resolve() in sbom.resolve().parents:
+        raise UsageError(f"{sbom} lies in the bundle, which lists its files", hint="Put it beside.")
 
-    def ask() -> str:
-        answer: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
-        return answer
+    told: dict[str, object] = {"bundle": bundle}
+    lines: list[str] = []
+    if key is not None:
 
-    until = None if expires is None else expires.replace(tzinfo=timezone.utc)
-    signed = sign_bundle(bundle, keys.read_private_key(key, passphrase=ask), expires=until)
-    count = len(signed.statement.subject)
-    tell({"bundle": bundle, "files": count}, f"{bundle}: signed {count} files", as_json=as_json)
+        def ask() -> str:
+            answer: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
+            return answer
+
+        until = None if expires is None else expires.replace(tzinfo=timezone.utc)
+        signed = sign_bundle(bundle, keys.read_private_key(key, passphrase=ask), expires=until)
+        told["files"] = count = len(signed.statement.subject)
+        lines.append(f"{bundle}: signed {count} files")
+    if sbom is not None:
+        write_atomically(sbom, canonical(bill_of_materials(bundle)))
+        told["sbom"] = sbom
+        lines.append(f"{sbom}: CycloneDX {SPEC_VERSION}")
+    tell(told, *lines, as_json=as_json)

@@ -96,7 +96,7 @@ def read_rows(path: Path) -> list[Row]:
 def _valid(row: Row, key: str, kind: type | tuple[type, ...]) -> bool:
     value = row.get(key)
     small = not isinstance(value, _NUMBER) or abs(value) <= _LARGEST
-    return isinstance(value, kind) and small
+    return isinstance(value, kind) and not isinstance(value, bool) and small
 
 
 def append_row(path: Path, row: Row) -> None:

@@ -45,7 +45,9 @@ def load_onnx(path: Path, purpose: str) -> onnx.ModelProto:
         model: onnx.ModelProto = library.load(str(path))
         if not model.graph.node and not model.graph.output:
             raise ExportError(f"{path} is not an ONNX file that can be read", got="no graph in it")
-    _require_finite(model, path)
+        if any(isinstance(text, bytes) for text in _texts(model.graph)):
+            raise ValueError("a name in it is no text")
+        _require_finite(model, path)
     return model
 
 
@@ -136,15 +138,26 @@ def open_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
     )
 
 
+def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Every name in a graph; protobuf hands out bytes where one is no UTF-8."""
+    for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        yield value.name
+    for node in graph.node:
+        yield from (node.op_type, node.name, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _texts(inner)
+
+
 def _require_finite(model: onnx.ModelProto, path: Path) -> None:
     from artoolkit.graph.identity import weights_by_rule
 
     weights = weights_by_rule(model)
-    for tensor in model.graph.initializer:
-        if tensor.name not in weights:
-            continue
+    inner = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
+    for tensor in (*model.graph.initializer, *inner):
         values = _floats(tensor)
-        if values is not None and not np.isfinite(values).all():
+        if tensor.name in weights and values is not None and not np.isfinite(values).all():
             wrong = int(np.count_nonzero(~np.isfinite(values)))
             raise ExportError(
                 f"the weights in {path} are not finite",
@@ -154,10 +167,10 @@ def _require_finite(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _floats(tensor: onnx.TensorProto) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
-    """The values of a float tensor; None for other kinds."""
+    """The values of a float tensor; None for other kinds, which are looked at all the same."""
     import onnx
 
-    kinds = onnx.TensorProto
+    kinds, values = onnx.TensorProto, np.asarray(onnx.numpy_helper.to_array(tensor))
     if tensor.data_type not in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16):
         return None
-    return np.asarray(onnx.numpy_helper.to_array(tensor)).astype(np.float32)
+    return values.astype(np.float32)

@@ -1,11 +1,14 @@
 """A checkpoint: one safetensors file with weights, and everything needed to use them, as JSON.
 
-Never a pickle: reading a checkpoint runs no code. `published.py` reads what others publish.
+Never a pickle: reading a checkpoint runs no code. The JSON carries checksums of the tensors and of
+itself, so that a flipped bit is refused. `published.py` reads what others publish.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +20,8 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from artoolkit.errors import CheckpointError
-from artoolkit.evidence.seal import write_atomically
+from artoolkit.evidence.seal import seal, write_atomically
+from artoolkit.files import parse_json, reading
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
 from artoolkit.networks.custom import PREFIX, check_trusted, is_custom
@@ -29,6 +33,9 @@ from artoolkit.spec import Frozen, problems
 
 HEADER_KEY = "artoolkit"
 PURPOSE = "reading and writing checkpoints"
+TENSORS, SEAL = "tensors_sha256", "sha256"
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointMeta(Frozen):
@@ -142,26 +149,57 @@ def load_strictly(
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in `path`, tensors on the CPU.
 
-    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, where its
-    weights are not finite, and where its network is code that the user never named
-    (`custom.trust`).
+    `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, where a
+    checksum does not match, where its weights are not finite, and where its network is code that
+    the user never named (`custom.trust`).
     """
     file = Path(path)
     metadata, state = read_safetensors(file)
-    require_finite(state, file)
     if HEADER_KEY not in metadata:
         raise CheckpointError(
             f"{file} holds weights but no artoolkit header",
             hint="Say whose they are with --network, or make a checkpoint of them by "
             "`artoolkit weights import`.",
         )
+    with reading(file, CheckpointError, what="the header of"):
+        values = parse_json(metadata[HEADER_KEY])
+        if not isinstance(values, dict):
+            raise ValueError("it is no JSON object")
+    _check_sums(values, state, file)
+    require_finite(state, file)
+    values = {key: value for key, value in values.items() if key not in (TENSORS, SEAL)}
     try:
-        meta = CheckpointMeta.model_validate_json(metadata[HEADER_KEY])
+        meta = CheckpointMeta.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise CheckpointError(f"the header of {file} is not valid: {problems(error)}") from error
     if is_custom(meta.network):
         check_trusted(meta.network, str(file))
     return Checkpoint(meta, state, file)
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """sha256 over name, type, shape and bytes of every tensor (on the CPU), by name."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(state.items()):
+        digest.update(f"{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_sums(values: Mapping[str, Any], state: Mapping[str, Tensor], file: Path) -> None:
+    """`CheckpointError` where header or tensors are not those that were written."""
+    if not {TENSORS, SEAL} & values.keys():
+        log.warning("%s has no checksum (an earlier artoolkit wrote it): damage is not found", file)
+        return
+    for what, told, found in (
+        ("header", values.get(SEAL), lambda: seal(values)[SEAL]),
+        ("weights", values.get(TENSORS), lambda: state_sha256(state)),
+    ):
+        if told != found():
+            raise CheckpointError(
+                f"the {what} of {file} changed after it was written: the checksum does not match",
+                hint="Copy the file again, or take an earlier checkpoint.",
+            )
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -175,8 +213,9 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     The file appears complete or not at all; `StorageError` where it cannot be written.
     """
     safetensors_torch = require("safetensors.torch", PURPOSE)
-    header = json.dumps(checkpoint.meta.model_dump(mode="json"), sort_keys=True)
     state = {key: _storable(tensor) for key, tensor in checkpoint.state.items()}
+    meta = checkpoint.meta.model_dump(mode="json") | {TENSORS: state_sha256(state)}
+    header = json.dumps(seal(meta), sort_keys=True)
     content = safetensors_torch.save(state, metadata={HEADER_KEY: header})
     write_atomically(Path(path), content)
 

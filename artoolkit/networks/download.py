@@ -71,10 +71,12 @@ class _Part:
     total: int | None = None
 
     def fill(self, address: str) -> None:
-        have = self.file.tell() if self.tag.is_file() else 0
+        tag = self.tag.read_bytes() if self.tag.is_file() else b""
+        # A damaged tag names no version: everything is fetched again.
+        have = self.file.tell() if tag.isascii() and tag.decode().isprintable() else 0
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-        if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": self.tag.read_text(encoding="utf-8")}
+        if tag and have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": tag.decode()}
         download = require("pooch", PURPOSE).HTTPDownloader(
             chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S, headers=headers,
             hooks={"response": self.begin},

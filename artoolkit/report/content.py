@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from artoolkit.checks.latency import LatencyResult
 from artoolkit.evaluation.bootstrap import NonInferiority
@@ -129,8 +129,14 @@ class BundlePart(Frozen):
 class Curve(Frozen):
     """One quantity over the iterations, thinned and smoothed for drawing."""
 
-    iterations: tuple[float, ...]
-    values: tuple[float, ...]
+    iterations: tuple[float, ...] = Field(min_length=1)
+    values: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_paired(self) -> Curve:
+        if len(self.iterations) != len(self.values):
+            raise ValueError("a curve has as many iterations as values")
+        return self
 
 
 class RunPart(Frozen):

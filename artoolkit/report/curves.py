@@ -55,6 +55,8 @@ def _run_part(path: Path, rows: Sequence[dict[str, Any]]) -> RunPart:
     if epochs:
         last = {int(row["epoch"]): float(row["iteration"]) for row in steps}
         known = [row for row in epochs if int(row["epoch"]) in last]
+        if not known:
+            raise DataError(f"{path / METRICS} evaluates epochs that it does not hold")
         curves["mIoU"] = Curve(
             iterations=tuple(last[int(row["epoch"])] for row in known),
             values=tuple(float(row["mIoU"]) for row in known),

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from artoolkit.data import DataSet, Sample
 from artoolkit.data.dataset import Pairs
-from artoolkit.errors import StorageError
+from artoolkit.errors import DataError, StorageError
+from artoolkit.files import reading
 from artoolkit.labels import LabelTable
 
 Pixels = NDArray[np.uint8]
@@ -81,8 +82,11 @@ class Decoded:
             return decode()
         path = self.folder / key[:2] / f"{key}.npy"
         # What cannot be mapped was cut by a full disk or by a machine that went down.
-        with suppress(OSError, ValueError, EOFError):
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with suppress(DataError), reading(path, DataError):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            whole = array.offset + array.nbytes == path.stat().st_size
+            if whole and array.dtype == np.uint8 and array.flags.c_contiguous:
+                return np.asarray(array)
         array = decode()
         _write(path, array)
         return array

@@ -2,13 +2,15 @@
 
 There are no random states in it: every draw is a function of the seed and of where the run is
 (`loader`, `step_seed`). The file holds tensors and plain values only, so that reading it runs no
-code.
+code, and the sha256 of all its bytes as the comment of its archive.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,13 @@ from artoolkit.training.assembly import data_fingerprints
 from artoolkit.training.engine import Learner
 from artoolkit.training.recipe import Recipe, recipe_from_values
 
-FORMAT = 2
+FORMAT = 3
+# The last two bytes of a zip archive are the length of its comment: 64 digits, and none by default.
+_LENGTH, _DIGITS = b"\x40\0", 64
 STATE = Path("state") / "last.pt"
 RESTART = "Start again with another --out."
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,21 @@ def save_state(
         },
         content,
     )
-    write_atomically(out / STATE, content.getvalue())
+    whole = content.getvalue()[: -len(_LENGTH)]
+    write_atomically(out / STATE, whole + _LENGTH + _digest(whole))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _is_whole(path: Path) -> bool | None:
+    """True if the checksum of the file is that of its bytes, None where it has none."""
+    content = path.read_bytes()
+    whole, told = content[: -_DIGITS - len(_LENGTH)], content[-_DIGITS - len(_LENGTH) :]
+    if not told.startswith(_LENGTH):
+        return None
+    return told[len(_LENGTH) :] == _digest(whole)
 
 
 def require_state(out: Path) -> Path:
@@ -172,13 +192,24 @@ def require_state(out: Path) -> Path:
 def read_state(out: Path) -> SavedRun:
     """The run saved in `out`; `TrainingError` where there is none, or it cannot be read."""
     path = require_state(out)
-    saved = read_torch(path, TrainingError, hint=RESTART)
     with reading(path, TrainingError, hint=RESTART):
-        if saved["format"] == 1:  # the same but for one name
-            saved |= {"format": FORMAT, "optimizer": saved["optimiser"]}
-        if saved["format"] != FORMAT:
+        whole = _is_whole(path)
+    saved = read_torch(path, TrainingError, hint=RESTART) if whole is not False else {}
+    with reading(path, TrainingError, hint=RESTART):
+        version = saved.get("format", FORMAT)
+        if version == 1:  # the same but for one name
+            saved |= {"optimizer": saved["optimiser"]}
+        if version < FORMAT:
+            log.warning(
+                "%s has no checksum (an earlier artoolkit wrote it): damage is not found", path
+            )
+        elif version > FORMAT:
             raise TrainingError(
-                f"{path} was written by another version", got=saved["format"], expected=FORMAT
+                f"{path} was written by another version", got=version, expected=FORMAT
+            )
+        elif not whole:
+            raise TrainingError(
+                f"{path} changed after it was written: the checksum does not match", hint=RESTART
             )
         recipe = recipe_from_values(json.loads(saved["recipe"]), f"the recipe in {path}")
         done = [int(saved[name]) for name in ("epoch", "step", "metrics_bytes")]

@@ -6,6 +6,7 @@ file still parses, and what it holds is of another type, claims terabytes, or is
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -199,8 +200,32 @@ def damaged_tensors(random: Random, content: bytes) -> bytes:
         header = damaged_values(random, header)
     else:
         return content[: 8 + size] + damaged_bytes(random, rest)
-    text = _text(header)
+    # As compact as safetensors writes it, so that equal values are an equal file.
+    text = json.dumps(header, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + rest
+
+
+def damaged_text(random: Random, content: bytes) -> bytes:
+    """One line replaced, removed or repeated."""
+    lines = content.splitlines(keepends=True)
+    place = random.randrange(len(lines))
+    new = random.choice((*TEXTS, "a b", "a.png b.png", "/x/a.png", "\ufeff")).encode(
+        errors="replace"
+    )
+    lines[place : place + 1] = random.choice(([new], [], [lines[place], new], [lines[place]] * 99))
+    return b"".join(lines)
+
+
+def damaged_npy(random: Random, content: bytes) -> bytes:
+    return _claiming_npy(random, content)
+
+
+def damaged_statement(random: Random, content: bytes) -> bytes:
+    """An envelope with another payload; the signature is the old one."""
+    envelope = json.loads(content)
+    payload = damaged_json(random, base64.b64decode(envelope["payload"]))
+    return _text(envelope | {"payload": base64.b64encode(payload).decode()})
 
 
 def damaged_png(random: Random, content: bytes) -> bytes:
@@ -219,6 +244,9 @@ def damaged_png(random: Random, content: bytes) -> bytes:
 STRUCTURES: dict[str, Damage] = {
     "json": damaged_json,
     "lines": damaged_lines,
+    "npy": damaged_npy,
+    "statement": damaged_statement,
+    "text": damaged_text,
     "toml": damaged_toml,
     "zip": damaged_zip,
     "tensors": damaged_tensors,

@@ -1,11 +1,14 @@
 """Checkpoints: round trip, atomic writing, and every way to be the wrong file."""
 
 import json
+import logging
+import random
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from mutations import damaged
 
 from artoolkit.errors import CheckpointError, StorageError
 from artoolkit.labels import LabelTable
@@ -134,3 +137,39 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         write_checkpoint(path, a_checkpoint(num_classes=2, provenance={"source": "another"}))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_of_200_damaged_checkpoints_none_is_accepted(path: Path) -> None:
+    write_checkpoint(path, a_checkpoint())
+    whole, draw = path.read_bytes(), random.Random(0)
+    begins = 8 + int.from_bytes(whole[:8], "little")
+    for number in range(200):
+        content = bytearray(whole)
+        if number < 100:  # one bit of a weight
+            content[draw.randrange(begins, len(whole))] ^= 1 << draw.randrange(8)
+        else:
+            content[:] = damaged(draw, whole, "tensors")
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError) as refused:
+            read_checkpoint(path)
+        if number < 100:
+            assert refused.value.what.startswith(f"the weights of {path} changed")
+    path.write_bytes(whole)
+    assert read_checkpoint(path).meta == a_checkpoint().meta
+
+
+def test_a_checkpoint_of_before_has_no_checksum_and_is_read(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.mkdir()
+    checkpoint = a_checkpoint()
+    metadata = {"artoolkit": checkpoint.meta.model_dump_json()}
+    path.write_bytes(safetensors.torch.save(dict(checkpoint.state), metadata=metadata))
+    with caplog.at_level(logging.WARNING, "artoolkit"):
+        assert read_checkpoint(path).meta == checkpoint.meta
+    assert caplog.records[0].args == (path,)
+    # One of the two sums alone was taken away.
+    metadata = {"artoolkit": json.dumps(checkpoint.meta.model_dump() | {"tensors_sha256": "0"})}
+    path.write_bytes(safetensors.torch.save(dict(checkpoint.state), metadata=metadata))
+    with pytest.raises(CheckpointError, match="the header of"):
+        read_checkpoint(path)

@@ -99,7 +99,9 @@ def test_broken_off_then_resumed(server: Server, path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("reason", ["other version", "no ranges", "no tag", "shorter now"])
+@pytest.mark.parametrize(
+    "reason", ["other version", "no ranges", "no tag", "shorter now", "damaged tag"]
+)
 def test_starts_again_where_resuming_would_join_two_files(
     server: Server, path: Path, reason: str
 ) -> None:
@@ -115,6 +117,8 @@ def test_starts_again_where_resuming_would_join_two_files(
         server.ranges = False
     elif reason == "shorter now":
         server.content = CONTENT[:1000]
+    elif reason == "damaged tag":
+        path.with_name(f"{path.name}.part.tag").write_bytes(b'"on\xff')
     fetch(server.address, path)
     assert path.read_bytes() == server.content
 

@@ -141,6 +141,24 @@ def test_a_state_of_the_old_spelling_is_resumed(
     assert same_run(whole, out)
 
 
+def test_no_damaged_state_is_resumed(
+    tiny: Make, streets: Streets, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(tiny(), streets, tmp_path, watcher=Interrupts(2))
+    path, draw = tmp_path / STATE, random.Random(0)
+    whole = path.read_bytes()
+    for _ in range(50):
+        content = bytearray(whole)
+        content[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        with pytest.raises(TrainingError):
+            read_state(tmp_path)
+    path.write_bytes(whole[:-66] + b"\0\0")  # the same archive without its checksum
+    with pytest.raises(TrainingError, match="the checksum does not match"):
+        read_state(tmp_path)
+    assert not caplog.records
+
+
 def test_a_second_ctrl_c_stops_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), stop_requests() as stop:
