@@ -8,6 +8,7 @@ numbers, for those who do not see it.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ import numpy as np
 
 from artoolkit.checks.latency import LatencyResult
 from artoolkit.checks.memory import mib
-from artoolkit.evaluation.bootstrap import NonInferiority
+from artoolkit.evaluation.bootstrap import ClassChange, NonInferiority
 from artoolkit.optional import require
 from artoolkit.report.content import LatencyPart, MemoryPart, RunPart, in_order
 from artoolkit.statistics import Equivalence
+
+# Names of baseline and candidate, as a reader calls them.
+Arms = tuple[str, str]
 
 # Marks: no figure uses these colors by chance.
 INK, LINE, A, B, MARGIN = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -103,6 +107,8 @@ def svg_element(figure: Any, variables: Mapping[str, str]) -> tuple[str, str]:
 def _themed(figure: Any, title: str) -> str:
     """The SVG element alone, scaling with the page, in the page's colors."""
     head, rest = svg_element(figure, _VARIABLES)
+    # matplotlib calls the groups of every figure figure_1, axes_1, ...; nothing refers to them.
+    rest = re.sub(r'<g id="[^"]*"', "<g", rest)
     box = head[head.index("viewBox=") :].split('"')[1]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -110,49 +116,51 @@ def _themed(figure: Any, title: str) -> str:
     )
 
 
-def latency_figure(part: LatencyPart, name: str) -> Figure:
+def latency_figure(part: LatencyPart, name: str, arms: Arms) -> Figure:
     """Every inference, block medians, and the interval of the difference against the margin."""
+    one, other = arms
     reading = part.reading
     beyond = sum(part.inferences.beyond)
     rows = tuple(
         (
-            _named(one, reading), f"{one.difference_percent.estimate:+.2f}",
-            f"{one.difference_percent.low:+.2f}", f"{one.difference_percent.high:+.2f}",
-            f"{one.margin_percent:g}", str(one.pairs), one.reading,
+            _named(found, reading), f"{found.difference_percent.estimate:+.2f}",
+            f"{found.difference_percent.low:+.2f}", f"{found.difference_percent.high:+.2f}",
+            f"{found.margin_percent:g}", str(found.pairs), found.reading,
         )
-        for one in (reading.control, reading.quick, reading.median, reading.tail) if one
+        for found in (reading.control, reading.quick, reading.median, reading.tail) if found
     )  # fmt: skip
     words = (
-        f"Median {reading.median_ms[0]:.3f} ms (A) and {reading.median_ms[1]:.3f} ms (B), "
-        f"{part.includes}. {reading.disturbed_blocks} of {reading.blocks} blocks were disturbed"
+        f"Median {reading.median_ms[0]:.3f} ms ({one}) and {reading.median_ms[1]:.3f} ms "
+        f"({other}), {part.includes}. {reading.disturbed_blocks} of {reading.blocks} blocks were "
+        "disturbed"
     )
     if reading.disturbances:
         causes = ", ".join(f"{cause} {count}x" for cause, count in reading.disturbances.items())
         words += f" ({causes})"
     words += f"; all are counted. Inferences that took longer than shown: {beyond}."
     return Figure(
-        title="Latency: baseline A and candidate B",
+        title="Latency",
         words=" ".join([words, *(f"{note.capitalize()}." for note in part.notes)]),
         panels=(
-            _inferences_panel(part, name),
-            _medians_panel(part, name),
+            _inferences_panel(part, name, arms),
+            _medians_panel(part, name, arms),
             _margin_panel(part, name),
         ),
-        head=("statistic", "B - A, %", "low", "high", "margin", "pairs", "reading"),
+        head=("statistic", f"{other} - {one}, %", "low", "high", "margin", "pairs", "reading"),
         rows=rows,
     )
 
 
 def _named(one: Equivalence, result: LatencyResult) -> str:
-    return f"A/A {one.statistic}" if one is result.control else one.statistic
+    return f"baseline twice: {one.statistic}" if one is result.control else one.statistic
 
 
-def _inferences_panel(part: LatencyPart, name: str) -> str:
-    with _panel("Every inference of the test", salt=name) as panel:
+def _inferences_panel(part: LatencyPart, name: str, arms: Arms) -> str:
+    with _panel("All inferences", salt=name) as panel:
         counts = part.inferences
         for values, color, line, arm in (
-            (counts.baseline, A, "-", "A"),
-            (counts.candidate, B, "--", "B"),
+            (counts.baseline, A, "-", arms[0]),
+            (counts.candidate, B, "--", arms[1]),
         ):
             panel.axes.stairs(values, counts.edges_ms, color=color, linestyle=line, label=arm)
         panel.axes.set_xlabel("ms")
@@ -161,21 +169,21 @@ def _inferences_panel(part: LatencyPart, name: str) -> str:
     return panel.svg
 
 
-def _medians_panel(part: LatencyPart, name: str) -> str:
+def _medians_panel(part: LatencyPart, name: str, arms: Arms) -> str:
     with _panel("Medians of the blocks", salt=name) as panel:
         random = np.random.default_rng(0)
         for place, values, color in ((1, part.baseline_ms, A), (0, part.candidate_ms, B)):
             jitter = place + random.uniform(-0.22, 0.22, len(values))
             panel.axes.scatter(values, jitter, s=9, color=color, alpha=0.6, linewidths=0)
             panel.axes.plot([np.median(values)] * 2, [place - 0.35, place + 0.35], color=color)
-        panel.axes.set_yticks([1, 0], ["A", "B"])
+        panel.axes.set_yticks([1, 0], arms)
         panel.axes.set_xlabel("ms")
     return panel.svg
 
 
 def _margin_panel(part: LatencyPart, name: str) -> str:
     reading = part.reading
-    with _panel("B against A, 90 % intervals; dashed: margin", salt=name) as panel:
+    with _panel("Difference, 90 % intervals", salt=name) as panel:
         parts = (reading.tail, reading.median, reading.quick, reading.control)
         shown = [one for one in parts if one]
         for place, one in enumerate(shown):
@@ -184,19 +192,24 @@ def _margin_panel(part: LatencyPart, name: str) -> str:
             panel.axes.plot([d.estimate], [place], "o", color=INK, markersize=5)
         panel.axes.set_yticks(range(len(shown)), [_named(one, reading) for one in shown])
         panel.axes.set_ylim(-0.6, len(shown) - 0.4)
+        margin = reading.quick.margin_percent
         for side in (-1, 1):
-            edge = side * reading.median.margin_percent
-            panel.axes.axvline(edge, color=MARGIN, linestyle="--")
-        panel.axes.set_xlabel("%")
+            panel.axes.axvline(side * margin, color=MARGIN, linestyle="--")
+        # What decides is to be seen; the median of a noisy machine may leave the drawing.
+        deciding = [one.difference_percent for one in (reading.control, reading.quick)]
+        limit = max(3 * margin, *(1.2 * max(abs(d.low), abs(d.high)) for d in deciding))
+        low, high = panel.axes.get_xlim()
+        panel.axes.set_xlim(max(low, -limit), min(high, limit))
+        panel.axes.set_xlabel("%; dashed: margin")
     return panel.svg
 
 
-def memory_figure(part: MemoryPart, name: str) -> Figure:
+def memory_figure(part: MemoryPart, name: str, arms: Arms) -> Figure:
     """Bytes by component, side by side; the table has the peaks of whole processes too."""
-    title = "Memory by component"
+    title = "Memory"
     names = [key.removesuffix("_bytes") for key in part.components]
     with _panel("Components", salt=name, height=2.2) as panel:
-        for shift, index, color, arm in ((-0.2, 0, A, "A"), (0.2, 1, B, "B")):
+        for shift, index, color, arm in ((-0.2, 0, A, arms[0]), (0.2, 1, B, arms[1])):
             values = [pair[index] / 2**20 for pair in part.components.values()]
             places = np.arange(len(names)) + shift
             panel.axes.barh(places, values, 0.36, color=color, label=arm)
@@ -211,12 +224,15 @@ def memory_figure(part: MemoryPart, name: str) -> Figure:
     if part.processes:
         one, other = (f"{mib(min(peaks))} to {mib(max(peaks))}" for peaks in part.processes)
         rows.append(("peak of a process", one, other, "reported, not compared"))
-    head = ("component", "A, bytes", "B, bytes", "difference")
+    head = ("component", *(f"{arm}, bytes" for arm in arms), "difference")
     return Figure(title, f"Source: {part.source}.", (panel.svg,), head, tuple(rows))
 
 
-def accuracy_figure(part: NonInferiority, name: str) -> Figure:
-    """The IoU of both by class, and the differences with their 95 % intervals."""
+def accuracy_figure(part: NonInferiority, name: str, arms: Arms) -> Figure:
+    """The IoU of both by class, and the differences with their 95 % intervals.
+
+    A class that neither finds anywhere is named in the words and not drawn.
+    """
     rows = tuple(
         (
             c.name, _percent(c.baseline), _percent(c.candidate),
@@ -230,11 +246,13 @@ def accuracy_figure(part: NonInferiority, name: str) -> Figure:
              f"{d.estimate:+.2f}", f"{d.low:+.2f} to {d.high:+.2f}")  # fmt: skip
     words = f"{part.images} images, {part.resamples:,} resamples of the paired bootstrap. "
     words += "Of many classes some fall by chance: 1 in 40 is expected to."
+    if nowhere := [c.name for c in part.classes if _is_nowhere(c)]:
+        words += f" IoU 0 in both: {', '.join(nowhere)}."
     return Figure(
-        title="Accuracy: IoU by class, and candidate minus baseline",
+        title="Accuracy",
         words=words,
-        panels=(_iou_panel(part, name), _change_panel(part, name)),
-        head=("class", "A, %", "B, %", "B - A", "95 % interval"),
+        panels=(_iou_panel(part, name, arms), _change_panel(part, name)),
+        head=("class", *(f"{arm}, %" for arm in arms), "difference", "95 % interval"),
         rows=(whole, *rows),
     )
 
@@ -244,19 +262,23 @@ def _lines_height(count: int) -> float:
     return 0.95 + 0.22 * count
 
 
-def _iou_panel(part: NonInferiority, name: str) -> str:
+def _is_nowhere(change: ClassChange) -> bool:
+    return not change.baseline and not change.candidate
+
+
+def _iou_panel(part: NonInferiority, name: str, arms: Arms) -> str:
     known = [("mIoU", part.baseline_miou, part.candidate_miou)]
     known += [
         (c.name, c.baseline, c.candidate)
         for c in part.classes
-        if c.baseline is not None and c.candidate is not None
+        if c.baseline is not None and c.candidate is not None and not _is_nowhere(c)
     ]
     with _panel("IoU", salt=name, height=_lines_height(len(known))) as panel:
         places = range(len(known))
         panel.axes.hlines(
             places, [one[1] for one in known], [one[2] for one in known], color=LINE, linewidth=2
         )
-        for index, color, mark, arm in ((1, A, "o", "A"), (2, B, "D", "B")):
+        for index, color, mark, arm in ((1, A, "o", arms[0]), (2, B, "D", arms[1])):
             values = [line[index] for line in known]
             panel.axes.plot(values, places, mark, color=color, markersize=4, label=arm)
         panel.axes.set_yticks(places, [line[0] for line in known])
@@ -267,19 +289,24 @@ def _iou_panel(part: NonInferiority, name: str) -> str:
 
 
 def _change_panel(part: NonInferiority, name: str) -> str:
-    changes = [(c.name, c.difference) for c in part.classes if c.difference is not None]
+    changes = [(c.name, c.difference) for c in part.classes if c.difference and not _is_nowhere(c)]
     lines = [("mIoU", part.difference_points), *changes]
-    title = "B - A, 95 % intervals; dashed: margin of the mIoU"
+    # One rare class with a wide interval would flatten all others: its line leaves the drawing.
+    reach = [max(abs(d.low), abs(d.high)) for _, d in lines]
+    limit = max(3 * float(np.median(reach)), 1.2 * reach[0], 2 * part.margin_points)
+    title = "Difference, 95 % intervals"
     with _panel(title, salt=name, height=_lines_height(len(lines))) as panel:
         for place, (_, d) in enumerate(lines):
             color = INK if place == 0 else MARGIN if d.high < 0 else B
             panel.axes.plot([d.low, d.high], [place] * 2, color=color, linewidth=2)
             panel.axes.plot([d.estimate], [place], "o", color=color, markersize=4)
+        if max(reach) > limit:
+            panel.axes.set_xlim(-limit, limit)
         panel.axes.axvline(0, color=INK, linewidth=0.8)
         panel.axes.axvline(-part.margin_points, color=MARGIN, linestyle="--")
         panel.axes.set_yticks(range(len(lines)), [line for line, _ in lines])
         panel.axes.invert_yaxis()
-        panel.axes.set_xlabel("points")
+        panel.axes.set_xlabel("points; dashed: margin of the mIoU")
     return panel.svg
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,11 @@ from artoolkit.report.figures import (
 )
 from artoolkit.report.tables import (
     affinity_rows,
+    arms_of,
+    cards,
     chain_rows,
     class_colors,
+    facts,
     share_rows,
     trend_rows,
 )
@@ -49,13 +53,13 @@ def gather(
 
 
 def _figures(part: BundlePart) -> list[Figure]:
-    figures = []
-    if part.latency:
-        figures.append(latency_figure(part.latency, part.name))
-    if part.memory:
-        figures.append(memory_figure(part.memory, part.name))
+    figures, arms = [], arms_of(part)
     if part.accuracy:
-        figures.append(accuracy_figure(part.accuracy, part.name))
+        figures.append(accuracy_figure(part.accuracy, part.name, arms))
+    if part.latency:
+        figures.append(latency_figure(part.latency, part.name, arms))
+    if part.memory:
+        figures.append(memory_figure(part.memory, part.name, arms))
     return figures
 
 
@@ -69,10 +73,12 @@ def title(content: ReportContent) -> str:
     return ", ".join(answers) or "artoolkit report"
 
 
-def _pretty(value: dict[str, Any]) -> str:
-    """JSON to read, without the hashes of single tensors."""
-    shown = {key: item for key, item in value.items() if key != "parts"}
-    return json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False)
+def _attached(value: dict[str, Any] | str) -> str:
+    """A data URI to save: JSON without the hashes of single tensors, or text as it is."""
+    if isinstance(value, dict):
+        shown = {key: item for key, item in value.items() if key != "parts"}
+        value = json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False)
+    return f"data:text/plain;base64,{base64.b64encode(value.encode()).decode()}"
 
 
 def as_html(content: ReportContent) -> str:
@@ -95,7 +101,10 @@ def as_html(content: ReportContent) -> str:
         "shares": share_rows,
         "affinities": affinity_rows,
         "chain": chain_rows,
-        "pretty": _pretty,
+        "attached": _attached,
+        "cards": cards,
+        "arms": arms_of,
+        "facts": facts,
     }
     html: str = environment.get_template("report.html.j2").render(values)
     return html

@@ -3,12 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from artoolkit.checks.latency import in_words
+from artoolkit.checks.memory import mib
 from artoolkit.report.content import AffinityRow, BundlePart, RunPart, SampleRow
 from artoolkit.statistics import Interval
 
 Row = tuple[str, ...]
+
+
+def arms_of(part: BundlePart) -> tuple[str, str]:
+    """Names of baseline and candidate: `fine-tuned` where the one was trained from the other."""
+    training = part.manifest["provenance"].get("training") or {}
+    return "baseline", "fine-tuned" if training.get("baseline") else "candidate"
+
+
+def in_points(d: Interval) -> str:
+    """`+0.45 points (-3.59 to +3.01)`."""
+    return f"{d.estimate:+.2f} points ({d.low:+.2f} to {d.high:+.2f})"
+
+
+class Card(NamedTuple):
+    """A large figure: its name, value and interval in words, and the answer of its check."""
+
+    name: str
+    value: str
+    words: str
+    result: str
+
+
+def cards(part: BundlePart) -> list[Card]:
+    """Accuracy, latency, memory and program, those that were asked, as a glance takes them in."""
+    checks = {check.name: check for check in part.verdict.checks} if part.verdict else {}
+    values: dict[str, tuple[str, str]] = {}
+    if part.accuracy:
+        a, d = part.accuracy, part.accuracy.difference_points
+        values["accuracy"] = (
+            f"{a.baseline_miou:.1f} \N{RIGHTWARDS ARROW} {a.candidate_miou:.1f} %",
+            f"mIoU {in_points(d)}, margin {a.margin_points:g}; {a.images} images",
+        )
+    if part.latency:
+        found = part.latency.reading
+        before, after = (f"{ms:.3g}" for ms in found.quick_ms)
+        values["latency"] = (
+            f"{before} \N{RIGHTWARDS ARROW} {after} ms",
+            f"{in_words(found.quick)}, margin {found.quick.margin_percent:g} %",
+        )
+    if part.memory:
+        one, other = (sum(pair[i] for pair in part.memory.components.values()) for i in (0, 1))
+        same = one == other
+        values["memory"] = (
+            f"{mib(one)}" if same else f"{mib(one)} \N{RIGHTWARDS ARROW} {mib(other)}",
+            "equal to the byte, component by component" if same else f"{other - one:+,} bytes",
+        )
+    if "graph" in checks:
+        same = checks["graph"].result == "PASS"
+        values["graph"] = ("the same" if same else "another"), checks["graph"].headline
+    names = {"graph": "program"}
+    return [
+        Card(names.get(name, name), *values[name], checks[name].result if name in checks else "")
+        for name in ("accuracy", "latency", "memory", "graph")
+        if name in values
+    ]
+
+
+def facts(part: BundlePart) -> list[Row]:
+    """Who was judged against whom, on what, where and when."""
+    target, verdict = part.manifest["target"], part.verdict
+    height, width = target["imgsz"]
+    rows: list[Row] = [
+        ("network", f"{part.manifest['network']}, {part.manifest['num_classes']} classes"),
+        ("target", f"{target['name']}, {target['precision']}, {height} x {width}"),
+    ]
+    if verdict is not None:
+        where = verdict.environment
+        rows += [
+            ("machine", f"{where.processor}, {where.cores} cores"),
+            ("when", verdict.created[:16].replace("T", " ")),
+        ]
+    if part.dataset:
+        rows.append(("data", part.dataset))
+    return rows
 
 
 def chain_rows(part: BundlePart) -> list[Row]:

@@ -79,3 +79,31 @@ def test_the_measurement_finds_what_is_too_wide(tmp_path: Path) -> None:
     ((scrolled, count),) = re.findall(r"MEASURED (\d+) (\d+)", log)
     assert int(scrolled) > 390
     assert int(count) == 1
+
+
+AXE = """<script>{axe}</script><script>
+window.onload = () => axe.run().then(found => console.log("AXE", JSON.stringify(
+  found.violations.map(one => [one.id, one.nodes.length, one.nodes[0].html.slice(0, 80)]))));
+</script></body>"""
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(html: str, tmp_path: Path, width: int, scheme: str) -> None:
+    axe = Path(pytest.importorskip("axe_core_python").__file__).with_name("axe.min.js")
+    # The page forbids scripts, and only this copy of it has one.
+    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    script = AXE.format(axe=axe.read_text())
+    (tmp_path / "report.html").write_text(open_page.replace("</body>", script))
+    color = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+    log = browse(tmp_path, "report.html", f"--window-size={width},2000", color, "--dump-dom")
+    (found,) = re.findall(r'AXE (.*?)", source', log)
+    assert found == "[]"
+
+
+def test_it_prints_to_six_pages_of_a4(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "docs" / "example-report.html"
+    (tmp_path / "report.html").write_bytes(example.read_bytes())
+    printed = tmp_path / "report.pdf"
+    browse(tmp_path, "report.html", "--no-pdf-header-footer", f"--print-to-pdf={printed}")
+    assert len(re.findall(rb"/Type\s*/Page[^s]", printed.read_bytes())) <= 6
