@@ -21,6 +21,7 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.openvino.backend import OpenVino
 from artoolkit.backends.runner import OpenRunner
 from artoolkit.cost.opening import read_feeds
+from artoolkit.evidence.delta import write_delta
 from artoolkit.evidence.keys import key_id, new_key, read_private_key
 from artoolkit.evidence.seal import canonical, file_sha256, write_sealed
 from artoolkit.evidence.signature import SIGNATURE, signed_bytes
@@ -96,6 +97,10 @@ def bundles(folder: Path) -> Iterator[Format]:
     verify = command("verify", plain)
     yield Format("golden.npz", plain / "golden.npz", "zip", verify, sealed=True)
     yield Format("model.onnx", plain / "model.onnx", "binary", verify, sealed=True)
+    delta = folder / "delta.npz"
+    write_delta(plain, tiny_bundle(folder / "newer", seed=1).path, delta)
+    refit = ("refit", plain, delta, "--out", folder / "made", "--overwrite")
+    yield Format("delta", delta, "zip", command(*refit))
     bundle = judged_bundle(folder / "signing")
     key = folder / "release.key"
     public = new_key(key)

@@ -105,12 +105,14 @@ def compiled(
         if outputs is not None:
             _select(read, outputs)
         operators = {op.get_friendly_name(): str(op.get_type_name()) for op in read.get_ops()}
+        # Compiling merges the names of tensors that are one then, as an index and its Cast.
+        names = [port.get_any_name() for port in read.outputs]
         found = core.compile_model(read, place, config)
     return Compiled(
         model=found,
         operators=operators,
-        inputs=tuple(_tensor(port) for port in found.inputs),
-        outputs=tuple(_tensor(port) for port in found.outputs),
+        inputs=tuple(_tensor(port, port.get_any_name()) for port in found.inputs),
+        outputs=tuple(map(_tensor, found.outputs, names)),
         settings={"version": openvino.__version__, "precision": precision} | _settings(found),
     )
 
@@ -152,15 +154,15 @@ def _select(model: Any, outputs: Collection[str]) -> None:
     model.add_results([opset.result(named[name]) for name in outputs])
 
 
-def _tensor(port: Any) -> TensorSpec:
+def _tensor(port: Any, name: str) -> TensorSpec:
     if not port.partial_shape.is_static:
         raise BackendError(
-            f"{port.get_any_name()} has no static shape",
+            f"{name} has no static shape",
             got=port.partial_shape,
             hint="Export the graph with fixed sizes.",
         )
     dtype = port.get_element_type().to_dtype().name
-    return TensorSpec(name=port.get_any_name(), dtype=dtype, shape=tuple(port.shape))
+    return TensorSpec(name=name, dtype=dtype, shape=tuple(port.shape))
 
 
 def _settings(model: Any) -> dict[str, Any]:

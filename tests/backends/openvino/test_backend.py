@@ -42,6 +42,16 @@ def test_a_bundle_gives_its_golden_labels(baseline: Bundle) -> None:
         assert np.array_equal(first, kept), "an output belongs to the caller"
 
 
+def test_the_other_form_of_input_and_output_keeps_its_names(tmp_path: Path) -> None:
+    """OpenVINO makes one tensor of an index and its Cast to int32, and merges their names."""
+    made = tiny_bundle(tmp_path / "b", layout="nchw_float32", labels_dtype="int32")
+    golden = made.golden()
+    with open_runner(made, **CPU, threads=1) as runner:
+        assert (*runner.spec.inputs, *runner.spec.outputs) == made.manifest.target.tensors
+        labels = runner.infer(golden["images"][:1])["labels"]
+    assert np.array_equal(labels, golden["labels"][:1])
+
+
 def test_a_tensor_inside_the_graph_is_an_output_where_it_is_asked_for(baseline: Bundle) -> None:
     openvino, runtime = (backend_named(name) for name in ("openvino", "onnxruntime"))
     images = baseline.golden()["images"][:1]
