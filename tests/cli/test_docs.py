@@ -18,6 +18,7 @@ import pytest
 from judged import without_rtx
 from PIL import Image
 
+from artoolkit.checks import memory
 from artoolkit.cli import VERBS, main, run
 from artoolkit.networks.custom import TRUSTED_VARIABLE
 from artoolkit.networks.sources import sources
@@ -113,6 +114,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("CITYSCAPES_DATASET", str(folder / "data"))
         without_rtx(patch)
+        patch.setattr(memory, "PROCESS_RUNS", 1)
         yield folder
 
 
