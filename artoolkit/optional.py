@@ -38,6 +38,7 @@ INSTALL = {
     "cryptography": 'pip install "artoolkit[sign]"',
     "mlflow": 'pip install "artoolkit[tracking]"',
     "wandb": 'pip install "artoolkit[tracking]"',
+    "distributed": 'pip install "artoolkit[cluster]"',
     "huggingface_hub": 'pip install "artoolkit[hub]"',
 }
 

@@ -17,7 +17,7 @@ from artoolkit.cli.options import (
     out_option,
 )
 from artoolkit.cli.talk import json_option, tell
-from artoolkit.errors import ArtoolkitError
+from artoolkit.errors import ArtoolkitError, UsageError
 from artoolkit.words import ARMS, CONTROL
 
 
@@ -34,8 +34,22 @@ def grid_options(command: Command) -> Command:
             help="Seeds count up from here.",
         ),
         click.option(
-            "--seeds", type=click.IntRange(min=1), default=5, show_default=True,
-            help="Runs of every arm and weight, each with another data order.",
+            "--seeds", type=click.IntRange(min=1),
+            help="Runs of every arm and weight, each with another data order.  "
+            "[default: 5, or the last of --looks]",
+        ),
+        click.option(
+            "--looks", type=CommaList(int), metavar="N,...",
+            help="Numbers of seeds, such as 2,4,8: after each, arms that cannot be the best any "
+            "more are dropped.",
+        ),
+        click.option(
+            "--shard", metavar="I/N",
+            help="Do the runs I, I + N, ... of all; other shards may write to the same --out.",
+        ),
+        click.option(
+            "--cluster", metavar="ADDRESS",
+            help="Let the workers of this Dask scheduler do the runs; they see the same paths.",
         ),
         click.option(
             "--ar-stride", "stride", type=click.IntRange(min=1),
@@ -106,7 +120,13 @@ def grid_options(command: Command) -> Command:
 @out_option(help_text="Folder of the experiment.")
 @json_option
 def command(
-    *, first_seed: int, seeds: int, drop_models: bool, as_json: bool, **options: Any
+    *,
+    first_seed: int,
+    seeds: int | None,
+    shard: str | None,
+    drop_models: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Fine-tune a baseline in every arm, weight and seed, and compare each with its control.
 
@@ -134,6 +154,10 @@ def command(
     out: Path = options["out"]
     console = Terminal(stderr=True, soft_wrap=True, highlight=False)
     options["arms"] = options["arms"] or ([CONTROL] if options["named"] else ARMS)
+    options["looks"] = options["looks"] or ()
+    if shard:
+        options["shard"] = _shard(shard)
+    seeds = seeds or (options["looks"] or [5])[-1]
     options |= {"seeds": range(first_seed, first_seed + seeds), "keep_models": not drop_models}
     try:
         with ExperimentBar(console) as bar:
@@ -148,3 +172,10 @@ def command(
     if not finished:
         console.print("Stopped and saved. The same command goes on.")
         raise click.exceptions.Exit(130)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit()):
+        raise UsageError("--shard is I/N with I from 1 to N", got=text, expected="such as 2/8")
+    return int(index), int(count)

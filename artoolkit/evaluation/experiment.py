@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from artoolkit.errors import DataError, StorageError
+from artoolkit.evaluation.sequential import look_alpha
+from artoolkit.evidence.folders import locked
 from artoolkit.files import read_json_lines
 from artoolkit.spec import Frozen
 from artoolkit.statistics import Interval, student_interval
@@ -59,7 +61,9 @@ class ArmSummary(Frozen):
     """An arm at one weight: all numbers are of the last epoch, mIoU in percent.
 
     `difference` is the paired one to control, in points of mIoU, None where fewer than two seeds
-    have both; `pairs` counts them. `metrics` holds what else every run of the arm recorded.
+    have both; `pairs` counts them. `corrected` is its interval where several arms, or several looks
+    at them, were made: all of these together are wrong with a probability of 5 %. `metrics` holds
+    what else every run of the arm recorded.
     """
 
     arm: str
@@ -68,6 +72,7 @@ class ArmSummary(Frozen):
     spread: Spread
     pairs: int
     difference: Interval | None
+    corrected: Interval | None = None
     metrics: dict[str, Spread]
 
     @property
@@ -99,17 +104,26 @@ def _valid(row: Row, key: str, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and small
 
 
+def row_key(row: Row) -> tuple[Any, ...]:
+    """Names of the run that a row is of."""
+    return tuple(row.get(k) for k in ("study", "baseline", "split", "arm", "ar_weight", "seed"))
+
+
 def append_row(path: Path, row: Row) -> None:
     """Adds one row, on the disk when this returns; a line that a kill cut is removed first.
 
-    Raises `StorageError` where it cannot be written; the rows before it stay whole.
+    Several processes may do so at once. A run that has a row keeps the one it has. Raises
+    `StorageError` where it cannot be written; the rows before it stay whole.
     """
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as file:
+        with path.open("a+b", buffering=0) as file, locked(file):
             file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+            whole = file.read()
+            file.truncate(whole.rfind(b"\n") + 1)
+            if row_key(row) in map(row_key, read_rows(path)):
+                return
             if file.write(line) != len(line):
                 raise OSError("the disk is full")
             os.fsync(file.fileno())
@@ -124,9 +138,11 @@ def summarise(rows: Sequence[Row], *, metrics: Sequence[str] = ()) -> tuple[ArmS
     arms: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         arms.setdefault((row["arm"], float(row["ar_weight"])), []).append(row)
+    looks: list[int] = next((row["looks"] for row in rows if row.get("looks")), [])
+    tried = sum(key[0] != CONTROL for key in arms)
     control = {_pair(row): row for key, found in arms.items() if key[0] == CONTROL for row in found}
     return tuple(
-        _summary(key, arms[key], control, metrics)
+        _summary(key, arms[key], control, metrics, looks, tried)
         for key in sorted(arms, key=lambda key: (_place(key[0]), key))
     )
 
@@ -141,16 +157,33 @@ def paired_differences(rows: Iterable[Row], control: Iterable[Row], metric: str)
     ]
 
 
+def differences_by_seed(rows: Sequence[Row], arm: tuple[str, float]) -> dict[int, float]:
+    """mIoU of an arm less that of the control, of each seed that has both."""
+    control = {_pair(row): row["mIoU"] for row in rows if row["arm"] == CONTROL}
+    return {
+        row["seed"]: row["mIoU"] - control[_pair(row)]
+        for row in rows
+        if (row["arm"], float(row["ar_weight"])) == arm and _pair(row) in control
+    }
+
+
 def difference_interval(differences: Sequence[float]) -> Interval | None:
     """Their mean with its 95 % t interval; None for fewer than two."""
     return student_interval(differences, LEVEL) if len(differences) > 1 else None
 
 
 def _summary(
-    key: tuple[str, float], rows: list[Row], control: dict[Any, Row], metrics: Sequence[str]
+    key: tuple[str, float],
+    rows: list[Row],
+    control: dict[Any, Row],
+    metrics: Sequence[str],
+    looks: Sequence[int],
+    tried: int,
 ) -> ArmSummary:
     differences = [] if key[0] == CONTROL else paired_differences(rows, control.values(), "mIoU")
     values = tuple(float(row["mIoU"]) for row in rows)
+    level = 1 - look_alpha(looks, len(differences), tried)
+    several = len(differences) > 1 and (tried > 1 or len(looks) > 1)
     recorded = [name for name in metrics if all(row.get(name) is not None for row in rows)]
     return ArmSummary(
         arm=key[0],
@@ -159,6 +192,7 @@ def _summary(
         spread=_spread(values),
         pairs=len(differences),
         difference=difference_interval(differences),
+        corrected=student_interval(differences, level) if several else None,
         metrics={name: _spread([float(row[name]) for row in rows]) for name in recorded},
     )
 
@@ -185,6 +219,9 @@ def markdown_table(summaries: Sequence[ArmSummary]) -> list[str]:
         ("mIoU, % (sd)", lambda arm: _spread_text(arm.spread)),
         ("difference to control (95 % t interval)", difference_text),
     ]
+    if any(arm.corrected for arm in summaries):
+        tried = sum(arm.arm != CONTROL for arm in summaries)
+        columns.append((f"corrected for {tried} arms and all looks", _corrected_text))
     for name, title in COLUMNS.items():
         if any(name in arm.metrics for arm in summaries):
             columns.append((title, lambda arm, name=name: _metric_text(arm, name)))  # type: ignore[misc]
@@ -201,6 +238,10 @@ def difference_text(arm: ArmSummary) -> str:
         return "-"
     d = arm.difference
     return f"{d.estimate:+.2f} ({d.low:+.2f} to {d.high:+.2f}), {arm.pairs} pairs"
+
+
+def _corrected_text(arm: ArmSummary) -> str:
+    return f"{arm.corrected.low:+.2f} to {arm.corrected.high:+.2f}" if arm.corrected else "-"
 
 
 def _spread_text(spread: Spread) -> str:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from artoolkit.errors import StorageError, UsageError
 from artoolkit.optional import is_installed
@@ -79,6 +80,21 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         raise StorageError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def locked(file: IO[bytes]) -> Iterator[None]:
+    """Only one process at a time gets into the block; the others wait. Not on Windows."""
+    if not is_installed("fcntl"):
+        yield
+        return
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager

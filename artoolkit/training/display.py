@@ -145,6 +145,9 @@ class ExperimentBar(_Bar):
     def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None:
         already = f", {finished} finished before" if finished else ""
         self.console.print(f"{len(runs)} runs of {epochs} epochs to do{already}", highlight=False)
+        self._done = 0
+        if self._task is not None:  # a second look
+            self._bar.remove_task(self._task)
         self._task = self._bar.add_task("runs", total=len(runs), numbers="")
 
     def started(self, recipe: Recipe, iterations_per_epoch: int, progress: state.Progress) -> None:

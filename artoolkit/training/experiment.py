@@ -9,17 +9,21 @@ that was stopped is resumed. Read `experiment` first.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from artoolkit import __version__
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import DataError, UsageError
-from artoolkit.evaluation.experiment import ROWS, Row, append_row, read_rows
+from artoolkit.evaluation.experiment import ROWS, Row, append_row, differences_by_seed, read_rows
+from artoolkit.evaluation.sequential import check_looks, contenders
 from artoolkit.evidence.folders import owned
 from artoolkit.evidence.seal import file_sha256, write_atomically
 from artoolkit.files import read_json_lines
@@ -27,6 +31,7 @@ from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.networks.loading import load
 from artoolkit.training.arms import Run, common_recipe, planned_runs
 from artoolkit.training.assembly import check_baseline, usable_device
+from artoolkit.training.cluster import cluster_rows
 from artoolkit.training.examination import examine
 from artoolkit.training.finetune import finetune_recipe
 from artoolkit.training.history import METRICS
@@ -38,17 +43,27 @@ from artoolkit.training.recipe import (
     load_recipe,
     toml_from_recipe,
 )
-from artoolkit.training.run import MODEL, Machine, Watcher, resume, start
+from artoolkit.training.run import MODEL, Machine, Silent, Watcher, resume, start
 from artoolkit.training.state import STATE
 from artoolkit.training.teacher import is_taught, load_teacher
 from artoolkit.training.train import name_of
-from artoolkit.words import ARMS
+from artoolkit.words import ARMS, CONTROL
+
+log = logging.getLogger(__name__)
 
 RECIPE, RUNS = "recipe.toml", "runs"
 
 
 class ExperimentWatcher(Watcher, Protocol):
     """Watcher of runs too; `display.ExperimentBar` shows them."""
+
+    def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None: ...
+    def judging(self, run: Run, done: int, images: int) -> None: ...
+    def finished(self, run: Run, row: Row) -> None: ...
+
+
+class Unwatched(Silent):
+    """A watcher of runs that shows nothing."""
 
     def planned(self, runs: Sequence[Run], finished: int, epochs: int) -> None: ...
     def judging(self, run: Run, done: int, images: int) -> None: ...
@@ -97,6 +112,11 @@ class Experiment:
         """The rows of the finished runs."""
         return read_rows(self.out / ROWS)
 
+    @property
+    def identity(self) -> str:
+        """The baseline's sha256."""
+        return file_sha256(self.baseline.path) if self.baseline.path else "in memory"
+
     def recipe(self, run: Run) -> Recipe:
         """The recipe of a run; `UsageError` where it needs a teacher and there is none."""
         recipe = run.recipe(self.common, stride=self.stride)
@@ -106,10 +126,33 @@ class Experiment:
 
 
 def experiment(
+    *,
+    watcher: ExperimentWatcher,
+    looks: Sequence[int] = (),
+    shard: tuple[int, int] = (1, 1),
+    cluster: str | None = None,
+    **options: Any,
+) -> bool:
+    """Fine-tune a baseline in every arm, weight and seed that its folder does not hold yet.
+
+    looks: numbers of seeds after which arms that cannot be the best are dropped, the last of them
+    all seeds; shard: do every n-th run from the i-th on, as (i, n), beside other processes that
+    write to the same folder; cluster: address of a Dask scheduler whose workers do the runs, and
+    see the same paths; options: those of `prepared`. Returns False where a stop was asked for, with
+    everything saved. Raises what `run_experiment` does.
+    """
+    shared, runs = prepared(**options)
+    check_looks(looks, len({run.seed for run in runs}))
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError("--shard is I/N with I from 1 to N", got=f"{shard[0]}/{shard[1]}")
+    do = partial(cluster_rows, cluster, options) if cluster else None
+    return run_experiment(shared, runs, watcher, looks=looks, shard=shard, elsewhere=do)
+
+
+def prepared(
     baseline: Checkpoint | Path | str,
     *,
     out: Path | str,
-    watcher: ExperimentWatcher,
     dataset: DataSet | str | None = None,
     data_root: Path | str | None = None,
     classes: Path | str | None = None,
@@ -127,21 +170,20 @@ def experiment(
     keep_models: bool = True,
     device: str = "cpu",
     workers: int | None = None,
-) -> bool:
-    """Fine-tune `baseline` in every arm, weight and seed that `out` does not hold yet.
+) -> tuple[Experiment, tuple[Run, ...]]:
+    """What the runs share, and the runs, seed by seed.
 
     train_splits, val_splits: by default the baseline's; named: arms of one's own, see
     `arms.named_arm`; stride: of the grid `all`; teachers: as in `finetune`, for the arms that learn
     from one; epochs and recipe as in `finetune_recipe`; keep_models: whether a judged run keeps its
-    weights. Returns False where a stop was asked for, with everything saved. Raises what
-    `run_experiment` does, and `UsageError` under torchrun.
+    weights. `UsageError` under torchrun.
     """
     machine = Machine.of(device, workers)
     if machine.processes.count > 1:
         raise UsageError(
             "an experiment runs in one process",
             got=f"{machine.processes.count} from torchrun",
-            hint="Start one experiment a GPU instead, each with its own --first-seed and --out.",
+            hint="Start one experiment a GPU instead, each with its own --shard.",
         )
     runs = planned_runs(arms, weights, seeds, named)
     opened = load(baseline)
@@ -158,38 +200,86 @@ def experiment(
         stride=stride, keep_models=keep_models,
         teachers=[load_teacher(teacher, data.labels) for teacher in teachers],
     )  # fmt: skip
-    return run_experiment(shared, runs, watcher)
+    return shared, runs
 
 
-def run_experiment(experiment: Experiment, runs: Sequence[Run], watcher: ExperimentWatcher) -> bool:
+def run_experiment(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    watcher: ExperimentWatcher,
+    *,
+    looks: Sequence[int] = (),
+    shard: tuple[int, int] = (1, 1),
+    elsewhere: Callable[[Sequence[Run]], Iterator[tuple[Run, Row]]] | None = None,
+) -> bool:
     """Do the rest of `runs`; False where a stop was asked for, with everything saved.
 
-    Raises `UsageError` where the folder holds another experiment or is in use, and whatever stops
-    a run; the rows of finished runs stay, and the same call goes on.
+    looks and shard as in `experiment`; `elsewhere` does runs on other machines and yields their
+    rows as they come. Raises `UsageError` where the folder holds another experiment or is in use,
+    and whatever stops a run; the rows of finished runs stay, and the same call goes on.
     """
     check_baseline(experiment.baseline, experiment.common, experiment.dataset.labels)
     check_unseen(experiment.baseline, experiment.common, experiment.dataset)
     for run in runs:
         experiment.recipe(run)
-    with owned(experiment.out):
+    # Shards share a folder: each run has a lock of its own, and so has the file of the rows.
+    with owned(experiment.out) if shard[1] == 1 else nullcontext():
         identity = _claim(experiment, runs)
-        done = {(row["arm"], row["ar_weight"], row["seed"]) for row in experiment.rows}
-        left = [run for run in runs if run.key not in done]
-        watcher.planned(left, len(runs) - len(left), experiment.common.schedule.epochs)
-        for run in left:
-            if not _trained(experiment, run, watcher):
-                return False
-            row = _row(experiment, run, identity, watcher)
-            append_row(experiment.out / ROWS, row)
-            _tidy(experiment, run)
-            watcher.finished(run, row)
+        for look in looks or (len({run.seed for run in runs}),):
+            wanted = _wanted(experiment, runs, looks, look)
+            mine = wanted[shard[0] - 1 :: shard[1]]
+            left = _left(experiment, mine)
+            watcher.planned(left, len(mine) - len(left), experiment.common.schedule.epochs)
+            done = (
+                elsewhere(left)
+                if elsewhere
+                else ((run, do_run(experiment, run, identity, watcher)) for run in left)
+            )
+            for run, row in done:
+                if row is None:
+                    return False
+                append_row(experiment.out / ROWS, {**row, **({"looks": [*looks]} if looks else {})})
+                watcher.finished(run, row)
+                _tidy(experiment, run)
+            if missing := len(_left(experiment, wanted)):
+                log.warning("%d runs of other shards are not finished; start again after them, "
+                            "for the seeds that follow", missing)  # fmt: skip
+                return True
     return True
+
+
+def _left(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
+    done = {(row["arm"], row["ar_weight"], row["seed"]) for row in experiment.rows}
+    return [run for run in runs if run.key not in done]
+
+
+def _wanted(
+    experiment: Experiment, runs: Sequence[Run], looks: Sequence[int], look: int
+) -> list[Run]:
+    """The runs up to a look, of the arms that the looks before have left."""
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    rows = experiment.rows
+    kept = {run.key[:2] for run in runs if run.arm != CONTROL}
+    for before in looks[: list(looks).index(look)] if look in looks else ():
+        found = {arm: differences_by_seed(rows, arm) for arm in kept}
+        kept = contenders(found, seeds[:before])
+    chosen = [run for run in runs if run.seed in seeds[:look]]
+    return [run for run in chosen if run.arm == CONTROL or run.key[:2] in kept]
+
+
+def do_run(
+    experiment: Experiment, run: Run, identity: str, watcher: ExperimentWatcher
+) -> Row | None:
+    """The row of a run, trained or trained on and judged; None where it was stopped."""
+    if not _trained(experiment, run, watcher):
+        return None
+    return _row(experiment, run, identity, watcher)
 
 
 def _claim(experiment: Experiment, runs: Sequence[Run]) -> str:
     """The baseline's sha256, after making sure that the folder is this experiment's."""
     path, wanted = experiment.out / RECIPE, experiment.common.model_copy(update={"seed": 0})
-    identity = file_sha256(experiment.baseline.path) if experiment.baseline.path else "in memory"
+    identity = experiment.identity
     if not path.exists():
         write_atomically(path, toml_from_recipe(wanted).encode())
     unlike = differences(load_recipe(str(path)), wanted)

@@ -133,6 +133,47 @@ def test_arms_of_ones_own_stand_beside_the_control_and_keep_their_meaning(
     assert "the arm weights is class-weights=effective-number" in capsys.readouterr().err
 
 
+def test_shards_share_a_folder_and_do_every_run_once(
+    whole: Path, town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arms = ("--arms", "control,all", "--ar-weight", "5", "--seeds", "1", "--epochs", "2")
+    with owned(out):  # by a shard that still works
+        assert start(town, out, *arms, "--shard", "2/2") == 0
+        assert [row["arm"] for row in rows(out)] == ["all"]
+        assert "1 runs of other shards are not finished" in capsys.readouterr().err
+        assert start(town, out, *arms, "--shard", "1/2") == 0
+    assert [timeless(row) for row in rows(out)] == [timeless(rows(whole)[i]) for i in (1, 0)]
+    for wrong in ("0/2", "3/2", "2"):
+        assert start(town, out, *arms, "--shard", wrong) == 2
+        assert "--shard is I/N" in capsys.readouterr().err
+
+
+def test_after_a_look_only_arms_that_may_win_get_seeds(
+    town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run reaches is made up: training it would say nothing here."""
+    reached = {"control": 50.0, "good": 52.0, "poor": 40.0}
+
+    def made_up(shared: experiment.Experiment, run: experiment.Run, *_: object) -> dict:
+        miou = reached[run.arm] + 0.01 * run.seed
+        return {"arm": run.arm, "ar_weight": run.ar_weight, "seed": run.seed, "epochs": 1,
+                "mIoU": miou, "boundary_mIoU": None, "step_s": 0.1, "settings": run.settings,
+                "baseline": shared.identity}  # fmt: skip
+
+    monkeypatch.setattr(experiment, "do_run", made_up)
+    arms = ("--arm", "good=label-smoothing=0.1", "--arm", "poor=label-smoothing=0.9")
+    out = tmp_path / "out"
+    assert start(town, out, *arms, "--looks", "2,3", "--seeds", "4") == 2
+    assert "from 2 or more up to the 4 of --seeds" in capsys.readouterr().err
+    assert start(town, out, *arms, "--looks", "2,3") == 0
+    done = [(row["arm"], row["seed"]) for row in rows(out)]
+    assert [seed for arm, seed in done if arm == "poor"] == [1, 2]
+    assert [seed for arm, seed in done if arm == "good"] == [1, 2, 3]
+    assert rows(out)[0]["looks"] == [2, 3]
+    assert "corrected for 2 arms and all looks" in (out / "table.md").read_text()
+
+
 class Stops(ExperimentBar):
     """Ctrl-C after the third step of the second run."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from artoolkit.evaluation.experiment import (
     read_rows,
     summarise,
 )
+from artoolkit.evaluation.sequential import look_alpha
 
 
 def row(arm: str, weight: float, seed: int, miou: float, **more: object) -> Row:
@@ -97,3 +99,35 @@ def test_a_row_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write") as caught:
         append_row(tmp_path / "file" / "runs.jsonl", PILOT[0])
     assert "\n" not in str(caught.value)
+
+
+def adds(path: Path, arm: str) -> None:
+    for seed in range(20):
+        append_row(path, row(arm, 5.0, seed, 50.0))
+
+
+def test_rows_of_processes_that_write_at_once_are_all_kept_and_once(tmp_path: Path) -> None:
+    path, context = tmp_path / "runs.jsonl", multiprocessing.get_context("forkserver")
+    writers = [context.Process(target=adds, args=(path, arm)) for arm in ("all", "all", "paper")]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join(60)
+        assert one.exitcode == 0
+    found = [(one["arm"], one["seed"]) for one in read_rows(path)]
+    assert sorted(found) == [(arm, seed) for arm in ("all", "paper") for seed in range(20)]
+
+
+def test_an_interval_is_wider_where_several_arms_were_tried_and_looked_at_before_the_end() -> None:
+    plain = summarise(PILOT)[1]
+    assert plain.corrected is None
+    second = [row("paper", 20, seed, 55.0 + seed) for seed in range(4)]
+    both = summarise([*PILOT, *second])[-1]
+    assert both.corrected is not None and both.difference is not None
+    assert both.corrected.level == pytest.approx(1 - 0.05 / 2)
+    assert both.corrected.low < both.difference.low
+    early = summarise([{**one, "looks": [2, 4, 8]} for one in [*PILOT, *second]])[-1]
+    assert early.corrected is not None
+    assert early.corrected.level == pytest.approx(1 - look_alpha([2, 4, 8], 4, 2))
+    assert early.corrected.low < both.corrected.low
+    assert "corrected for 2 arms and all looks" in markdown_table(summarise([*PILOT, *second]))[0]
