@@ -29,19 +29,20 @@ def test_a_killed_workers_run_goes_on_elsewhere_and_no_row_is_lost(tmp_path: Pat
         killed: list[int] = []
 
         def kill_in_the_middle() -> None:
-            for _ in range(600):
-                if len(list(out.glob("runs/*/state/last.pt"))) == 2:
+            # Both workers have a run then.
+            for _ in range(6000):
+                if any(out.glob("runs/*/state/last.pt")):
                     killed.append(pids[0])
                     os.kill(pids[0], signal.SIGKILL)
                     return
-                time.sleep(0.05)
+                time.sleep(0.01)
 
         killer = Thread(target=kill_in_the_middle)
         killer.start()
         assert experiment(
             baseline=town / "base" / "model.safetensors", out=out, watcher=Unwatched(),
             dataset="cityscapes", data_root=town / "data", arms=("control", "all"), weights=(5.0,),
-            seeds=(1, 2), epochs=2, cluster=cluster.scheduler_address,
+            seeds=(1, 2), epochs=4, cluster=cluster.scheduler_address,
         )  # fmt: skip
         killer.join()
     assert killed
