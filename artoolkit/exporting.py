@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from artoolkit.backends import backend_named
 from artoolkit.backends.backend import Progress
+from artoolkit.backends.tensorrt.loader import build_engine, options_for
 from artoolkit.checks.compare import compare
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.checks.registry import check_names
+from artoolkit.cost.benchmark import benchmark
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.cost.session_tuning import tuned_session
 from artoolkit.data import DataSet, dataset_of, spread
@@ -30,18 +33,27 @@ from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import FloatLayers
 from artoolkit.deploy.trained import Picture, parity_of_export
-from artoolkit.errors import CheckpointError, UsageError
+from artoolkit.deploy.untrained import untrained_checkpoint
+from artoolkit.errors import ArtoolkitError, CheckpointError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
-from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.bundle import Bundle, Manifest, open_bundle
 from artoolkit.evidence.callback import Callback
 from artoolkit.evidence.records import command_line
 from artoolkit.evidence.verdict import Subject, Verdict
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint
 from artoolkit.networks.loading import load
-from artoolkit.spec import RequestedNetwork, SessionOptions, Target
+from artoolkit.spec import RequestedNetwork, SessionOptions, Target, problems
 from artoolkit.targets import find_target
-from artoolkit.words import AUTO, CudaMemory, Head, InputLayout, LabelsDtype, Precision
+from artoolkit.words import (
+    AUTO,
+    LIBRARIES,
+    CudaMemory,
+    Head,
+    InputLayout,
+    LabelsDtype,
+    Precision,
+)
 
 PARITY_IMAGES = 16
 
@@ -262,3 +274,55 @@ def trained_quality(task: Task, bundle: Bundle) -> QualityMeasurement | None:
             subject=Subject(name="trained", sha256=checkpoint),
             progress=lambda done, total: task.progress("mIoU before export", done / total),
         )
+
+
+def benchmark_grid(
+    path: Path,
+    precisions: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    progress: Progress = lambda what, share: None,
+    **how: Any,
+) -> list[dict[str, Any]]:
+    """Latency of the network of the bundle at `path` in every precision at every size: rows.
+
+    With random weights, which cost the same; engines are built where the target needs them. Empty:
+    the bundle's own precision or size. `how`: the options of `cost.benchmark.benchmark`. A
+    combination that this machine cannot run is a row with the reason.
+    """
+    manifest = open_bundle(path).manifest
+    rows: list[dict[str, Any]] = []
+    own = manifest.target.model_copy(update={"output_size": None})
+    cases = [(s, p) for s in sizes or [own.imgsz] for p in precisions or [own.precision]]
+    for index, (size, precision) in enumerate(cases):
+        words = precision, f"{size[0]} x {size[1]}"
+        progress(" ".join(words), index / len(cases))
+        row: dict[str, Any] = dict(zip(("precision", "imgsz"), words, strict=True))
+        try:
+            target = find_target(own, imgsz=size, precision=precision)
+            row |= _random_latency(manifest, target, how)
+        except ArtoolkitError as error:
+            row["unavailable"] = str(error)
+        except ValidationError as error:
+            row["unavailable"] = problems(error)
+        rows.append(row)
+    return rows
+
+
+def _random_latency(manifest: Manifest, target: Target, how: dict[str, Any]) -> dict[str, Any]:
+    random = untrained_checkpoint(
+        manifest.network, len(manifest.labels.names), labels=manifest.labels, imgsz=target.imgsz
+    )
+    with tempfile.TemporaryDirectory(prefix="artoolkit-grid-") as folder:
+        images = [street_scene(0, target.imgsz)[0]]
+        bundle = export_bundle(
+            random, target, Path(folder) / "bundle", images=images, float_layers=()
+        )
+        if target.backend in LIBRARIES:
+            build_engine(bundle, options_for(target))
+        record = benchmark(bundle.path, **how)
+    found = {"median ms": round(record.percentile_ms(50), 3)}
+    found |= {f"p{p:g} ms": round(record.percentile_ms(p), 3) for p in record.plan.percentiles}
+    stages = {key: record.stage_ms(key) for key in ("h2dMs", "computeMs", "d2hMs")}
+    found |= {key: round(ms, 3) for key, ms in stages.items() if ms is not None}
+    return found | (record.components.model_dump() if record.components else {})

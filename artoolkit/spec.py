@@ -266,7 +266,10 @@ def problems(error: ValidationError, model: type[BaseModel] | None = None) -> st
 
 
 def _problem(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
-    *tables, last = problem["loc"] or ("file",)
+    if not problem["loc"]:
+        # Of the values together; all of them would bury what is said.
+        return problem["msg"].removeprefix("Value error, ")
+    *tables, last = problem["loc"]
     place = ".".join(map(str, (*tables, last)))
     if problem["type"] == "missing" and isinstance(last, int):
         return f"{'.'.join(map(str, tables))} has too few values, got {last}"

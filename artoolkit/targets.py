@@ -14,10 +14,15 @@ from artoolkit.spec import Target, target_from_toml
 _PACKAGE = Path(__file__).resolve().parent
 
 
+def installed_folder(name: str) -> Path:
+    """`artoolkit/_<name>` of a wheel; `export` or `benchmarks` of a checkout."""
+    installed = _PACKAGE / f"_{name}"
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
 def export_folder(name: str) -> Path:
-    """`export/<name>`: in `artoolkit/_export` of a wheel, beside the package in a checkout."""
-    installed = _PACKAGE / "_export"
-    return (installed if installed.is_dir() else _PACKAGE.parent / "export") / name
+    """`export/<name>`."""
+    return installed_folder("export") / name
 
 
 def list_targets() -> dict[str, Path]:

@@ -1,24 +1,28 @@
 """Everything that needs a GPU, in one command: engines, plans, memory, latency A/A and A/B.
 
-    python benchmarks/gpu.py                 on a machine with an NVIDIA GPU
-    python benchmarks/gpu.py --dry-run       here: runs what needs no GPU, says why not the rest
+    python benchmarks/gpu.py                          on a machine with an NVIDIA GPU
+    python benchmarks/gpu.py --steps "fp16 tensorrt"  only steps with these words in their name
+    python benchmarks/gpu.py --dry-run                names of the steps; builds nothing
+    artoolkit benchmark --suite gpu                   the same from an installed wheel
 
-Two untrained checkpoints of a network are the pair. Every step writes its raw values, or the reason
-why it could not run, into one result file. `gpu.toml` says what is measured.
+Two untrained checkpoints of a network are the pair. The result file is written after every step,
+with its raw values or the reason why it could not run; the same command goes on with what is left.
+`gpu.toml` says what is measured.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from result_file import write_result
+from result_file import RESULTS, ResultFile, result_path, write_result
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.tensorrt.cuda import Gpu, open_cuda
@@ -30,6 +34,7 @@ from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.errors import ArtoolkitError, BackendError, RecipeError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.records import read_record
 from artoolkit.spec import Target, read_toml
 from artoolkit.targets import find_target
 
@@ -51,7 +56,7 @@ Pair = tuple[Arm, Arm]
 
 @dataclass(frozen=True)
 class Settings:
-    """The suite's values, the dry run's put over them where it is one."""
+    """The suite's values."""
 
     networks: tuple[str, ...]
     precisions: tuple[str, ...]
@@ -65,11 +70,9 @@ class Settings:
     latency: dict[str, Any]
 
 
-def read_settings(path: Path, *, dry_run: bool) -> Settings:
+def read_settings(path: Path) -> Settings:
     """Raises `RecipeError` where a value is missing or unknown."""
     values = read_toml(path, "suite")
-    small = values.pop("dry_run", {})
-    values |= small if dry_run else {}
     try:
         return Settings(
             **{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
@@ -97,13 +100,14 @@ def make_arm(network: str, target: Target, folder: Path, seed: int) -> Arm:
     from artoolkit.deploy.graph import deployed_module
     from artoolkit.deploy.untrained import untrained_checkpoint
 
-    checkpoint = untrained_checkpoint(network, CLASSES, seed=seed)
+    checkpoint = untrained_checkpoint(network, CLASSES, seed=seed, imgsz=target.imgsz)
     images = [street_scene(number, target.imgsz)[0] for number in range(2)]
     out = folder / f"{network}-{target.precision}-{seed}"
 
     def opened(device: str) -> Any:
         module = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target)
-        return open_torch(module, (target.batch, *target.imgsz, 3), device=device)
+        tf32 = target.precision == "tf32"
+        return open_torch(module, (target.batch, *target.imgsz, 3), device=device, tf32=tf32)
 
     return Arm(export_bundle(checkpoint, target, out, images=images), opened)
 
@@ -119,23 +123,26 @@ def gpu_here() -> tuple[Gpu | None, str]:
 
 
 class Report:
-    """Runs steps and keeps what each gave, or the reason why it could not run."""
+    """Runs steps and keeps what each gave, or the reason why it could not run.
 
-    def __init__(self) -> None:
-        self.steps: dict[str, Any] = {}
+    `steps`: those of an earlier run; what has a result there is not run again. `keep` is called
+    with all of them after each step.
+    """
 
-    def step(self, name: str, run: Callable[[], Any]) -> bool:
-        """Run the step; True if it ran. An `ArtoolkitError` is its reason, any other a bug."""
+    def __init__(self, steps: dict[str, Any], keep: Callable[[dict[str, Any]], object]) -> None:
+        self.steps, self._keep = steps, keep
+
+    def step(self, name: str, run: Callable[[], Any]) -> None:
+        """Run the step. An `ArtoolkitError` is its reason, any other a bug."""
+        if "result" in self.steps.get(name, {}):
+            return
         try:
             self.steps[name] = {"result": run()}
         except ArtoolkitError as error:
             self.steps[name] = {"unavailable": str(error)}
-        ran = "result" in self.steps[name]
-        click.echo(f"{'ran ' if ran else 'skip'} {name}" + self._reason(name, ran))
-        return ran
-
-    def _reason(self, name: str, ran: bool) -> str:
-        return "" if ran else f": {self.steps[name]['unavailable']}"
+        reason = self.steps[name].get("unavailable")
+        click.echo(f"skip {name}: {reason}" if reason else f"ran  {name}")
+        self._keep(self.steps)
 
 
 def opener(arm: Arm, backend: str, device: str, *, cuda_graph: bool = False) -> Any:
@@ -145,7 +152,8 @@ def opener(arm: Arm, backend: str, device: str, *, cuda_graph: bool = False) -> 
             raise BackendError("this bundle has no checkpoint for torch")
         return arm.open_torch(device)
     if backend == "onnxruntime":
-        return open_onnxruntime(arm.bundle.model, device=device)
+        precision = arm.bundle.manifest.target.precision
+        return open_onnxruntime(arm.bundle.model, device=device, precision=precision)
     library = options_for(arm.bundle.manifest.target, library=backend).library
     return open_tensorrt(arm.bundle, library=library, device=device, cuda_graph=cuda_graph)
 
@@ -210,21 +218,6 @@ def memory_of(runner: TensorrtRunner) -> dict[str, Any]:
     return {key: runner.spec.settings[key] for key in kept} | {"io_bytes": io}
 
 
-def on_tensorrt(report: Report, name: str, pair: Pair, backend: str, settings: Settings) -> None:
-    """One TensorRT library: both engines, then times with and without CUDA graph."""
-    engines = {
-        arm: report.step(f"{name} {backend} engine {arm}", partial(built, pair[index], backend))
-        for index, arm in enumerate(SEEDS)
-    }
-    if not all(engines.values()):
-        return
-    for graph in settings.cuda_graph:
-        form = f"{name} {backend}{' cuda graph' if graph else ''}"
-        arguments = (pair, backend, "cuda:0", settings)
-        report.step(f"{form} latency", partial(latency, *arguments, cuda_graph=graph))
-        report.step(f"{form} gpu time", partial(by_events, *arguments, cuda_graph=graph))
-
-
 def built(arm: Arm, backend: str) -> dict[str, Any]:
     """Build the arm's engine; its sidecar without what names this machine's folders."""
     options = options_for(arm.bundle.manifest.target, library=backend)
@@ -232,14 +225,14 @@ def built(arm: Arm, backend: str) -> dict[str, Any]:
     return sidecar.model_dump(mode="json", exclude={"trtexec", "metadata", "options"})
 
 
-def plans(pair: Pair, settings: Settings) -> dict[str, Any]:
-    """The RTX proof for every capability of the suite; needs no GPU."""
+def plans(pair: Pair, capability: str) -> dict[str, Any]:
+    """The RTX proof for one capability; needs no GPU."""
     manifest = pair[0].bundle.manifest
     found = compare_programs(
         pair[0].bundle.model,
         pair[1].bundle.model,
         trained=manifest.trained,
-        compute_capabilities=settings.rtx_capabilities,
+        compute_capabilities=(capability,),
         precision=manifest.target.precision,
     )
     return asdict(in_words(found))
@@ -253,41 +246,95 @@ def controlled_pair(pair: Pair) -> dict[str, Any]:
         return asdict(compare_engines(a.model, b.model, Path(folder), options, refit=True))
 
 
-def run_pair(report: Report, name: str, pair: Pair, settings: Settings, *, gpu: bool) -> None:
-    """Every step for one network in one precision."""
-    report.step(f"{name} rtx plans", partial(plans, pair, settings))
-    report.step(f"{name} tensorrt controlled pair", partial(controlled_pair, pair))
-    device = "cuda:0" if gpu else "cpu"
+Step = tuple[str, Callable[[], Any]]
+
+
+def steps_of(name: str, pair: Callable[[], Pair], settings: Settings, device: str) -> list[Step]:
+    """Every step for one network in one precision; `pair` makes it when the first step runs."""
+    steps: list[Step] = [
+        (f"{name} rtx plans {one}", lambda one=one: plans(pair(), one))
+        for one in settings.rtx_capabilities
+    ]
+    steps.append((f"{name} tensorrt controlled pair", lambda: controlled_pair(pair())))
     for backend in settings.backends:
-        if backend.startswith("tensorrt"):
-            on_tensorrt(report, name, pair, backend, settings)
-        else:
-            run = partial(latency, pair, backend, device, settings)
-            report.step(f"{name} {backend} {device} latency", run)
+        if not backend.startswith("tensorrt"):
+            run = partial(_on_pair, latency, pair, backend, device, settings)
+            steps.append((f"{name} {backend} {device} latency", run))
+            continue
+        steps += [
+            (f"{name} {backend} engine {arm}", lambda i=i, b=backend: built(pair()[i], b))
+            for i, arm in enumerate(SEEDS)
+        ]
+        for graph in settings.cuda_graph:
+            form = f"{name} {backend}{' cuda graph' if graph else ''}"
+            for what, measure in (("latency", latency), ("gpu time", by_events)):
+                run = partial(
+                    _on_pair, measure, pair, backend, "cuda:0", settings, cuda_graph=graph
+                )
+                steps.append((f"{form} {what}", run))
+    return steps
+
+
+def _on_pair(measure: Any, pair: Callable[[], Pair], *arguments: Any, **options: Any) -> Any:
+    return measure(pair(), *arguments, **options)
 
 
 @click.command()
 @click.option("--suite", default=SUITE, type=click.Path(path_type=Path), show_default=True)
 @click.option("--machine", default="workstation", show_default=True, help="Kind of machine.")
-@click.option("--dry-run", is_flag=True, help="Small sizes; run what needs no GPU.")
-def main(*, suite: Path, machine: str, dry_run: bool) -> None:
+@click.option("--steps", "words", multiple=True, help="Only steps with these words in their name.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=RESULTS,
+              help="Folder of the result file.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Name the steps; build and write nothing.")
+def main(*, suite: Path, machine: str, words: tuple[str, ...], out: Path, dry_run: bool) -> None:
     """Run the suite and write its result file."""
-    settings = read_settings(suite, dry_run=dry_run)
+    settings = read_settings(suite)
     gpu, reason = gpu_here()
-    if gpu is None and not dry_run:
-        raise SystemExit(f"error: this suite needs an NVIDIA GPU: {reason}")
-    report = Report()
+    device = "cuda:0" if gpu else "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        for network in settings.networks:
-            for precision in settings.precisions:
-                target = target_of(settings, precision, gpu)
-                pair = make_pair(network, target, Path(folder))
-                run_pair(report, f"{network} {precision}", pair, settings, gpu=gpu is not None)
-    device = gpu.name.lower().replace(" ", "-") if gpu else "no-gpu"
-    name = "gpu-dry-run" if dry_run else "gpu"
-    raw = {"gpu": vars(gpu) if gpu else reason, "steps": report.steps}
-    path = write_result(name, machine=machine, device=device, settings=vars(settings), raw=raw)
+        steps = [
+            step
+            for network in settings.networks
+            for precision in settings.precisions
+            for step in steps_of(
+                f"{network} {precision}",
+                cache(partial(_pair, network, precision, settings, gpu, Path(folder))),
+                settings,
+                device,
+            )
+            if all(word in step[0] for word in words)
+        ]
+        if dry_run:
+            click.echo("\n".join(name for name, _ in steps))
+            return
+        if gpu is None:
+            raise SystemExit(f"error: this suite needs an NVIDIA GPU: {reason}")
+        card = gpu.name.lower().replace(" ", "-")
+        path = result_path("gpu", machine=machine, device=card, folder=out)
+        values = json.loads(json.dumps(vars(settings)))
+
+        def keep(found: dict[str, Any]) -> None:
+            write_result(
+                "gpu", machine=machine, device=card, settings=values,
+                raw={"gpu": vars(gpu), "steps": found}, folder=out,
+            )  # fmt: skip
+
+        report = Report(_measured_before(path, values), keep)
+        for name, run in steps:
+            report.step(name, run)
     click.echo(path)
+
+
+def _pair(network: str, precision: str, settings: Settings, gpu: Gpu | None, folder: Path) -> Pair:
+    return make_pair(network, target_of(settings, precision, gpu), folder)
+
+
+def _measured_before(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Steps of an earlier run with the same settings."""
+    if not path.is_file():
+        return {}
+    before = read_record(path, ResultFile)
+    return dict(before.raw["steps"]) if before.settings == settings else {}
 
 
 if __name__ == "__main__":

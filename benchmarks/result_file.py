@@ -27,13 +27,19 @@ class ResultFile(Record):
         return result_path(self.suite, machine=self.machine, device=self.device).name
 
 
-def result_path(suite: str, *, machine: str, device: str) -> Path:
+def result_path(suite: str, *, machine: str, device: str, folder: Path | None = None) -> Path:
     """Path of a suite's result file; `machine` is a kind, never a host name."""
-    return RESULTS / f"{suite}--{machine}--{device}.json"
+    return (folder or RESULTS) / f"{suite}--{machine}--{device}.json"
 
 
 def write_result(
-    suite: str, *, machine: str, device: str, settings: dict[str, Any], raw: dict[str, Any]
+    suite: str,
+    *,
+    machine: str,
+    device: str,
+    settings: dict[str, Any],
+    raw: dict[str, Any],
+    folder: Path | None = None,
 ) -> Path:
     """Write the sealed result file, atomically, and return its path."""
     result = ResultFile(
@@ -44,6 +50,7 @@ def write_result(
         settings=settings,
         raw=raw,
     )
-    path = result_path(suite, machine=machine, device=device)
+    path = result_path(suite, machine=machine, device=device, folder=folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, result.to_bytes())
     return path

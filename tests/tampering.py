@@ -70,7 +70,7 @@ def the_manifest(bundle: Bundle) -> None:
 
 
 def the_sidecar(bundle: Bundle) -> None:
-    edited(bundle.engines / "engine.json", b'"gpu": "Orin"', b'"gpu": "Thor"')
+    edited(bundle.engines / "engine.json", b'"gpu": "Orin,', b'"gpu": "Thor,')
 
 
 def the_plan(bundle: Bundle) -> None:

@@ -10,10 +10,11 @@ from deploy.tiny_network import CLASSES, Tiny, pictures, target, tiny_checkpoint
 
 from artoolkit.checks.contest import Contestant, terms_of
 from artoolkit.checks.outputs import OUTPUTS
+from artoolkit.cost.benchmark import BenchmarkPlan
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.errors import CheckpointError, UsageError
-from artoolkit.exporting import Task, export, measured_outputs
+from artoolkit.exporting import Task, benchmark_grid, export, measured_outputs
 from artoolkit.networks import builder
 from artoolkit.spec import Margins
 
@@ -62,3 +63,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
     with pytest.raises(UsageError, match="tensorrt-rtx on cuda:0"):
         export(candidate, out=out, target="rtx-40", tune_session=True)
     assert not out.exists()
+
+
+def test_a_grid_over_precisions_has_a_row_for_what_cannot_run(tmp_path: Path) -> None:
+    device = target(precisions=("fp32", "fp16"))
+    bundle = export_bundle(tiny_checkpoint(), device, tmp_path / "b", images=list(pictures(1)))
+    network = bundle.manifest.network
+    plan = BenchmarkPlan(warmup_ms=0, duration_s=0, iterations=2)
+    rows = benchmark_grid(
+        bundle.path, ["fp32", "int8"], [(64, 64), (32, 64)], plan=plan, memory=False
+    )
+    assert network == "tiny"
+    assert [(row["precision"], row["imgsz"]) for row in rows] == [
+        ("fp32", "64 x 64"), ("int8", "64 x 64"), ("fp32", "32 x 64"), ("int8", "32 x 64")
+    ]  # fmt: skip
+    assert all(row["median ms"] > 0 for row in rows[::2])
+    assert all("runs fp32, fp16, not int8" in row["unavailable"] for row in rows[1::2])

@@ -78,6 +78,8 @@ def judge(records: Records, terms: Terms) -> Check:
     found = read_latency(record, margin_percent=terms.margins.latency_percent)
     result, headline, method = _result(found, record.plan.pairs)
     details = [method]
+    if result == "UNDECIDED" and record.runners[0].device != "cpu":
+        details.append("commands that fix the clocks: artoolkit benchmark BUNDLE --lock-hint")
     if found.disturbed_blocks:
         causes = ", ".join(f"{cause} {count}x" for cause, count in found.disturbances.items())
         details.append(f"{found.disturbed_blocks} of {found.blocks} blocks disturbed: {causes}")

@@ -7,6 +7,7 @@ from artoolkit.checks.kind import CheckKind, Records, Terms
 from artoolkit.cost.memory import MemoryMeasurement, ProcessMemory, process_memory
 from artoolkit.evidence.records import header
 from artoolkit.evidence.verdict import Check, in_brief
+from artoolkit.graph.memory import AHEAD_OF_TIME
 
 # Peaks of one program differ by some pages: three show it.
 PROCESS_RUNS = 3
@@ -20,7 +21,7 @@ def measure(pair: Pair) -> Records:
             side.model, device=pair.device, threads=pair.threads
         )
         process = None
-        if pair.process_memory:
+        if pair.process_memory and source != AHEAD_OF_TIME:
             process = process_memory(
                 side.path,
                 backend=pair.backend,
@@ -53,6 +54,8 @@ def judge(records: Records, terms: Terms) -> Check:
     peaks = [_peak(record.process) for record in pair if record.process]
     if peaks:
         peaks = [f"peak of a process (reported only, not compared): {' against '.join(peaks)}"]
+    if pair[1].source == AHEAD_OF_TIME:
+        peaks = [f"as told by {AHEAD_OF_TIME}"]
     shown = {"components", "process"}
     return Check(
         name="memory",
@@ -88,7 +91,10 @@ def mib(count: int) -> str:
 
 
 def _peak(process: ProcessMemory) -> str:
-    return f"{mib(min(process.peak_bytes))} to {mib(max(process.peak_bytes))}"
+    told = f"{mib(min(process.peak_bytes))} to {mib(max(process.peak_bytes))}"
+    device = process.device_bytes
+    on_device = f", on the device {mib(min(device))} to {mib(max(device))}" if device else ""
+    return told + on_device
 
 
 MEMORY = CheckKind(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--compute-capability",
     "compute_capabilities",
     type=CommaList(str),
-    help="RTX only: build ahead of time for these, as in 86,89, or 'portable' (8.0 and above).",
+    help="RTX only: build ahead of time for these, as in 86,8.9,sm_120, or 'portable' (from 8.0).",
 )
 @click.option("--device", help="Build on this GPU or DLA: cuda:0, dla:0.  [default: the target's]")
 @click.option("--workspace", "workspace_gib", type=float, help="Workspace limit (GiB).")
@@ -75,11 +75,12 @@ def command(
 ) -> None:
     """Build the engine of BUNDLE for the target that it was made for.
 
-    Adds an engine and its sidecar to BUNDLE/engines. Without a GPU, RTX engines can be built for
+    Adds an engine and its sidecar to BUNDLE/engines; the baseline inside BUNDLE gets its own
+    first, from the same timings. Without a GPU, RTX engines can be built for
     any compute capability.
     """
-    from artoolkit.backends.tensorrt.loader import build_engine, options_for
-    from artoolkit.evidence.bundle import BASELINE, open_bundle
+    from artoolkit.backends.tensorrt.loader import build_engines, options_for
+    from artoolkit.evidence.bundle import open_bundle
 
     opened = open_bundle(bundle)
     if onnx is not None:
@@ -91,22 +92,22 @@ def command(
     if asked["compute_capabilities"] == ("portable",):
         asked["compute_capabilities"] = ()
     options = options_for(opened.manifest.target, **asked)
+    if "75" in options.compute_capabilities and options.precision in ("fp32", "tf32"):
+        click.echo("note: RTX builds no fp32 matrix product for SM75; fp16 builds", err=True)
     with progress_bar() as report:
 
         def progress(phase: str, share: float) -> bool:
             report(f"building: {phase}", share)
             return True
 
-        engine = build_engine(opened, options, cuda_memory=cuda_memory, progress=progress)
-    rows = _rows(engine, bundle)
-    if opened.manifest.baseline:
-        other = engine.sidecar.options.pair_options
-        rows["to compare"] = f"artoolkit build {bundle / BASELINE} {other}"
-    tell(
-        {"engine": engine.plan, **engine.sidecar.model_dump(mode="json")},
-        *(f"{name}: {value}" for name, value in rows.items()),
-        as_json=as_json,
-    )
+        engines = build_engines(opened, options, cuda_memory=cuda_memory, progress=progress)
+    lines = [
+        f"{name}: {value}"
+        for engine in engines
+        for name, value in _rows(engine, engine.plan.parent.parent).items()
+    ]
+    last = engines[-1]
+    tell({"engine": last.plan, **last.sidecar.model_dump(mode="json")}, *lines, as_json=as_json)
 
 
 def _rows(engine: Engine, bundle: Path) -> dict[str, str]:

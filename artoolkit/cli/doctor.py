@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,6 +30,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "mlflow": "mlflow-skinny",
     "cuda.bindings": "cuda-bindings",
+    "pynvml": "nvidia-ml-py",
     "tensorrt_rtx": "tensorrt-rtx-cu13",
 }
 
@@ -52,19 +51,6 @@ def version_of(module: str) -> str | None:
     return found[0] if found else "?" if is_installed(module) else None
 
 
-def cuda_driver() -> str | None:
-    """Version of the NVIDIA driver's CUDA interface, None where there is no working driver."""
-    name = ctypes.util.find_library("cuda") or "libcuda.so.1"
-    try:
-        cuda = ctypes.CDLL(name)
-    except OSError:
-        return None
-    version = ctypes.c_int()
-    if cuda.cuInit(0) != 0 or cuda.cuDriverGetVersion(ctypes.byref(version)) != 0:
-        return None
-    return f"{version.value // 1000}.{version.value % 1000 // 10}"
-
-
 def needs() -> dict[str, tuple[str, ...]]:
     """Ability -> the modules that it needs, those of every backend too."""
     from artoolkit.backends import backend_named, backend_names
@@ -83,24 +69,57 @@ def abilities() -> list[Ability]:
         commands = dict.fromkeys(map(install_command, missing))
         reason = f"{', '.join(missing)} missing: {' and '.join(commands)}" if missing else ""
         found.append(Ability(name, not missing, reason))
-    driver = cuda_driver()
-    reason = "" if driver else "no working NVIDIA driver was found"
-    found.append(Ability("run on an NVIDIA GPU", driver is not None, reason))
+    return found
+
+
+def gpu_ability(gpus: list[dict[str, Any]], misfits: tuple[str, ...]) -> Ability:
+    """Whether every GPU passed its test, or what keeps it from running."""
+    failed = [gpu["self_test_failed"] for gpu in gpus if gpu["self_test_failed"]]
+    reasons = [*misfits, *failed] if gpus else ["no working NVIDIA driver and GPU were found"]
+    return Ability("run on an NVIDIA GPU", not reasons, "; ".join(reasons))
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Every GPU as its driver describes it, its state now, and how a second of work went."""
+    from artoolkit.backends.tensorrt.cuda.driver import driver_gpus
+    from artoolkit.backends.tensorrt.cuda.self_test import self_test
+    from artoolkit.cost.accelerator import device_identity, gpu_reader
+    from artoolkit.errors import ArtoolkitError
+
+    found = []
+    for gpu in driver_gpus():
+        device, passed, failed = f"cuda:{gpu.index}", None, None
+        try:
+            passed = self_test(device)
+        except ArtoolkitError as error:
+            failed = str(error)
+        read = gpu_reader(device)
+        found.append(
+            asdict(gpu)
+            | {"identity": gpu.identity, "environment": device_identity(device)}
+            | {"state": read() if read else {}}
+            | {"self_test": passed, "self_test_failed": failed}
+        )
     return found
 
 
 def machine() -> dict[str, str]:
     """Kind of this machine, without its name."""
-    jetson = Path("/etc/nv_tegra_release")
+    from artoolkit.backends.tensorrt.cuda.driver import driver_version
+    from artoolkit.cost import jetson
+
+    board = jetson.identity() if jetson.is_jetson() else {}
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "CUDA driver": cuda_driver() or "none",
-        "Jetson": jetson.read_text().splitlines()[0] if jetson.is_file() else "no",
+        "CUDA driver": driver_version() or "none",
+        "Jetson": ", ".join(f"{key} {value}" for key, value in board.items()) or "no",
     }
 
 
-def _show(found: list[Ability], versions: dict[str, str | None]) -> None:
+def _show(
+    found: list[Ability], versions: dict[str, str | None], devices: list[dict[str, Any]]
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -115,6 +134,15 @@ def _show(found: list[Ability], versions: dict[str, str | None]) -> None:
         )
     console = Terminal()
     console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    for gpu in devices:
+        told = {
+            "GPU": f"{gpu['index']}: {gpu['identity']}, SM{gpu['compute_capability']}",
+            "memory": f"{gpu['total_bytes'] / 2**30:.1f} GiB",
+            **gpu["environment"],
+            **gpu["state"],
+            "self-test": gpu["self_test"] or gpu["self_test_failed"],
+        }
+        console.print(", ".join(f"{k} {v}" for k, v in told.items()))
     console.print(table)
     console.print(", ".join(f"{k} {v}" for k, v in versions.items() if v), highlight=False)
 
@@ -132,14 +160,19 @@ def command(*, as_json: bool, networks: bool) -> None:
 
         show_networks(as_json=as_json)
         return
-    found = abilities()
+    from artoolkit.backends.tensorrt.fit import misfits
+
+    devices, unfit = gpus(), misfits()
+    found = [*abilities(), gpu_ability(devices, unfit)]
     versions = {module: version_of(module) for module in INSTALL}
     if as_json:
         report = {
             "machine": machine(),
+            "gpus": devices,
+            "misfits": unfit,
             "abilities": [asdict(ability) for ability in found],
             "versions": versions,
         }
         click.echo(json.dumps(report, indent=2))
     else:
-        _show(found, versions)
+        _show(found, versions, devices)

@@ -181,9 +181,14 @@ def source_of(
     if requested.name is not None:
         raise UsageError("--untrained names the network: leave --network out", got=requested.name)
     from artoolkit.deploy.untrained import untrained_checkpoint
+    from artoolkit.targets import find_target
 
     return untrained_checkpoint(
-        untrained, num_classes, layout=requested.layout, options=requested.options
+        untrained,
+        num_classes,
+        layout=requested.layout,
+        options=requested.options,
+        imgsz=find_target(options["target"], imgsz=options["imgsz"]).imgsz,
     )
 
 

@@ -23,7 +23,7 @@ from artoolkit.cost.latency_record import INCLUDES
 from artoolkit.cost.machine import BlockState, Machine
 from artoolkit.cost.memory import ProcessMemory, process_memory
 from artoolkit.cost.opening import feeds_for, model_at, subject_of
-from artoolkit.errors import ArtoolkitError
+from artoolkit.errors import ArtoolkitError, UsageError
 from artoolkit.evidence.records import Record, header
 from artoolkit.evidence.verdict import Subject
 from artoolkit.graph.memory import MemoryComponents
@@ -59,12 +59,18 @@ class BenchmarkMeasurement(Record):
     state: BlockState
     components: MemoryComponents | None = None
     process: ProcessMemory | None = None
+    layers_ms: dict[str, list[float]] | None = None
 
     def latencies_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([sample["latencyMs"] for sample in self.samples])
 
     def percentile_ms(self, percent: float) -> float:
         return float(np.percentile(self.latencies_ms(), percent))
+
+    def stage_ms(self, key: str) -> float | None:
+        """Median of one of trtexec's stages, by the GPU's events; None where it is not known."""
+        known = [sample[key] for sample in self.samples if key in sample]
+        return float(np.median(known)) if known else None
 
     @property
     def images_per_second(self) -> float:
@@ -101,6 +107,8 @@ def measure_benchmark(
 ) -> BenchmarkMeasurement:
     """Times an open runner over `batches` in turn, after a warm-up; nothing is clipped."""
     machine = machine or Machine()
+    if keep_stages := getattr(runner, "keep_stages", None):
+        keep_stages()
     samples: list[dict[str, float]] = []
     with quiet_collector():
         warm_ms = max(plan.warmup_ms, plan.soak_s * 1e3)
@@ -134,14 +142,16 @@ def benchmark(
     device: str | None = None,
     threads: int | None = None,
     memory: bool = True,
+    layers: int = 0,
     progress: Callable[[str, float], None] | None = None,
     **options: Any,
 ) -> BenchmarkMeasurement:
     """Latency and memory of the bundle or bare file at `path`, opened on `backend` and `device`.
 
     None: what it was made for; `options` are the backend's own. `memory`: bytes by component and
-    the peak of a fresh process too; where the first is not known, the log says why. Raises
-    `BundleError` where the bundle was changed, and what opening raises.
+    the peak of a fresh process too; where the first is not known, the log says why. `layers`:
+    inferences in which each layer is timed as well, after the others. Raises `BundleError` where
+    the bundle was changed, and what opening raises.
     """
     model = model_at(path, check_hashes=True)
     runs = backend_for(model, backend, **options)
@@ -154,9 +164,10 @@ def benchmark(
                 _, components = runs.memory(model, device=device, threads=threads)
             except ArtoolkitError as error:
                 log.warning("memory by component is not known: %s", error)
-        return measure_benchmark(
+        feeds = feeds_for(model, runner.spec)
+        record = measure_benchmark(
             runner,
-            [feeds_for(model, runner.spec)],
+            [feeds],
             subject=subject_of(model),
             plan=plan or BenchmarkPlan(),
             machine=Machine(gpu_reader(device)),
@@ -164,3 +175,9 @@ def benchmark(
             process=process,
             progress=progress,
         )
+        if not layers:
+            return record
+        timed = getattr(runner, "layer_times", None)
+        if timed is None:
+            raise UsageError(f"{runs.name} times no layers here", hint="Try --roofline (CPU).")
+        return record.model_copy(update={"layers_ms": timed(feeds, layers)})

@@ -11,10 +11,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from artoolkit.backends.tensorrt.cuda.interface import BOARD, board_model
 from artoolkit.spec import Frozen
 
 _RELEASE = Path("/etc/nv_tegra_release")
-_MODEL = Path("/proc/device-tree/model")
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -42,8 +42,9 @@ class Tegrastats(Frozen):
     power_mw: dict[str, int]
 
 
-def is_jetson(release: Path = _RELEASE) -> bool:
-    return release.is_file()
+def is_jetson(release: Path = _RELEASE, model: Path = BOARD) -> bool:
+    """True on a Jetson; a container there has no release file, but the device tree."""
+    return release.is_file() or "nvidia" in (board_model(model) or "").lower()
 
 
 def parse_nvpmodel(text: str) -> str | None:
@@ -106,13 +107,16 @@ def unified_memory(meminfo: Path = _MEMINFO) -> dict[str, int]:
 def gpu_state(sys_root: Path = Path("/sys"), meminfo: Path = _MEMINFO) -> dict[str, float | str]:
     """Now: the GPU's clock and temperature, the board's power in mW, unified memory in bytes.
 
-    From devfreq, the thermal zones, the INA3221 power monitors and /proc/meminfo: reading them
-    takes a millisecond, where tegrastats would run beside the measurement.
+    From devfreq, the thermal zones, the power monitors and /proc/meminfo: reading them takes a
+    millisecond, where tegrastats would run beside the measurement.
     """
     state: dict[str, float | str] = {}
-    for folder in sorted(sys_root.glob("class/devfreq/*")):
-        if re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", folder.name):
-            state["sm_clock_mhz"] = int((folder / "cur_freq").read_text()) / 1e6
+    folders = sorted(sys_root.glob("class/devfreq/*"))
+    clocks = [one for one in folders if re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", one.name)]
+    # Thor has gpu-gpc-0 for the multiprocessors and gpu-nvd-0 for the video engines.
+    clocks = [one for one in clocks if "gpc" in one.name] or clocks
+    if clocks:
+        state["sm_clock_mhz"] = int((clocks[0] / "cur_freq").read_text()) / 1e6
     for zone in sorted(sys_root.glob("class/thermal/thermal_zone*")):
         if "gpu" in _text(zone / "type").lower() and (millis := _text(zone / "temp")):
             state["temperature_c"] = int(millis) / 1e3
@@ -125,7 +129,7 @@ def gpu_state(sys_root: Path = Path("/sys"), meminfo: Path = _MEMINFO) -> dict[s
 
 
 def rail_power_mw(sys_root: Path = Path("/sys")) -> dict[str, float]:
-    """Power by rail from the INA3221 monitors: millivolts times milliamperes of each channel."""
+    """Power in mW by rail: INA3221 (Orin) tells volts and amperes, INA238 (Thor) microwatts."""
     rails = {}
     for label in sorted(sys_root.glob("class/hwmon/hwmon*/in?_label")):
         channel = label.name[2]
@@ -135,6 +139,11 @@ def rail_power_mw(sys_root: Path = Path("/sys")) -> dict[str, float]:
         )
         if volts.isdecimal() and amperes.isdecimal():
             rails[_text(label).strip()] = int(volts) * int(amperes) / 1e3
+    for power in sorted(sys_root.glob("class/hwmon/hwmon*/power1_input")):
+        chip, microwatts = _text(power.with_name("name")).strip(), _text(power).strip()
+        if chip.startswith("ina2") and microwatts.isdecimal():
+            rail = _text(power.with_name("label")).strip() or f"{chip} {power.parent.name}"
+            rails[rail] = int(microwatts) / 1e3
     return rails
 
 
@@ -185,8 +194,8 @@ def board_state() -> dict[str, str]:
 def identity() -> dict[str, str]:
     """Board, L4T release, power mode, and which clocks are locked, for a record's environment."""
     found: dict[str, str | None] = {
-        "board": _MODEL.read_text().strip("\0\n") if _MODEL.is_file() else None,
-        "l4t": _RELEASE.read_text().splitlines()[0].lstrip("# ") if is_jetson() else None,
+        "board": board_model(),
+        "l4t": _RELEASE.read_text().splitlines()[0].lstrip("# ") if _RELEASE.is_file() else None,
         "nvpmodel": parse_nvpmodel(_output_of("nvpmodel", "-q")),
     }
     clocks = parse_jetson_clocks(_output_of("jetson_clocks", "--show"))

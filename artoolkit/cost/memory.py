@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from artoolkit.backends import backend_for, backend_named, register
 from artoolkit.backends.backend import Backend
+from artoolkit.cost.accelerator import device_memory
 from artoolkit.cost.opening import feeds_for, model_at
 from artoolkit.evidence.records import Record
 from artoolkit.evidence.verdict import Subject
@@ -30,11 +31,17 @@ _STATUS = Path("/proc/self/status")
 
 
 class ProcessMemory(Frozen):
-    """Resident bytes of a fresh process: before opening, peaks of several runs, torch absent."""
+    """Resident bytes of a fresh process: before opening, peaks of several runs, torch absent.
+
+    `device_bytes`: what each run added on the device (context, modules, activations, graphs, what
+    a library compiles there), as `device_source` tells; empty for a plain CPU.
+    """
 
     before_bytes: int
     peak_bytes: tuple[int, ...]
     torch_imported: bool
+    device_bytes: tuple[int, ...] = ()
+    device_source: str | None = None
 
 
 class MemoryMeasurement(Record):
@@ -95,6 +102,8 @@ def process_memory(
         before_bytes=max(answer["before"] for answer in answers),
         peak_bytes=tuple(answer["peak"] for answer in answers),
         torch_imported=any(answer["torch"] for answer in answers),
+        device_bytes=tuple(answer["device_bytes"] for answer in answers if answer["source"]),
+        device_source=answers[0]["source"],
     )
 
 
@@ -104,10 +113,19 @@ def run_alone(request: dict[str, Any], _: Progress) -> dict[str, Any]:
     backend = backend_named(request["backend"], **request["options"])
     model = model_at(Path(request["path"]))
     device = backend.device_for(model, request["device"])
-    before = resident_bytes()[0]
+    before, device_before = resident_bytes()[0], device_memory(device)
     with closing(backend.open(model, device=device, threads=request["threads"])) as runner:
         batch = feeds_for(model, runner.spec)
         for _inference in range(INFERENCES):
             runner.infer(batch)
-    peak = resident_bytes()[1]
-    return {"before": before, "peak": peak, "torch": "torch" in sys.modules}
+        device_after = device_memory(device)
+    # The first source is the nearest: where NVML knows this process, it held nothing before.
+    source = next(iter(device_after), None)
+    added = device_after[source] - device_before.get(source, 0) if source else 0
+    return {
+        "before": before,
+        "peak": resident_bytes()[1],
+        "torch": "torch" in sys.modules,
+        "device_bytes": added,
+        "source": source,
+    }

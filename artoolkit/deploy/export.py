@@ -19,7 +19,7 @@ from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, FloatLayers, calibrate, quantized
 from artoolkit.deploy.sensitivity import Progress
-from artoolkit.deploy.trained import open_trained
+from artoolkit.deploy.trained import BOTH, open_trained
 from artoolkit.errors import ExportError
 from artoolkit.evidence.bundle import Bundle, write_bundle
 from artoolkit.evidence.folders import scratch_folder
@@ -151,10 +151,33 @@ class _Job:
 def trained_labels(
     checkpoint: Checkpoint, target: Target, images: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """uint8 N x H x W x 3 -> uint8 N x H x W: what the trained network says, in float32."""
+    """uint8 N x H x W x 3 -> uint8 N x H x W: what the trained network says, in float32.
+
+    Raises `ExportError` where a score is not finite, in float32 or in the target's fp16: labels of
+    such scores are 0 everywhere, and agree with whatever is infinite as well.
+    """
     one = target.model_copy(update={"batch": 1})
-    with open_trained(checkpoint, one) as runner:
-        return np.concatenate([runner.infer(image[None])["labels"] for image in images])
+    if target.precision == "fp16":
+        with open_trained(checkpoint, one, outputs=BOTH, exact=False) as runner:
+            for index, image in enumerate(images):
+                _check_finite(runner.infer(image[None])["scores"], index, "fp16")
+    labels = []
+    with open_trained(checkpoint, one, outputs=BOTH) as runner:
+        for index, image in enumerate(images):
+            found = runner.infer(image[None])
+            _check_finite(found["scores"], index, "float32")
+            labels.append(found["labels"])
+    return np.concatenate(labels)
+
+
+def _check_finite(scores: NDArray[np.floating[Any]], index: int, precision: str) -> None:
+    if not np.isfinite(scores).all():
+        raise ExportError(
+            f"golden image {index} has scores in {precision} that are not finite",
+            got=f"{1 - np.isfinite(scores).mean():.1%} of them",
+            hint="Values beyond 65504 are infinite in fp16: export with --precision fp32, or train "
+            "the network with a smaller learning rate.",
+        )
 
 
 def _fitted(images: Images, target: Target) -> NDArray[np.uint8]:

@@ -34,10 +34,20 @@ class Picture:
 
 
 def open_trained(
-    checkpoint: Checkpoint, target: Target, *, outputs: tuple[str, ...] = ("labels",)
+    checkpoint: Checkpoint,
+    target: Target,
+    *,
+    outputs: tuple[str, ...] = ("labels",),
+    exact: bool = True,
 ) -> TorchRunner:
-    """The trained network in torch, float32, taking what the target's graph takes."""
-    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, target.plain)
+    """The trained network in torch, taking uint8 images and giving uint8 labels.
+
+    It computes in float32; not `exact`: in the target's own precision.
+    """
+    plain = target.plain
+    if not exact:
+        plain = plain.model_copy(update={"precision": target.precision})
+    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, plain)
     module = LabelsAndScores(deployed) if "scores" in outputs else deployed
     return open_torch(module, (target.batch, *target.imgsz, 3), outputs=outputs)
 

@@ -20,6 +20,8 @@ from artoolkit.spec import Frozen
 if TYPE_CHECKING:
     import onnx
 
+# Source of figures that a compiler told where its program cannot run.
+AHEAD_OF_TIME = "the build log of engines compiled ahead of time, which have not run here"
 GRAPH_SOURCE = "peak liveness in the ONNX graph"
 _HINT = "Say the input's: --shape NAME=1x3x512x1024. Some shapes depend on the data all the same."
 

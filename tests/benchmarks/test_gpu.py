@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import gpu
@@ -16,12 +15,11 @@ from sidecars import write_plan
 from artoolkit.backends.tensorrt.cuda import Gpu
 from artoolkit.errors import ArtoolkitError, RecipeError
 from artoolkit.evidence.records import read_record
-from artoolkit.optional import is_installed
 
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """The suite on the tiny network, without a GPU, writing into a folder of its own."""
+    """The suite on the tiny network, without a GPU."""
 
     def make_pair(network, target, folder):
         target = target.model_copy(update={"imgsz": (32, 64)})
@@ -29,47 +27,58 @@ def tiny(monkeypatch, tmp_path):
 
     monkeypatch.setattr(gpu, "make_pair", make_pair)
     monkeypatch.setattr(gpu, "gpu_here", lambda: (None, "no driver"))
-    monkeypatch.setattr(result_file, "RESULTS", tmp_path)
     return tmp_path
 
 
-@pytest.mark.slow
-def test_the_dry_run_writes_what_ran_and_why_the_rest_did_not(tiny):
-    ran = CliRunner().invoke(gpu.main, ["--dry-run"], catch_exceptions=False)
+def run(tiny, *options):
+    return CliRunner().invoke(gpu.main, ["--out", str(tiny / "out"), *options])
+
+
+def test_a_dry_run_names_the_steps_and_builds_and_writes_nothing(tiny, monkeypatch):
+    monkeypatch.setattr(gpu, "make_pair", None)
+    ran = run(tiny, "--dry-run", "--steps", "fp16", "--steps", "tensorrt-rtx")
     assert ran.exit_code == 0, ran.output
-    (path,) = tiny.glob("*.json")
-    assert path.name == "gpu-dry-run--workstation--no-gpu.json"
-    result = read_record(path, result_file.ResultFile)
-    steps = result.raw["steps"]
-    assert result.raw["gpu"] == "no driver"
-    cpu = steps["icnet fp32 onnxruntime cpu latency"]["result"]
-    assert {block["phase"] for block in cpu["blocks"]} == {"control", "test"}
-    assert steps["icnet fp32 torch cpu latency"] == {
-        "unavailable": "this bundle has no checkpoint for torch"
-    }
-    if not is_installed("tensorrt"):
-        assert "needs tensorrt" in steps["icnet fp32 tensorrt engine A"]["unavailable"]
-        assert "icnet fp32 tensorrt latency" not in steps
-    if is_installed("tensorrt_rtx"):
-        assert steps["icnet fp32 rtx plans"]["result"]["result"] == "PASS"
-        assert steps["icnet fp32 tensorrt-rtx engine B"]["result"]["plan_bytes"] > 0
-        no_driver = steps["icnet fp32 tensorrt-rtx cuda graph gpu time"]["unavailable"]
-        assert "cudaGetDeviceCount" in no_driver
-    assert "/tmp" not in json.dumps(result.raw["steps"])
+    assert "icnet fp16 tensorrt-rtx cuda graph gpu time" in ran.output.splitlines()
+    assert all("fp16 tensorrt-rtx" in line for line in ran.output.splitlines())
+    assert not list(tiny.iterdir())
 
 
 def test_without_a_gpu_only_the_dry_run_runs(tiny):
-    ran = CliRunner().invoke(gpu.main, [])
+    ran = run(tiny)
     assert ran.exit_code == 1
     assert str(ran.exception) == "error: this suite needs an NVIDIA GPU: no driver"
-    assert not list(tiny.glob("*.json"))
+    assert not list(tiny.iterdir())
+
+
+def test_every_step_is_written_and_only_what_has_no_result_runs_again(tiny, monkeypatch):
+    here = Gpu(0, "Orin", "87", 1 << 30, True, "12.6")
+    monkeypatch.setattr(gpu, "gpu_here", lambda: (here, ""))
+    asked, answers = [], {"86": "PASS", "89": None, "120": "PASS", "portable": "PASS"}
+
+    def plans(pair, capability):
+        asked.append(capability)
+        if answers[capability] is None:
+            raise ArtoolkitError("no such operation there")
+        return {"result": answers[capability]}
+
+    monkeypatch.setattr(gpu, "plans", plans)
+    only = ("--steps", "fp16 rtx plans")
+    assert run(tiny, *only).exit_code == 0
+    (path,) = (tiny / "out").iterdir()
+    steps = read_record(path, result_file.ResultFile).raw["steps"]
+    # One bad capability costs one row.
+    assert steps["icnet fp16 rtx plans 89"] == {"unavailable": "no such operation there"}
+    assert steps["icnet fp16 rtx plans 120"] == {"result": {"result": "PASS"}}
+    asked.clear()
+    assert run(tiny, *only).exit_code == 0
+    assert asked == ["89"]
 
 
 def test_times_by_events_are_interleaved_and_memory_is_by_component(tiny, monkeypatch):
     cuda = FakeCuda()
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorrt(cuda))
-    settings = gpu.read_settings(gpu.SUITE, dry_run=True)
+    settings = gpu.read_settings(gpu.SUITE)
     here = Gpu(0, "Orin", "87", 1 << 30, True, "12.6")
     pair = gpu.make_pair("icnet", gpu.target_of(settings, "fp32", here), tiny)
     for arm in pair:
@@ -87,12 +96,13 @@ def test_a_suite_that_is_not_valid_is_refused(tmp_path):
     path = tmp_path / "suite.toml"
     path.write_text("colour = 1")
     with pytest.raises(RecipeError, match="colour"):
-        gpu.read_settings(path, dry_run=False)
+        gpu.read_settings(path)
 
 
-def test_only_our_errors_are_reasons(tiny):
-    report = gpu.Report()
-    assert not report.step("one", lambda: (_ for _ in ()).throw(ArtoolkitError("no room")))
-    assert report.steps == {"one": {"unavailable": "no room"}}
+def test_only_our_errors_are_reasons():
+    kept = []
+    report = gpu.Report({}, kept.append)
+    report.step("one", lambda: (_ for _ in ()).throw(ArtoolkitError("no room")))
+    assert kept == [{"one": {"unavailable": "no room"}}]
     with pytest.raises(ZeroDivisionError):
         report.step("two", lambda: 1 / 0)

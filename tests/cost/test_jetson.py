@@ -123,3 +123,23 @@ def test_elsewhere_there_is_no_jetson(tmp_path: Path) -> None:
     assert not is_jetson(tmp_path / "nv_tegra_release")
     if not is_jetson():
         assert "nvpmodel" not in identity()
+
+
+def test_thor_by_its_own_names(tmp_path: Path) -> None:
+    for name, hertz in (("gpu-gpc-0", 1575000000), ("gpu-nvd-0", 998000000)):
+        (tmp_path / "class/devfreq" / name).mkdir(parents=True)
+        (tmp_path / "class/devfreq" / name / "cur_freq").write_text(f"{hertz}\n")
+    chip = tmp_path / "class/hwmon/hwmon3"
+    chip.mkdir(parents=True)
+    (chip / "name").write_text("ina238\n")
+    (chip / "power1_input").write_text("41250000\n")
+    state = gpu_state(tmp_path, tmp_path / "none")
+    assert (state["sm_clock_mhz"], state["power_mw"]) == (1575, 41250)
+    assert rail_power_mw(tmp_path) == {"ina238 hwmon3": 41250}
+
+
+def test_a_container_on_a_jetson_has_no_release_but_the_device_tree(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    assert not is_jetson(tmp_path / "none", model)
+    model.write_bytes(b"NVIDIA Jetson Orin Nano Developer Kit\0")
+    assert is_jetson(tmp_path / "none", model)

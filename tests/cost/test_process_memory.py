@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import write_tiny
 
+from artoolkit.cost import memory as memory_module
 from artoolkit.cost.memory import process_memory, resident_bytes, run_alone
 from artoolkit.errors import BackendError
 from artoolkit.evidence.bundle import Bundle
@@ -35,3 +36,16 @@ def test_what_does_not_run_is_the_backends_own_error(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"ONNX Runtime cannot open .*m\.onnx"):
         process_memory(tmp_path / "m.onnx", runs=1)
+
+
+def test_what_a_run_adds_on_the_device_is_kept_with_its_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = iter(({"all": 500}, {"all": 800}))
+    monkeypatch.setattr(memory_module, "device_memory", lambda device: next(told))
+    request = {
+        "path": str(write_tiny(tmp_path / "m.onnx")), "backend": "onnxruntime", "options": {},
+        "registered": BACKENDS["onnxruntime"], "device": None, "threads": 1,
+    }  # fmt: skip
+    answer = run_alone(request, lambda *_: True)
+    assert (answer["device_bytes"], answer["source"]) == (300, "all")

@@ -161,3 +161,10 @@ def test_session_options_are_measured_once_and_are_those_of_both_bundles(tmp_pat
         with open_runner(one) as runner:
             assert runner.spec.settings["spinning"] is False
             assert runner.spec.settings["intra_op_threads"] == 1
+
+
+def test_scores_that_fp16_cannot_hold_are_refused(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    checkpoint.state["classifier.weight"] *= 1e8
+    with pytest.raises(ExportError, match="fp16 that are not finite"):
+        export_bundle(checkpoint, target(precision="fp16"), tmp_path / "bundle", images=IMAGES)

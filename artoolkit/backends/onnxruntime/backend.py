@@ -64,6 +64,7 @@ class OnnxRuntime(Backend):
             threads=threads or (target.threads if target else None),
             chosen=target.session if target else None,
             outputs=outputs,
+            precision=target.precision if target else "fp32",
         )
 
     def memory(

@@ -15,6 +15,7 @@ from artoolkit.backends.runner import Feeds, OpenRunner, Outputs
 from artoolkit.errors import BackendError, ExportError
 from artoolkit.graph.onnx_file import data_files, load_onnx
 from artoolkit.spec import RunnerSpec, SessionOptions, TensorSpec
+from artoolkit.words import Precision
 
 
 class OnnxRuntimeRunner(OpenRunner):
@@ -41,6 +42,7 @@ def open_onnxruntime(
     threads: int | None = None,
     chosen: SessionOptions | None = None,
     outputs: Sequence[str] | None = None,
+    precision: Precision = "fp32",
 ) -> OnnxRuntimeRunner:
     """Open any ONNX file with static shapes on `device` as `open_session` does, with its errors.
 
@@ -48,7 +50,9 @@ def open_onnxruntime(
     names those that are not there.
     """
     content = None if outputs is None else _declaring(model, outputs)
-    opened = open_session(model, content=content, device=device, threads=threads, chosen=chosen)
+    opened = open_session(
+        model, content=content, device=device, threads=threads, chosen=chosen, precision=precision
+    )
     spec = RunnerSpec(
         backend="onnxruntime",
         device=device,

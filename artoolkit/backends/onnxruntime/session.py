@@ -13,8 +13,10 @@ from typing import Any
 
 from artoolkit.cores import usable_cores
 from artoolkit.errors import BackendError
+from artoolkit.evidence.seal import file_sha256
 from artoolkit.optional import require
 from artoolkit.spec import SessionOptions, TensorSpec
+from artoolkit.words import Precision
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -53,16 +55,18 @@ def open_session(
     device: str = "cpu",
     threads: int | None = None,
     chosen: SessionOptions | None = None,
+    precision: Precision = "fp32",
     optimised: Path | None = None,
     profile: Path | None = None,
 ) -> Session:
     """Open `model`, or `content` in its place, on `device`: cpu, 0, cuda:0 or tensorrt:0.
 
-    `threads`: of one operator on the CPU (default: those `chosen`, or every core this process may
-    use). Threads that were chosen where there were more cores are as many as the cores here, and
-    the settings say so. `optimised`: where the graph that really runs is written. `profile`: how
-    the name of a profile's file begins. Raises `BackendError` if the file or the device cannot be
-    had; a device that ONNX Runtime would silently replace by the CPU is an error too.
+    `threads`: of one operator on the CPU (default: those `chosen`, or every core this process
+    may use). Threads that were chosen where there were more cores are as many as the cores
+    here, and the settings say so. `precision`: of the bundle, for a GPU's providers.
+    `optimised`: where the graph that really runs is written. `profile`: how the name of a
+    profile's file begins. Raises `BackendError` if the file or the device cannot be had; a
+    device that ONNX Runtime would silently replace by the CPU is an error too.
     """
     runtime = require("onnxruntime", "running an ONNX file")
     provider, index = _provider(runtime, device)
@@ -78,7 +82,7 @@ def open_session(
         session = runtime.InferenceSession(
             content or str(model),
             options,
-            providers=[(provider, {"device_id": index} if index else {}), *_fallback(provider)],
+            providers=_with_options(provider, index, precision, model),
         )
     if provider not in session.get_providers():
         raise BackendError(
@@ -166,12 +170,33 @@ def _provider(runtime: Any, device: str) -> tuple[str, int]:
             f"this build of ONNX Runtime cannot use {device}",
             got=", ".join(runtime.get_available_providers()),
             expected=provider,
-            hint='Install it: pip install "artoolkit[gpu]" in place of "artoolkit[cpu]"',
+            hint='Install it: pip install "artoolkit[cu13]" in place of "artoolkit[cpu]"',
         )
     return provider, int(index or 0)
 
 
-def _fallback(provider: str) -> list[str]:
-    """TensorRT hands what it cannot run to CUDA, and both need the CPU for shapes."""
+def _with_options(
+    provider: str, index: int, precision: Precision, model: Path
+) -> list[tuple[str, dict[str, str]]]:
+    """Provider and those it falls back to, all on one GPU: TensorRT to CUDA, both to the CPU."""
+    device = {"device_id": str(index)}
+    options: dict[str, dict[str, str]] = {"CPUExecutionProvider": {}}
+    # Its default times algorithms, so that two arms of one network could get different ones.
+    options["CUDAExecutionProvider"] = device | {
+        "use_tf32": str(int(precision == "tf32")),
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    if provider == "TensorrtExecutionProvider":
+        # By file: the cache goes by the graph, so one arm would get the other's weights.
+        cache = Path.home() / ".cache" / "artoolkit" / "onnxruntime" / file_sha256(model)[:16]
+        cache.mkdir(parents=True, exist_ok=True)
+        options[provider] = device | {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(cache),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(cache.parent),
+            "trt_fp16_enable": str(int(precision == "fp16")),
+            "trt_int8_enable": str(int(precision == "int8")),
+        }
     order = list(_PROVIDERS.values())
-    return order[: order.index(provider)][::-1]
+    return [(name, options[name]) for name in order[: order.index(provider) + 1][::-1]]

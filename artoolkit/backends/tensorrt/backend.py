@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
+from artoolkit.backends.tensorrt.build import build_in_process
+from artoolkit.backends.tensorrt.cuda.driver import driver_gpus
 from artoolkit.backends.tensorrt.library import check_range, open_library
 from artoolkit.backends.tensorrt.loader import building_gpu, options_for
 from artoolkit.backends.tensorrt.options import PORTABLE, build_options
@@ -24,12 +26,12 @@ from artoolkit.backends.tensorrt.pair import compare_engines
 from artoolkit.backends.tensorrt.program import compare_programs, in_words
 from artoolkit.backends.tensorrt.runner import TensorrtRunner, library_of, open_tensorrt
 from artoolkit.backends.tensorrt.sidecar import PLAN
-from artoolkit.errors import EngineError, UsageError
+from artoolkit.errors import EngineError, UnavailableError, UsageError
 from artoolkit.evidence.bundle import ENGINES, Bundle, open_bundle
 from artoolkit.graph.forms import write_form
-from artoolkit.graph.memory import MemoryComponents
+from artoolkit.graph.memory import AHEAD_OF_TIME, MemoryComponents
 from artoolkit.graph.onnx_file import load_onnx
-from artoolkit.spec import RunnerSpec
+from artoolkit.spec import RunnerSpec, TensorSpec
 from artoolkit.words import CudaMemory, LibraryName
 
 ENGINE_SOURCE = "the engine, its build log and its inputs and outputs"
@@ -153,6 +155,26 @@ class RTX(_Engines):
         "prove equal programs without a GPU (TensorRT-RTX)": ("tensorrt_rtx", "onnx")
     }
 
+    def memory(
+        self, model: Model, *, device: str, threads: int | None = None
+    ) -> tuple[str, MemoryComponents]:
+        """As in `Backend`; without a driver, as the bundle's engine compiles ahead of time."""
+        if driver_gpus() or not isinstance(model, Bundle):
+            return super().memory(model, device=device, threads=threads)
+        target = model.manifest.target
+        with tempfile.TemporaryDirectory(prefix="artoolkit-memory-") as folder:
+            form, plan = Path(folder) / "form.onnx", Path(folder) / f"engine{PLAN}"
+            write_form(model.model, target.forms, form)
+            built = build_in_process(form, plan, options_for(target, library=self.library))
+        if built.activation_bytes is None or built.weights_bytes is None:
+            raise UnavailableError("the build log did not tell the engine's memory")
+        return AHEAD_OF_TIME, MemoryComponents(
+            program_bytes=built.plan_bytes,
+            weights_bytes=built.weights_bytes,
+            activations_bytes=built.activation_bytes,
+            io_bytes=_tensor_bytes(target.tensors),
+        )
+
     def compare_programs(
         self,
         baseline: Model,
@@ -215,6 +237,10 @@ def _heard(progress: Progress | None, what: str) -> Callable[[str, float], bool]
     return heard
 
 
+def _tensor_bytes(tensors: Sequence[TensorSpec]) -> int:
+    return sum(math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in tensors)
+
+
 def engine_memory(spec: RunnerSpec) -> MemoryComponents:
     """Bytes of an open engine by component; `EngineError` where its build log told no weights."""
     settings = spec.settings
@@ -227,8 +253,5 @@ def engine_memory(spec: RunnerSpec) -> MemoryComponents:
         program_bytes=settings["plan_bytes"],
         weights_bytes=settings["weights_bytes"],
         activations_bytes=settings["activation_bytes"],
-        io_bytes=sum(
-            math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-            for tensor in (*spec.inputs, *spec.outputs)
-        ),
+        io_bytes=_tensor_bytes((*spec.inputs, *spec.outputs)),
     )

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from artoolkit.backends.tensorrt.cuda import device_index, open_cuda
+from artoolkit.backends.tensorrt.fit import made
 from artoolkit.backends.tensorrt.library import (
     Library,
     log_collector,
@@ -27,7 +28,8 @@ from artoolkit.fresh_process import Progress, call_fresh
 from artoolkit.spec import Frozen
 from artoolkit.words import CudaMemory
 
-_MEMORY_LINE = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
+# Logs of 2024 end after the number, later ones say "bytes".
+_MEMORY_LINE = re.compile(r"Total (Activation|Weights) Memory: (\d+)")
 _LOG_LINES_KEPT = 200
 
 
@@ -201,6 +203,9 @@ def _failure(logger: Any, options: BuildOptions) -> EngineError:
     text = " ".join(logger.errors).lower()
     if "timing cache" in text and options.error_on_timing_cache_miss:
         hint = "The network needs a tactic that the timing cache does not hold: it is another one."
+    elif "turing" in text:
+        hint = "RTX has no such operation in fp32 there: export with --precision fp16, or build "
+        hint += "with --library tensorrt on the device."
     elif "workspace" in text or "memory" in text:
         hint = "Give more --workspace, close what else uses the memory, or export a smaller --imgsz"
     elif "cuda" in text or "driver" in text:
@@ -247,9 +252,7 @@ def _serialized(
     library: Library, logger: Any, onnx: Path, options: BuildOptions, report: Progress
 ) -> tuple[memoryview | None, tuple[str, ...]]:
     trt = library.module
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise _failure(logger, options)
+    builder = made(trt.Builder, logger, f"{library.name}'s builder")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parse_onnx(trt, network, logger, onnx)
     config = builder.create_builder_config()

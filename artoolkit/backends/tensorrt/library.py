@@ -19,6 +19,7 @@ from artoolkit.spec import Target
 from artoolkit.words import LIBRARIES, LibraryName
 
 MODULES: dict[LibraryName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+EXPORT_FOR_ENGINES = "For an engine export again, for example with --target rtx-40."
 RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 
 # Where in NVIDIA's own source a message was made helps nobody who reads one line.
@@ -41,7 +42,7 @@ def library_name(target: Target) -> LibraryName:
     raise UsageError(
         f"target {target.name} runs on {target.backend}, which needs no engine",
         expected=f"a target for {' or '.join(LIBRARIES)}",
-        hint="Export for one, for example with --target jetson-orin-nx, or give --library.",
+        hint=f"It runs as it is: artoolkit benchmark BUNDLE. {EXPORT_FOR_ENGINES}",
     )
 
 
@@ -79,16 +80,23 @@ def in_range(version: str, wanted: str) -> bool:
     return True
 
 
+def not_made_for(library: LibraryName, target: Target) -> EngineError:
+    """The error for a target that declares no version of this library, with what would."""
+    other = "tensorrt" if library == "tensorrt-rtx" else "tensorrt-rtx"
+    known = {"tensorrt": target.tensorrt, "tensorrt-rtx": target.tensorrt_rtx}[other]
+    return EngineError(
+        f"target {target.name} was not made for {library}",
+        hint=f"Give --library {other}." if known else EXPORT_FOR_ENGINES,
+    )
+
+
 def check_range(library: Library, target: Target) -> None:
     """Raise `EngineError` where the target was not declared for this library or its version."""
     wanted = target.tensorrt if library.name == "tensorrt" else target.tensorrt_rtx
     if wanted is None and target.backend == library.name:
         return
     if wanted is None:
-        raise EngineError(
-            f"target {target.name} was not made for {library.name}",
-            hint="Choose the other --library, or export for another target.",
-        )
+        raise not_made_for(library.name, target)
     if not in_range(library.version, wanted):
         raise EngineError(
             f"{library.name} is out of the range of target {target.name}",

@@ -6,15 +6,20 @@ machine's and whole, except for plans that this process has just built.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from artoolkit.backends.tensorrt.cuda import Cuda
+from artoolkit.backends.tensorrt.fit import made
 from artoolkit.backends.tensorrt.library import Library, log_collector
 from artoolkit.backends.tensorrt.options import BuildOptions
 from artoolkit.backends.tensorrt.sidecar import Sidecar, rebuild_hint
-from artoolkit.errors import EngineError
+from artoolkit.errors import BackendError, EngineError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.spec import TensorSpec
+
+CACHE = Path.home() / ".cache" / "artoolkit" / "tensorrt-rtx"
 
 
 class Deserialised:
@@ -24,7 +29,7 @@ class Deserialised:
         self.library, self.plan = library, plan
         trt = library.module
         self.logger = log_collector(trt)
-        runtime = trt.Runtime(self.logger)
+        runtime = made(trt.Runtime, self.logger, f"{library.name}'s runtime")
         content = plan.read_bytes()
         self.validity = "VALID"
         if library.name == "tensorrt-rtx":
@@ -97,6 +102,20 @@ class Deserialised:
         return inputs, outputs
 
 
+def layer_profiler(trt: Any) -> Any:
+    """A profiler that keeps the milliseconds of each layer by its name."""
+
+    class LayerProfiler(trt.IProfiler):  # type: ignore[misc]  # known once the library is imported
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+            self.times: dict[str, list[float]] = {}
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.times.setdefault(layer_name, []).append(ms)
+
+    return LayerProfiler()
+
+
 def _dtype(trt: Any, value: Any) -> str:
     names = {
         trt.DataType.FLOAT: "float32",
@@ -118,10 +137,35 @@ class LoadedEngine(Deserialised):
     def __init__(self, library: Library, cuda: Cuda, plan: Path, sidecar: Sidecar) -> None:
         super().__init__(library, plan, sidecar.options)
         self.cuda, self.sidecar = cuda, sidecar
-        context = self.engine.create_execution_context()
+        context = self._context_rtx() if library.name == "tensorrt-rtx" else None
+        context = context or self.engine.create_execution_context()
         if context is None:
             raise self.unusable("has no room on the GPU", "Free the GPU's memory")
+        # The plan's DETAILED verbosity, which the inspector needs, would slow every run down.
+        context.nvtx_verbosity = library.module.ProfilingVerbosity.NONE
         self.context = context
+
+    def _context_rtx(self) -> Any:
+        """A context with RTX's cache of the kernels that it compiled here before.
+
+        The cache is by engine, version and GPU; what RTX does not take is compiled again.
+        """
+        name = f"{self.sidecar.plan_sha256[:16]}-{self.library.version}-{self.cuda.gpu.identity}"
+        self._cache_file = CACHE / f"{re.sub('[^A-Za-z0-9.]+', '-', name)}.cache"
+        runtime_config = self.engine.create_runtime_config()
+        runtime_cache = runtime_config.create_runtime_cache()
+        if self._cache_file.is_file():
+            runtime_cache.deserialize(self._cache_file.read_bytes())
+        runtime_config.set_runtime_cache(runtime_cache)
+        self._runtime_cache = runtime_cache
+        return self.engine.create_execution_context(runtime_config)
+
+    def _keep_cache_rtx(self) -> None:
+        runtime_cache = self._runtime_cache
+        kernels = runtime_cache.serialize()
+        if kernels is not None:
+            CACHE.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._cache_file, bytes(kernels))
 
     def settings(self, *, cuda_graph: bool) -> dict[str, Any]:
         """The settings in effect, as a runner's record holds them."""
@@ -136,14 +180,29 @@ class LoadedEngine(Deserialised):
             "flags": list(self.sidecar.flags),
             "validity": self.validity,
             "refitted_from": self.sidecar.refitted_from,
-            "gpu": gpu.name,
+            "gpu": gpu.identity,
             "compute_capability": gpu.compute_capability,
             "driver": gpu.driver,
             "provider": self.cuda.provider,
             "cuda_graph": cuda_graph,
         }
 
+    def layer_times(self, stream: int, runs: int) -> dict[str, list[float]]:
+        """Milliseconds by layer, in the engine's order; see the runner's method."""
+        profiler = layer_profiler(self.library.module)
+        self.context.profiler = profiler
+        for _ in range(runs):
+            # The profiler is told when the stream has been waited for.
+            if not self.context.execute_async_v3(stream):
+                raise BackendError(f"the engine failed to run: {self.reason()}")
+            self.cuda.synchronize(stream)
+        times: dict[str, list[float]] = profiler.times
+        return times
+
     def release(self) -> None:
+        if self.library.name == "tensorrt-rtx":
+            self._keep_cache_rtx()
+            del self._runtime_cache
         # A context must go before its engine, an engine before its runtime.
         del self.context
         del self.engine

@@ -6,6 +6,7 @@ The build runs in a fresh process (`build.py`); plan and sidecar appear together
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -127,7 +128,7 @@ def building_gpu(target: Target, options: BuildOptions, cuda_memory: CudaMemory)
     if target.compute_capabilities and gpu.compute_capability not in target.compute_capabilities:
         raise EngineError(
             f"target {target.name} is another GPU than this machine's",
-            got=f"{gpu.name} (SM{gpu.compute_capability})",
+            got=f"{gpu.identity} (SM{gpu.compute_capability})",
             expected=" or ".join(f"SM{c}" for c in target.compute_capabilities),
             hint="Build on the target, or export another bundle for this GPU.",
         )
@@ -144,7 +145,7 @@ def _build_values(built: BuiltPlan, options: BuildOptions, gpu: Gpu | None) -> d
         "library_version": built.library_version,
         "machine": machine(),
         "compute_capabilities": capabilities or [PORTABLE],
-        "gpu": gpu.name if gpu else None,
+        "gpu": gpu.identity if gpu else None,
         "driver": gpu.driver if gpu else None,
         "options": options.model_dump(mode="json"),
         "flags": list(built.flags),
@@ -152,6 +153,7 @@ def _build_values(built: BuiltPlan, options: BuildOptions, gpu: Gpu | None) -> d
         "activation_bytes": built.activation_bytes,
         "weights_bytes": built.weights_bytes,
         "seconds": round(built.seconds, 3),
+        "log": list(built.log),
     }
 
 
@@ -191,6 +193,19 @@ def build_engine(
         manifest=bundle.manifest.sha256,
         progress=progress,
     )
+
+
+def build_engines(bundle: Bundle, options: BuildOptions, **how: Any) -> tuple[Engine, ...]:
+    """Engines of the bundle and, before it, of the baseline inside it; as `build_engine`.
+
+    Both from one timing cache: two builds by themselves differ by the noise of their timings.
+    """
+    pair = [bundle] if bundle.baseline is None else [bundle.baseline, bundle]
+    with tempfile.TemporaryDirectory(prefix="artoolkit-timings-") as scratch:
+        if len(pair) > 1 and options.library == "tensorrt" and options.timing_cache is None:
+            timings = {"timing_cache": Path(scratch) / "timing.cache"}
+            options = options.model_copy(update=timings)
+        return tuple(build_engine(one, options, **how) for one in pair)
 
 
 def _metadata(bundle: Bundle) -> dict[str, Any]:

@@ -5,10 +5,11 @@ The options are what was asked for; the sidecar records what was in effect.
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from artoolkit.backends.tensorrt.library import RTX_CAPABILITIES, version_tuple
 from artoolkit.errors import UsageError
@@ -44,6 +45,18 @@ class BuildOptions(Frozen):
     version_compatible: bool = False
     refittable: bool = False
 
+    @field_validator("compute_capabilities", mode="before")
+    @classmethod
+    def _as_digits(cls, values: object) -> object:
+        """8.9, sm_89 and SM89 are 89; those that RTX does not list are named."""
+        if not isinstance(values, (list, tuple)):
+            return values
+        digits = tuple(re.sub(r"^sm_?|\.", "", str(value).lower()) for value in values)
+        unknown = [value for value in digits if value not in RTX_CAPABILITIES]
+        if unknown or len(set(digits)) != len(digits):
+            raise ValueError(f"must be some of {', '.join(RTX_CAPABILITIES)}, once each")
+        return digits
+
     @model_validator(mode="after")
     def _fits_the_library(self) -> BuildOptions:
         if self.error_on_timing_cache_miss and self.timing_cache is None:
@@ -52,21 +65,11 @@ class BuildOptions(Frozen):
             if self.compute_capabilities:
                 raise ValueError("tensorrt builds on the device; only RTX takes capabilities")
             return self
-        unknown = [c for c in self.compute_capabilities if c not in RTX_CAPABILITIES]
-        if unknown or len(set(self.compute_capabilities)) != len(self.compute_capabilities):
-            raise ValueError(f"capabilities must be some of {', '.join(RTX_CAPABILITIES)}, once")
         if foreign := [name for name in _TENSORRT_ONLY if getattr(self, name) not in _UNSET]:
             raise ValueError(f"{', '.join(foreign)}: only tensorrt has this, RTX does not")
         if self.device.startswith("dla"):
             raise ValueError("a DLA needs tensorrt, RTX does not know it")
         return self
-
-    @property
-    def pair_options(self) -> str:
-        """The options that build the other network of a pair, so that the two can be compared."""
-        # Built from the same timings, the two do not differ by the noise of two builds.
-        cache = " --timing-cache FILE, the same for both" if self.library == "tensorrt" else ""
-        return f"--library {self.library}{cache}"
 
     @property
     def capabilities_label(self) -> str:

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 from artoolkit.backends.runner import Batch, Feeds, OpenRunner, Outputs, checked_feeds
 from artoolkit.backends.tensorrt.cuda import Bytes, Launch, open_cuda
-from artoolkit.backends.tensorrt.library import library_name, machine, open_library
+from artoolkit.backends.tensorrt.library import (
+    library_name,
+    machine,
+    not_made_for,
+    open_library,
+)
 from artoolkit.backends.tensorrt.loaded import LoadedEngine
 from artoolkit.backends.tensorrt.sidecar import (
     Machine,
@@ -33,6 +38,8 @@ from artoolkit.spec import RunnerSpec, TensorSpec
 from artoolkit.words import CudaMemory, LibraryName
 
 _PURPOSE = "running an engine"
+# trtexec's names for the copy in, the execution and the copy out.
+STAGES = ("h2dMs", "computeMs", "d2hMs")
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class TensorrtRunner(OpenRunner):
         self.stream = loaded.cuda.stream()
         self._loaded = loaded
         self._launch: Launch | None = None
+        self._marks: tuple[int, ...] = ()
+        self.stages_ms: dict[str, float] = {}
         self._buffers: dict[str, _Buffer] = {}
         try:
             for tensor in (*spec.inputs, *spec.outputs):
@@ -107,11 +116,21 @@ class TensorrtRunner(OpenRunner):
 
     def download(self) -> Outputs:
         """Enqueue the copies of the outputs, wait for the stream, and return them."""
-        outputs = [self._buffers[tensor.name] for tensor in self.spec.outputs]
-        for buffer in outputs:
+        self._copy_back()
+        return self._outputs()
+
+    def _copy_back(self) -> None:
+        for tensor in self.spec.outputs:
+            buffer = self._buffers[tensor.name]
             self.cuda.download(buffer.host, buffer.pointer, self.stream)
+
+    def _outputs(self) -> Outputs:
         self.cuda.synchronize(self.stream)
-        return {buffer.tensor.name: buffer.array.copy() for buffer in outputs}
+        return {t.name: self._buffers[t.name].array.copy() for t in self.spec.outputs}
+
+    def keep_stages(self) -> None:
+        """From now on keep the GPU's time of each inference by trtexec's keys, in `stages_ms`."""
+        self._marks = self._marks or tuple(self.cuda.event() for _ in range(4))
 
     def refitted(self, onnx: bytes) -> bytes:
         """The engine with the weights of another ONNX file of the same program, as a plan.
@@ -127,12 +146,34 @@ class TensorrtRunner(OpenRunner):
         return self._loaded.serialised_tensorrt()
 
     def _infer(self, feeds: Feeds) -> Outputs:
-        self.upload(feeds)
-        self.enqueue()
-        return self.download()
+        steps = (lambda: self.upload(feeds), self.enqueue, self._copy_back)
+        self._mark(0)
+        for index, step in enumerate(steps, 1):
+            step()
+            self._mark(index)
+        outputs = self._outputs()
+        self.stages_ms = {
+            key: self.cuda.elapsed_ms(begin, end)
+            for key, begin, end in zip(STAGES, self._marks, self._marks[1:], strict=False)
+        }
+        return outputs
+
+    def _mark(self, index: int) -> None:
+        if self._marks:
+            self.cuda.record(self._marks[index], self.stream)
+
+    def layer_times(self, batch: Batch, runs: int) -> dict[str, list[float]]:
+        """Milliseconds of every layer in each of `runs` inferences, as the library tells them.
+
+        Layers are waited for one by one, so their sum is more than an inference takes.
+        """
+        self.upload(batch)
+        return self._loaded.layer_times(self.stream, runs)
 
     def _release(self) -> None:
         self.cuda.synchronize(self.stream)
+        for event in self._marks:
+            self.cuda.free_event(event)
         for buffer in self._buffers.values():
             self.cuda.free(buffer.pointer)
             self.cuda.free_pinned(buffer.host)
@@ -165,7 +206,7 @@ def open_plan(
         library_version=opened.version,
         machine=machine(),
         compute_capability=cuda.gpu.compute_capability,
-        gpu=cuda.gpu.name,
+        gpu=cuda.gpu.identity,
     )
     try:
         sidecar = check_plan(plan, here, manifest=manifest, bundle=bundle)
@@ -219,6 +260,9 @@ def open_tensorrt(
         refusals.append(opened)
     if refusals:
         raise refusals[0]
+    target = bundle.manifest.target
+    if target.backend != library and getattr(target, library.replace("-", "_")) is None:
+        raise not_made_for(library, target)
     raise EngineError(
         f"{bundle.path} has no engine for {library}", hint=rebuild_hint(library, bundle.path)
     )

@@ -37,6 +37,7 @@ class Sidecar(Frozen):
     `manifest`: sha256 of the bundle's manifest. `trtexec`: the same build in a shell, from the
     file that `artoolkit build --onnx` writes where there are forms. `refitted_from`: sha256 of the
     plan whose weights were replaced (None: this one was built); what is said of the build is its.
+    `log`: the last lines that the builder said.
     """
 
     schema_version: Literal["1"]
@@ -59,6 +60,7 @@ class Sidecar(Frozen):
     weights_bytes: int | None
     seconds: float
     trtexec: str
+    log: tuple[str, ...] = ()
     metadata: dict[str, Any]
     manifest: str | None
     refitted_from: str | None = None

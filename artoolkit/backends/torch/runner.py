@@ -6,6 +6,9 @@ Any module works that takes uint8 N x H x W x 3 and returns one tensor, or a tup
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,13 +24,15 @@ class TorchRunner(OpenRunner):
 
     def __init__(self, module: nn.Module, spec: RunnerSpec, device: torch.device) -> None:
         super().__init__(spec)
+        self._tf32 = bool(spec.settings["tf32"])
         self._module: nn.Module | None = module
         self._device = device
 
     def _infer(self, feeds: Feeds) -> Outputs:
         assert self._module is not None, "infer is not reached after close"
         (images,) = feeds.values()
-        tensors = _forward(self._module, images, self._device)
+        with _allowing(tf32=self._tf32):
+            tensors = _forward(self._module, images, self._device)
         names = (tensor.name for tensor in self.spec.outputs)
         return {name: value.numpy() for name, value in zip(names, tensors, strict=True)}
 
@@ -41,16 +46,19 @@ def open_torch(
     *,
     device: str = "cpu",
     outputs: tuple[str, ...] = ("labels",),
+    tf32: bool = False,
 ) -> TorchRunner:
     """Open `module`, in evaluation mode and moved to `device` (cpu, 0 or cuda:0).
 
-    It runs once to learn the shapes of its outputs. `BackendError` if the device is not there, or
-    if the module does not return one tensor per name of `outputs`.
+    `tf32`: whether convolutions and products of float32 may round to TF32. It runs once to
+    learn the shapes of its outputs. `BackendError` if the device is not there, or if the module
+    does not return one tensor per name of `outputs`.
     """
     place = torch_device(device)
     module = module.eval().to(place)
     probe = np.zeros(shape_NHW3, np.uint8)
-    tensors = _forward(module, probe, place)
+    with _allowing(tf32=tf32):
+        tensors = _forward(module, probe, place)
     if len(tensors) != len(outputs):
         raise BackendError(
             f"the module returned {len(tensors)} outputs", expected=f"{len(outputs)}: {outputs}"
@@ -63,11 +71,23 @@ def open_torch(
         settings={
             "version": torch.__version__,
             "threads": torch.get_num_threads(),
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "tf32": tf32,
             "deterministic": torch.are_deterministic_algorithms_enabled(),
         },
     )
     return TorchRunner(module, spec, place)
+
+
+@contextmanager
+def _allowing(*, tf32: bool) -> Iterator[None]:
+    """TF32 in convolutions (torch's own default) and products, or in neither, and as before."""
+    convolution, product = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolution.allow_tf32, product.allow_tf32
+    convolution.allow_tf32 = product.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        convolution.allow_tf32, product.allow_tf32 = before
 
 
 def torch_device(device: str) -> torch.device:

@@ -95,7 +95,7 @@ def test_the_optimised_graph_is_the_same_each_time(model: Path, tmp_path: Path) 
         ("cuda:x", "no such device; got cuda:x"),
         pytest.param(
             "0",
-            "cannot use 0.*expected CUDAExecutionProvider.*artoolkit\\[gpu\\]",
+            "cannot use 0.*expected CUDAExecutionProvider.*artoolkit\\[cu13\\]",
             marks=pytest.mark.skipif(
                 "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
                 reason="this build has CUDA",

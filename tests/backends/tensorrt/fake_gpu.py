@@ -17,19 +17,33 @@ class Error(enum.Enum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
+    cudaErrorIllegalAddress = 700
+    cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorStreamCaptureInvalidated = 901
+
+
+# What a stream's capture does not allow: it ends the capture (cudaStreamBeginCapture's page).
+NOT_IN_CAPTURE = {"cudaMalloc", "cudaMallocHost", "cudaFree", "cudaStreamSynchronize"}
 
 
 class FakeCuda(ModuleType):
-    """Stands for cuda.bindings.runtime on one device of compute capability 8.7."""
+    """Stands for cuda.bindings.runtime on `devices` devices of compute capability 8.7.
+
+    `sticky`: after an illegal address every call of the process fails. A call that a capture does
+    not allow spoils the capture.
+    """
 
     cudaError_t = Error
     cudaStreamNonBlocking = 1
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice="h2d", cudaMemcpyDeviceToHost="d2h")
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
-    def __init__(self, *, room: int = 1 << 30, driver: bool = True, name: str = "Orin") -> None:
+    def __init__(
+        self, *, room: int = 1 << 30, driver: bool = True, name: str = "Orin", devices: int = 1
+    ) -> None:
         super().__init__("cuda.bindings.runtime")
-        self.room, self.driver, self.name = room, driver, name
+        self.room, self.driver, self.name, self.devices = room, driver, name, devices
+        self.device, self.sticky, self.spoiled = 0, False, False
         self.memory: dict[int, bytearray] = {}
         self.host: dict[int, Any] = {}
         self.streams: dict[int, list[Any]] = {}
@@ -38,6 +52,19 @@ class FakeCuda(ModuleType):
         self.capturing: list[Any] | None = None
         self.clock_ms = 0.0
         self._next = 4096
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not name.startswith("cuda") or not callable(found) or name == "cudaGetErrorString":
+            return found
+        if isinstance(found, type):
+            return found
+        if self.sticky:
+            return lambda *_: (Error.cudaErrorIllegalAddress, None, None)
+        if self.capturing is not None and name in NOT_IN_CAPTURE:
+            self.spoiled = True
+            return lambda *_: (Error.cudaErrorStreamCaptureUnsupported, None)
+        return found
 
     def _new(self) -> int:
         self._next += 4096
@@ -50,15 +77,19 @@ class FakeCuda(ModuleType):
         return Error.cudaSuccess, f"words for {error.value}".encode()
 
     def cudaGetDeviceCount(self) -> tuple[Any, ...]:
-        return (Error.cudaSuccess, 1) if self.driver else (Error.cudaErrorInsufficientDriver, None)
+        if not self.driver:
+            return Error.cudaErrorInsufficientDriver, None
+        return Error.cudaSuccess, self.devices
 
     def cudaSetDevice(self, index: int) -> tuple[Any, ...]:
+        self.device = index
         return (Error.cudaSuccess,)
 
     def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:
         return Error.cudaSuccess, SimpleNamespace(
-            name=self.name.encode(), major=8, minor=7, totalGlobalMem=self.room, integrated=1
-        )
+            name=self.name.encode(), major=8, minor=7, totalGlobalMem=1 << 30, integrated=1,
+            multiProcessorCount=8, pciDomainID=0, pciBusID=index + 1, pciDeviceID=0,
+        )  # fmt: skip
 
     def cudaDriverGetVersion(self) -> tuple[Any, ...]:
         return Error.cudaSuccess, 12060
@@ -132,6 +163,9 @@ class FakeCuda(ModuleType):
         return (Error.cudaSuccess,)
 
     def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        if self.spoiled:
+            self.capturing, self.spoiled = None, False
+            return Error.cudaErrorStreamCaptureInvalidated, None
         graph = self._new()
         self.graphs[graph], self.capturing = self.capturing or [], None
         return Error.cudaSuccess, graph
@@ -163,22 +197,35 @@ class FakeLogger:
     )
 
 
+class FakeProfiler:
+    def __init__(self) -> None:
+        pass
+
+
 class FakeTensorrt(ModuleType):
     """Stands for tensorrt or tensorrt_rtx: the network says red modulo 4 for every pixel."""
 
     ILogger = FakeLogger
+    IProfiler = FakeProfiler
     DataType = enum.Enum("DataType", "FLOAT HALF INT8 UINT8 INT32 INT64 BOOL FP8")
     TensorIOMode = enum.Enum("TensorIOMode", "INPUT OUTPUT")
     EngineValidity = enum.Enum("EngineValidity", "VALID SUBOPTIMAL INVALID")
     EngineInvalidityDiagnostics = Flag
+    ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY NONE DETAILED")
 
     def __init__(self, cuda: FakeCuda, *, version: str = "10.3.0", **faults: Any) -> None:
         super().__init__("tensorrt")
         self.__version__ = version
         self.cuda, self.faults, self.loaded = cuda, faults, 0
         self.shape = (1, 32, 64, 3)
+        self.kernels: bytes | None = None
+        self.runtime_cache = SimpleNamespace(
+            serialize=lambda: self.kernels, deserialize=lambda kept: setattr(self, "kernels", kept)
+        )
 
     def Runtime(self, logger: Any) -> Any:
+        if "runtime" in self.faults:
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         return SimpleNamespace(
             deserialize_cuda_engine=lambda content: self._engine(logger),
             get_engine_validity=lambda content: self.faults.get(
@@ -198,7 +245,11 @@ class FakeTensorrt(ModuleType):
         shapes = {"image": self.faults.get("shape", self.shape), "labels": self.shape[:3]}
         names, modes = list(shapes), self.TensorIOMode
         return SimpleNamespace(
-            create_execution_context=lambda: self._context(logger),
+            create_execution_context=lambda config=None: self._context(logger),
+            create_runtime_config=lambda: SimpleNamespace(
+                create_runtime_cache=lambda: self.runtime_cache,
+                set_runtime_cache=lambda cache: None,
+            ),
             num_io_tensors=2,
             get_tensor_name=names.__getitem__,
             get_tensor_shape=shapes.__getitem__,
@@ -218,8 +269,16 @@ class FakeTensorrt(ModuleType):
                 labels = image.reshape(self.shape)[..., 0] % 4
                 self.cuda.memory[pointers["labels"]][:] = labels.tobytes()
                 self.cuda.clock_ms += 5.0
+                if context.profiler is not None:
+                    for name, ms in (("conv", 3.0), ("argmax", 2.0)):
+                        context.profiler.report_layer_time(name, ms)
 
             self.cuda.enqueue(stream, work)
+            # DETAILED, the plan's own, slows every run down.
+            assert context.nvtx_verbosity == self.ProfilingVerbosity.NONE
             return not self._fault(logger, "execute")
 
-        return SimpleNamespace(set_tensor_address=pointers.__setitem__, execute_async_v3=run)
+        context = SimpleNamespace(set_tensor_address=pointers.__setitem__, execute_async_v3=run)
+        context.profiler = None
+        context.nvtx_verbosity = self.ProfilingVerbosity.DETAILED
+        return context

@@ -30,7 +30,7 @@ def write_plan(
         "library_version": "10.3.0",
         "machine": machine(),
         "compute_capabilities": ("87",),
-        "gpu": "Orin",
+        "gpu": "Orin, 8 SMs, 1 GiB",
         "driver": "12.6",
         "target": bundle.manifest.target.name,
         "options": BuildOptions(library=library, **(options or {})).model_dump(mode="json"),

@@ -35,6 +35,8 @@ CLASSES = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "runtime_config": "IRuntimeConfig",
+    "runtime_cache": "IRuntimeCache",
     "inspector": "EngineInspector",
     "refitter": "OnnxParserRefitter",
     "engine_refitter": "Refitter",

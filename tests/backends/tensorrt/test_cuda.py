@@ -16,7 +16,7 @@ from fake_gpu import FakeCuda, FakeTensorrt
 from sidecars import write_plan
 
 from artoolkit.backends.tensorrt import loader
-from artoolkit.backends.tensorrt.cuda import Cuda, open_cuda
+from artoolkit.backends.tensorrt.cuda import Cuda, open_cuda, self_test
 from artoolkit.backends.tensorrt.runner import open_tensorrt
 from artoolkit.cli import main
 from artoolkit.errors import BackendError, EngineError, UsageError
@@ -46,7 +46,7 @@ class FakeDriver(ModuleType):
     class Error(Exception):
         pass
 
-    device_attribute = SimpleNamespace(INTEGRATED="integrated")
+    device_attribute = SimpleNamespace(INTEGRATED="integrated", MULTIPROCESSOR_COUNT="sms")
 
     def __init__(self, cuda: FakeCuda) -> None:
         super().__init__("pycuda.driver")
@@ -66,8 +66,9 @@ class FakeDriver(ModuleType):
             retain_primary_context=lambda: context,
             compute_capability=lambda: (8, 7),
             name=lambda: "Orin",
-            total_memory=lambda: self.cuda.room,
-            get_attribute=lambda name: name == "integrated",
+            total_memory=lambda: 1 << 30,
+            get_attribute={"integrated": 1, "sms": 8}.__getitem__,
+            pci_bus_id=lambda: "0000:01:00.0",
         )
 
     def get_driver_version(self) -> int:
@@ -128,6 +129,7 @@ def test_the_device_is_described_alike(provider):
     cuda = open_cuda("cuda:0", provider.name)
     assert cuda.provider == provider.name
     assert (cuda.gpu.name, cuda.gpu.compute_capability) == ("Orin", "87")
+    assert cuda.gpu.identity == "Orin, 8 SMs, 1 GiB"
     assert (cuda.gpu.driver, cuda.gpu.integrated) == ("12.6", True)
     assert cuda.gpu.total_bytes == 1 << 30
     cuda.close()
@@ -225,3 +227,46 @@ def test_a_build_opens_the_gpu_through_it(provider, tmp_path, monkeypatch):
         loader.build_engine(bundle, options, cuda_memory=provider.name)
     assert asked == [provider.name]
     assert provider.driver.contexts == 0
+
+
+def test_a_call_that_a_capture_forbids_is_an_error_and_spoils_the_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", FakeCuda())
+    cuda = open_cuda()
+    stream = cuda.stream()
+    with pytest.raises(BackendError, match="CaptureInvalidated"):
+        cuda.capture(stream, lambda: cuda.free(cuda.alloc(16)))
+    assert cuda.capture(stream, lambda: None) is not None
+
+
+def test_after_an_illegal_address_every_call_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda()
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake)
+    cuda = open_cuda()
+    fake.sticky = True
+    for call in (cuda.stream, cuda.memory_info, lambda: cuda.alloc(16)):
+        with pytest.raises(BackendError, match="IllegalAddress"):
+            call()
+
+
+def test_the_second_of_two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda(devices=2)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake)
+    assert open_cuda("cuda:1").gpu.pci_bus_id == "00000000:02:00.0"
+    assert fake.device == 1
+    with pytest.raises(BackendError, match="no such GPU"):
+        open_cuda("cuda:2")
+
+
+def test_the_self_test_tries_memory_copies_events_and_a_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeCuda()
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake)
+    request = {"device": "cuda:0", "provider": "cuda-bindings"}
+    assert "a CUDA graph" in self_test.tested(request, lambda *_: True)["words"]
+    assert not fake.memory and not fake.host and not fake.streams
+    monkeypatch.setattr(self_test.np, "array_equal", lambda *_: False)
+    with pytest.raises(BackendError, match="other bytes"):
+        self_test.tested(request, lambda *_: True)

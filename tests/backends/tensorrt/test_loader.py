@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -299,3 +300,34 @@ def test_a_bundle_has_one_precision(tmp_path):
     options = RTX.model_copy(update={"precision": "fp16"})
     with pytest.raises(UsageError, match=r"made for target rtx-40 in fp32; got fp16"):
         build_engine(tiny_bundle(tmp_path), options)
+
+
+@pytest.mark.parametrize("written", ["89", "8.9", "sm_89", "SM89"])
+def test_a_capability_as_people_write_it(written: str) -> None:
+    options = options_for(tiny_target("rtx-40"), compute_capabilities=(written, "120"))
+    assert options.compute_capabilities == ("89", "120")
+
+
+@pytest.mark.parametrize("wrong", [("90",), ("89", "8.9")])
+def test_a_capability_that_rtx_lacks_is_named_with_those_it_has(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"75, 80, 86, 89, 120, 121, once each") as caught:
+        options_for(tiny_target("rtx-40"), compute_capabilities=wrong)
+    assert wrong[0] in str(caught.value)
+    assert "library" not in str(caught.value)
+
+
+def test_a_baseline_is_built_first_from_the_timings_of_the_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(loader, "build_engine", lambda one, options: built.append((one, options)))
+    pair = SimpleNamespace(baseline="baseline")
+    options = build_options(library="tensorrt")
+    loader.build_engines(pair, options)
+    (first, one), (second, other) = built
+    assert one.timing_cache is not None
+    assert (first, second) == ("baseline", pair)
+    assert one == other
+    built.clear()
+    loader.build_engines(SimpleNamespace(baseline=None), options)
+    assert built == [(SimpleNamespace(baseline=None), options)]

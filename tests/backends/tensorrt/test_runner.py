@@ -11,6 +11,7 @@ from engine_bundles import SIZE_HW, tiny_bundle, tiny_target
 from fake_gpu import FakeCuda, FakeTensorrt, Flag
 from sidecars import write_plan
 
+from artoolkit.backends.tensorrt import loaded
 from artoolkit.backends.tensorrt.cuda import device_index, open_cuda
 from artoolkit.backends.tensorrt.loader import build_engine, options_for
 from artoolkit.backends.tensorrt.runner import open_plan, open_tensorrt
@@ -222,3 +223,46 @@ def test_a_real_engine_runs_like_onnxruntime(tmp_path: Path, library):
         with open_plan(engine.plan, library=library, cuda_graph=cuda_graph) as runner:
             labels = runner.infer(images())["labels"]
         assert (labels == expected).mean() > 0.999
+
+
+def test_stages_by_events_and_layers_by_the_profiler(gpu, bundle):
+    cuda, _ = gpu()
+    write_plan(bundle)
+    with open_tensorrt(bundle) as runner:
+        runner.infer(images())
+        assert runner.stages_ms == {}
+        runner.keep_stages()
+        runner.infer(images())
+        assert runner.stages_ms == {"h2dMs": 0.0, "computeMs": 5.0, "d2hMs": 0.0}
+        assert runner.layer_times(images(), 2) == {"conv": [3.0, 3.0], "argmax": [2.0, 2.0]}
+    assert not cuda.memory and not cuda.streams
+
+
+def test_rtx_keeps_the_kernels_that_it_compiled(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(loaded, "CACHE", tmp_path / "cache")
+    bundle = tiny_bundle(tmp_path, tiny_target("rtx-40"))
+    write_plan(bundle, library="tensorrt-rtx")
+    _, trt = gpu(module="tensorrt_rtx")
+    trt.kernels = b"compiled"
+    with open_tensorrt(bundle) as runner:
+        runner.infer(images())
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.read_bytes() == b"compiled"
+    trt.kernels = None
+    with open_tensorrt(bundle):
+        assert trt.kernels == b"compiled"
+
+
+def test_a_runtime_that_raises_is_told_in_one_line(gpu, bundle):
+    gpu(runtime="no driver")
+    write_plan(bundle)
+    with pytest.raises(EngineError, match="tensorrt's runtime does not start"):
+        open_tensorrt(bundle)
+
+
+def test_a_bundle_of_another_backend_says_what_would_run(gpu, tmp_path):
+    gpu(module="tensorrt_rtx")
+    bundle = tiny_bundle(tmp_path, tiny_target("cpu"))
+    with pytest.raises(EngineError, match="not made for tensorrt-rtx") as caught:
+        open_tensorrt(bundle, library="tensorrt-rtx")
+    assert "artoolkit build" not in str(caught.value)

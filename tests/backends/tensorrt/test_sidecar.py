@@ -19,7 +19,7 @@ from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import engine_problems, sidecar_path
 
-HERE = Machine("tensorrt", "10.3.0", machine(), "87", "Orin")
+HERE = Machine("tensorrt", "10.3.0", machine(), "87", "Orin, 8 SMs, 1 GiB")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_plan_that_fits_is_accepted(bundle):
         ({"library_version": "10.13.0"}, "built by tensorrt 10.13.0; this machine has 10.3.0"),
         ({"library": "tensorrt-rtx"}, "built by tensorrt-rtx, not tensorrt"),
         ({"gpu": "NVIDIA Thor", "compute_capabilities": ("110",)}, "for NVIDIA Thor; this machine"),
-        ({"gpu": "Orin Nano"}, "built for Orin Nano; this machine has Orin (SM87)"),
+        ({"gpu": "Orin Nano"}, "built for Orin Nano; this machine has Orin, 8 SMs, 1 GiB"),
         ({"machine": "riscv64-linux"}, "built on riscv64-linux"),
         ({"manifest": "f" * 64}, "built from another bundle"),
         ({"plan_bytes": 601}, "was cut or replaced: it has 600 bytes, its sidecar says 601"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from artoolkit.backends.tensorrt.cuda.driver import cuda_version
 from artoolkit.backends.tensorrt.cuda.interface import Bytes, Gpu, Launch
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
@@ -47,14 +48,16 @@ class CudaBindings:
     def _describe(self, index: int) -> Gpu:
         properties = self._call("cudaGetDeviceProperties", index)
         name = properties.name
-        driver = int(self._call("cudaDriverGetVersion"))
         return Gpu(
             index=index,
             name=(name.decode() if isinstance(name, bytes) else str(name)).rstrip("\0"),
             compute_capability=f"{properties.major}{properties.minor}",
             total_bytes=int(properties.totalGlobalMem),
             integrated=bool(properties.integrated),
-            driver=f"{driver // 1000}.{driver % 1000 // 10}",
+            driver=cuda_version(int(self._call("cudaDriverGetVersion"))),
+            multiprocessors=int(properties.multiProcessorCount),
+            pci_bus_id=f"{properties.pciDomainID:08x}:{properties.pciBusID:02x}:"
+            f"{properties.pciDeviceID:02x}.0",
         )
 
     def alloc(self, size_bytes: int) -> int:

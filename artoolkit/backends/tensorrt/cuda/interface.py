@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,12 @@ from artoolkit.words import CudaMemory
 
 Bytes = NDArray[np.uint8]
 Launch = Callable[[], None]
+BOARD = Path("/proc/device-tree/model")
+
+
+def board_model(path: Path = BOARD) -> str | None:
+    """A Jetson's module and board by its device tree; None on other machines."""
+    return path.read_text().strip("\0\n") if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,20 @@ class Gpu:
     total_bytes: int
     integrated: bool
     driver: str
+    multiprocessors: int = 0
+    pci_bus_id: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The name that an engine is tied to.
+
+        CUDA calls every Orin module "Orin": there the device tree's name, the multiprocessors and
+        the memory tell an AGX from a Nano.
+        """
+        if not self.integrated:
+            return self.name
+        gib = round(self.total_bytes / 2**30)
+        return f"{board_model() or self.name}, {self.multiprocessors} SMs, {gib} GiB"
 
 
 class Cuda(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from artoolkit.backends.tensorrt.cuda.driver import cuda_version
 from artoolkit.backends.tensorrt.cuda.interface import Bytes, Gpu, Launch
 from artoolkit.errors import BackendError
 from artoolkit.optional import require
@@ -49,14 +50,16 @@ class PyCuda:
 
     def _describe(self, index: int, device: Any) -> Gpu:
         major, minor = device.compute_capability()
-        version = int(self._driver.get_driver_version())
+        attributes = self._driver.device_attribute
         return Gpu(
             index=index,
             name=str(device.name()),
             compute_capability=f"{major}{minor}",
             total_bytes=int(device.total_memory()),
-            integrated=bool(device.get_attribute(self._driver.device_attribute.INTEGRATED)),
-            driver=f"{version // 1000}.{version % 1000 // 10}",
+            integrated=bool(device.get_attribute(attributes.INTEGRATED)),
+            driver=cuda_version(int(self._driver.get_driver_version())),
+            multiprocessors=int(device.get_attribute(attributes.MULTIPROCESSOR_COUNT)),
+            pci_bus_id=str(device.pci_bus_id()),
         )
 
     def _keep(self, number: int, thing: Any) -> int:
