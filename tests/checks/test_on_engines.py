@@ -12,15 +12,17 @@ from fake_inspector import FakeMachine, report
 from judged import QUICK, without_rtx
 from sidecars import write_plan
 
-from artoolkit.backends.tensorrt import RTX
+from artoolkit.backends.tensorrt import RTX, backend
 from artoolkit.backends.tensorrt import pair as plan_pair_module
 from artoolkit.backends.tensorrt.backend import ENGINE_SOURCE, engine_memory
 from artoolkit.checks.compare import judged
 from artoolkit.checks.contest import Pair
 from artoolkit.checks.kind import Records
+from artoolkit.checks.memory import MEMORY
 from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.verdict import Check, Verdict
+from artoolkit.graph.memory import AHEAD_OF_TIME
 from artoolkit.optional import is_installed
 from artoolkit.spec import RunnerSpec
 
@@ -157,3 +159,18 @@ def test_rtx_compares_programs_in_the_form_of_the_target(tmp_path, target, forms
     assert found.result == "PASS" and len(found.headline) <= 80
     assert found.numbers["forms"] == forms and len(found.details) == 1
     assert any(what.startswith("RTX candidate sm89") for what in heard)
+
+
+@pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
+def test_without_a_driver_rtx_answers_from_its_build_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "driver_gpus", lambda: ())
+    bundle = tiny_bundle(tmp_path, tiny_target("rtx-40"))
+    pair = Pair.of(bundle, bundle, backend="tensorrt-rtx")
+    check, records = MEMORY.ask(pair)
+    assert check is not None and check.result == "PASS"
+    assert any("ahead of time" in detail for detail in check.details)
+    found = records["memory-candidate.json"]
+    assert found.source == AHEAD_OF_TIME and found.process is None
+    assert min(found.components.model_dump().values()) > 0
