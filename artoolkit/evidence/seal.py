@@ -76,6 +76,17 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is not JSON: it was cut or changed") from error
     if not isinstance(values, dict) or "sha256" not in values:
         raise BundleError(f"{path} carries no sha256 of itself", expected="a sealed JSON object")
-    if content != canonical(seal(values)):
+    if content != canonical(values) or values["sha256"] != _seal_of(content, values["sha256"]):
         raise BundleError(f"{path} was changed after it was written: its sha256 does not match")
     return values
+
+
+def _seal_of(content: bytes, told: object) -> str:
+    """The hash of a canonical form without its line of the key `sha256`.
+
+    Python writes indented JSON slowly, and records may be long: it is not written a second time.
+    """
+    # Two spaces stand before keys of the object itself only, and no text holds a line's end.
+    before, _, after = content.partition(f'\n  "sha256": "{told}"'.encode())
+    bare = before + after[1:] if after.startswith(b",") else before.removesuffix(b",") + after
+    return hashlib.sha256(b"{}\n" if bare == b"{\n}\n" else bare).hexdigest()

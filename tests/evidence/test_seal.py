@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from artoolkit.errors import BundleError, StorageError
-from artoolkit.evidence.seal import file_sha256, read_sealed, seal, write_atomically, write_sealed
+from artoolkit.evidence.seal import (
+    canonical,
+    file_sha256,
+    read_sealed,
+    seal,
+    write_atomically,
+    write_sealed,
+)
 
 
 def test_what_was_written_is_read_and_its_hash_returned(tmp_path: Path) -> None:
@@ -65,3 +72,19 @@ def test_file_hash_reads_all_pieces(tmp_path: Path) -> None:
     first = file_sha256(path)
     path.write_bytes(b"\0" * (1 << 20) + b"\1")
     assert first != file_sha256(path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"a": 1}, {"z": 1}, {"a": 1, "z": {"sha256": "x"}}, {"a": '\n  "sha256": "x"', "é": [{}]}],
+)
+def test_what_is_sealed_is_read_wherever_its_key_stands(
+    tmp_path: Path, values: dict[str, object]
+) -> None:
+    path = tmp_path / "x.json"
+    sha256 = write_sealed(path, values)
+    assert read_sealed(path) == values | {"sha256": sha256}
+    for wrong in ("0" * 64, "", 3, None, [sha256]):
+        path.write_bytes(canonical(values | {"sha256": wrong}))
+        with pytest.raises(BundleError, match="was changed after it was written"):
+            read_sealed(path)
