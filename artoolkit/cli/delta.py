@@ -24,7 +24,8 @@ def command(*, held: Path, made: Path, out: Path, as_json: bool) -> None:
     from artoolkit.evidence.delta import write_delta
 
     delta = write_delta(held, made, out)
-    size, whole = out.stat().st_size, sum(p.stat().st_size for p in made.rglob("*") if p.is_file())
+    size, files = out.stat().st_size, delta.record.files
+    whole = sum((made / name).stat().st_size for name in files)
     tell(
         {"delta": out, "bytes": size, "held": delta.record.held, "made": delta.record.made},
         f"{out}  {size:,} bytes for {whole:,}, {delta.trained} trained tensors",

@@ -32,10 +32,12 @@ from artoolkit.evidence.bundle import (
     open_bundle,
     require_free,
 )
-from artoolkit.evidence.contents import file_problems, is_unfinished
+from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.engines import engine_files
 from artoolkit.evidence.folders import new_folder
 from artoolkit.evidence.parts import MOST_MODEL
 from artoolkit.evidence.seal import canonical, file_sha256, seal, write_atomically
+from artoolkit.evidence.signature import bundle_files
 from artoolkit.files import parse_json, read_bytes, read_npz, reading
 from artoolkit.spec import Frozen
 from artoolkit.wire import fields, messages
@@ -139,7 +141,7 @@ def write_delta(held: Path, made: Path, out: Path) -> Delta:
         if found := file_problems(path):
             raise BundleError("; ".join(found), hint="Export or copy the bundle again.")
     before, after = open_bundle(held), open_bundle(made)
-    if any(after.engines.glob("*")) and (after.path / SIGNATURE).is_file():
+    if engine_files(after) and (after.path / SIGNATURE).is_file():
         raise BundleError(
             f"{made} is signed and has engines, which a delta leaves out",
             hint="Sign it before its engines are built.",
@@ -164,8 +166,8 @@ def write_delta(held: Path, made: Path, out: Path) -> Delta:
 
 def _travelling(path: Path) -> list[str]:
     """The paths of a bundle's files, engines aside."""
-    found = (p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file())
-    return [n for n in found if not is_unfinished(n) and n.partition("/")[0] != ENGINES]
+    names = [*bundle_files(path), *([SIGNATURE] if (path / SIGNATURE).is_file() else [])]
+    return [name for name in names if name.partition("/")[0] != ENGINES]
 
 
 def _sources(name: str) -> tuple[str, ...]:
