@@ -101,6 +101,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "evaluation": Table("evaluation", "evaluation"),
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
+    "fuzz": Table("fuzz", "fuzz_table"),
     "experiment": RowsTable("experiment-camvid-half.jsonl", "experiment_table"),
     "crashes": Table("crashes", "crash_points"),
     "calibration": Table("calibration-timings", "calibration", whole=True),
