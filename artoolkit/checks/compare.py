@@ -90,6 +90,8 @@ def compare(
     'PASS'
     """
     data = None if dataset is None else dataset_of(dataset, data_root, classes=classes)
+    if data is not None:
+        data.samples(split)  # a root or split that is not there is told before anything is measured
     out = None if out is None else Path(out)
     first, last = _sides(
         Path(baseline) if isinstance(baseline, str) else baseline,
@@ -220,11 +222,9 @@ def _static(
     if isinstance(side, Bundle) or not is_installed("onnx"):
         return side, None
     model = load_onnx(side, "comparing files")
-    wanted = dict(shapes or {})
-    if inputs is not None and (still_open := open_inputs(model)):
-        arrays = read_npz(inputs, DataError)
-        wanted |= {name: arrays[name].shape for name in still_open
-                   if name in arrays and name not in wanted}  # fmt: skip
+    arrays = {} if inputs is None else read_npz(inputs, DataError)
+    given = {name: arrays[name].shape for name in open_inputs(model) if name in arrays}
+    wanted = given | dict(shapes or {})
     if not wanted:
         return side, None
     copy.write_bytes(with_shapes(model, wanted).SerializeToString())
