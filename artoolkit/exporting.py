@@ -37,7 +37,7 @@ from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.errors import ArtoolkitError, CheckpointError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
-from artoolkit.evidence.bundle import Bundle, Manifest, open_bundle
+from artoolkit.evidence.bundle import Bundle, Manifest, open_bundle, require_free
 from artoolkit.evidence.callback import Callback
 from artoolkit.evidence.records import command_line
 from artoolkit.evidence.verdict import Subject, Verdict
@@ -129,13 +129,14 @@ def export(
     progress is told what is done and which share of it, callbacks the verdict.
 
     Raises `CheckpointError` where the two are not the same network, `UsageError` for options that
-    the target does not take, `ExportError`, `BundleError` where `out` is taken, `StorageError`.
+    the target does not take and where `out` is taken, `ExportError`, `StorageError`.
 
     >>> import artoolkit
     >>> made = artoolkit.export("runs/ar/model.safetensors", out="new-bundle", imgsz=(64, 128))
     >>> made.bundle.model.as_posix(), made.verdict
     ('new-bundle/model.onnx', None)
     """
+    require_free(Path(out), overwrite=overwrite)
     data = None if dataset is None else dataset_of(dataset, data_root, classes=classes)
     candidate = load(checkpoint, network=network, labels=data.labels if data else None)
     reference = None if baseline is None else _baseline_of(candidate, baseline)

@@ -21,8 +21,8 @@ from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import BundleError, DataError, UsageError
 from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
 from artoolkit.evidence.callback import Callback
+from artoolkit.evidence.folders import new_folder
 from artoolkit.evidence.records import machine_name, read_record
-from artoolkit.evidence.seal import write_atomically
 from artoolkit.evidence.verdict import Check, Verdict, decide
 from artoolkit.files import read_npz
 from artoolkit.graph.onnx_file import Shapes, load_onnx, open_inputs, with_shapes
@@ -65,8 +65,8 @@ def compare(
 
     Both are bundles (open, or their folders) or both paths of .onnx files; one bundle alone is
     compared with the baseline that it carries. Verdict and raw measurements are written to the
-    folder `out`; without it into a new folder of the candidate bundle's evidence, and nowhere for
-    files.
+    folder `out`, in one step, in place of an older verdict; without it into a new folder of the
+    candidate bundle's evidence, and nowhere for files.
 
     `dataset`, `data_root`, `classes` and `split` are for the accuracy check. `backend`, `device`,
     `threads`: by default those of the candidate's target; `options` are the backend's own, as
@@ -93,6 +93,8 @@ def compare(
     if data is not None:
         data.samples(split)  # a root or split that is not there is told before anything is measured
     out = None if out is None else Path(out)
+    if out is not None and not _is_ours(out):
+        raise UsageError(f"{out} holds something else than a verdict", hint="Use another --out.")
     first, last = _sides(
         Path(baseline) if isinstance(baseline, str) else baseline,
         Path(candidate) if isinstance(candidate, str) else candidate,
@@ -121,13 +123,22 @@ def compare(
     written: Mapping[str, Any] = {**records, VERDICT: verdict}
     content = {name: record.to_bytes() for name, record in written.items()}
     if out is not None:
-        for name, one in content.items():
-            write_atomically(out / name, one)
+        with new_folder(out) as folder:
+            for name, one in content.items():
+                (folder / name).write_bytes(one)
     elif bundle is not None:
         bundle.add_proof(content, machine_name(verdict.environment))
     for one in callbacks:
         one.on_verdict(verdict)
     return verdict
+
+
+def _is_ours(out: Path) -> bool:
+    """True if the folder can take the records: it is new or empty, or holds those of another."""
+    if not out.exists():
+        return True
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    return not names or (VERDICT in names and all(name.endswith(".json") for name in names))
 
 
 def judged(pair: Pair, kept: Mapping[str, Check] | None = None) -> tuple[Verdict, Records]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from artoolkit.cli.talk import tell
-from artoolkit.errors import StorageError, UsageError
+from artoolkit.errors import UsageError
 
 if TYPE_CHECKING:
     from artoolkit.evidence.bundle import Bundle
@@ -23,15 +23,17 @@ def serve(
     """Write the folder, and print it and how others launch it.
 
     It is given `engine`, or the bundle's one engine that Triton loads; Triton, where there is
-    none, the ONNX file. Raises `UsageError` where several engines could be meant, `EngineError`
-    where DeepStream has none, `StorageError` where the folder is taken.
+    none, the ONNX file. Raises `UsageError` where several engines could be meant or the folder is
+    taken, `EngineError` where DeepStream has none.
     """
     from artoolkit.deploy.deepstream import write_deepstream
     from artoolkit.deploy.triton import isaac_ros_arguments, write_triton
 
     folder = out / bundle.manifest.network if form == "triton" else out
     if folder.exists() and not overwrite:
-        raise StorageError(f"{folder} exists", hint="Give another --out, or --overwrite.")
+        raise UsageError(
+            f"{folder} is already there", hint="Add --overwrite, or use another --out."
+        )
     plan = engine or _only_engine(bundle)
     if form == "deepstream":
         made = write_deepstream(bundle, out, plan=plan)

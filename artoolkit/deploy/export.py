@@ -21,7 +21,7 @@ from artoolkit.deploy.quantize import Calibration, FloatLayers, calibrate, quant
 from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import BOTH, open_trained
 from artoolkit.errors import ExportError
-from artoolkit.evidence.bundle import Bundle, write_bundle
+from artoolkit.evidence.bundle import Bundle, require_free, write_bundle
 from artoolkit.evidence.folders import scratch_folder
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.networks.checkpoint import Checkpoint
@@ -55,8 +55,9 @@ def export_bundle(
     calibrated on `calibration_images` (the golden ones where there are none), its `float_layers`
     found on them or given. `tune` measures the target's session options with the baseline's model.
     Raises
-    `ExportError`, `BundleError` where `out` is taken, `StorageError` where it cannot be written.
+    `ExportError`, `UsageError` where `out` is taken, `StorageError` where it cannot be written.
     """
+    require_free(out, overwrite=overwrite)
     if not images:
         raise ExportError("a bundle needs at least one golden image", hint="Give a data set.")
     golden = _fitted(images, target)

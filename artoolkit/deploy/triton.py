@@ -11,10 +11,10 @@ from pathlib import Path
 from string import Template
 
 from artoolkit.backends import backend_for, backend_named
-from artoolkit.errors import EngineError, StorageError
+from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import engine_problem, engine_record
-from artoolkit.evidence.seal import write_atomically
+from artoolkit.evidence.folders import new_folder
 from artoolkit.spec import TensorSpec
 from artoolkit.targets import export_folder
 
@@ -80,7 +80,7 @@ def write_triton(
     bundle: Bundle, repository: Path, *, name: str | None = None, plan: Path | None = None,
     instances: int = 1, warmup: int = 3,
 ) -> Path:  # fmt: skip
-    """Write the bundle's model into a repository and return its folder.
+    """Write the bundle's model into a repository, in one step, and return its folder.
 
     `name` defaults to the network's. With `plan`, one of the bundle's engines is served instead of
     its ONNX file; it must be whole and chained to the bundle. Raises `EngineError` where it is not,
@@ -97,17 +97,14 @@ def write_triton(
     model = plan or bundle.model
     name = name or bundle.manifest.network
     gpu = plan is not None or bundle.manifest.target.device != "cpu"
-    folder = repository / name
-    try:
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
     config = triton_config(
         bundle, name, backend=runs.triton, gpu=gpu, instances=instances, warmup=warmup
     )
-    write_atomically(folder / "config.pbtxt", config.encode())
-    return folder
+    with new_folder(repository / name) as folder:
+        (folder / "1").mkdir()
+        shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
+        (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+    return repository / name
 
 
 def isaac_ros_arguments(bundle: Bundle, repository: Path, *, name: str | None = None) -> str:

@@ -215,10 +215,13 @@ def _built_at() -> datetime:
 
 
 def require_free(out: Path, *, overwrite: bool) -> None:
-    """Raises `BundleError` where `out` is taken, but by a bundle that `overwrite` replaces."""
-    if out.exists() and not (overwrite and (out / MANIFEST).is_file()):
-        what = "is already there" if (out / MANIFEST).is_file() else "exists and is not a bundle"
-        raise BundleError(f"{out} {what}", hint="Choose another --out, or remove it first.")
+    """Raises `UsageError` where `out` holds something, but a bundle that `overwrite` replaces."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise UsageError(f"{out} exists and is not a bundle", hint="Choose another --out.")
+    if not overwrite:
+        raise UsageError(f"{out} is already there", hint="Add --overwrite, or use another --out.")
 
 
 def write_bundle(
@@ -240,7 +243,7 @@ def write_bundle(
 
     `model` (one ONNX file) and `baseline` (a bundle) are copied. `golden_images`: uint8
     N x H x W x 3 at the target's size, `golden_labels`: uint8 N x H x W, what the trained network
-    says of them. Raises `BundleError` if `out` is taken, `StorageError` if it cannot be written.
+    says of them. Raises `UsageError` if `out` is taken, `StorageError` if it cannot be written.
     """
     inner = None if baseline is None else open_bundle(baseline)
     require_free(out, overwrite=overwrite)

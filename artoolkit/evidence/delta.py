@@ -232,9 +232,10 @@ def refit_bundle(held: Path, delta: Path, out: Path, *, overwrite: bool = False)
     """Make the other bundle of the one at `held` at `out`, in one step, and open it.
 
     Every file has the bytes that it had where the delta was made. Raises `BundleError` where the
-    delta belongs to another bundle or is damaged, where `held` is not whole or `out` is taken, and
-    `StorageError` where it cannot be written.
+    delta belongs to another bundle or is damaged, and where `held` is not whole, `UsageError` where
+    `out` is taken, and `StorageError` where it cannot be written.
     """
+    require_free(out, overwrite=overwrite)
     bundle, read = open_bundle(held), read_delta(delta)
     record = read.record
     if bundle.manifest.sha256 != record.held:
@@ -243,7 +244,6 @@ def refit_bundle(held: Path, delta: Path, out: Path, *, overwrite: bool = False)
             got=f"manifest {bundle.manifest.sha256[:16]}",
             expected=record.held[:16],
         )
-    require_free(out, overwrite=overwrite)
     with new_folder(out) as folder:
         for name, made in record.files.items():
             with reading(delta, BundleError, what="delta"):

@@ -18,7 +18,7 @@ from artoolkit.commit import source_commit
 from artoolkit.deploy import export
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import deployed_module
-from artoolkit.errors import BundleError, ExportError, StorageError, UsageError
+from artoolkit.errors import ExportError, StorageError, UsageError
 from artoolkit.evidence.bundle import MANIFEST
 from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.delta import refit_bundle, write_delta
@@ -126,7 +126,8 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_place_that_is_taken_or_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(BundleError, match="exists and is not a bundle"):
+    (tmp_path / "taken" / "mine.txt").touch()
+    with pytest.raises(UsageError, match="exists and is not a bundle"):
         export_bundle(tiny_checkpoint(), target(), tmp_path / "taken", images=IMAGES)
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from crashing import every_crash
 
-from artoolkit.errors import BundleError
+from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.bundle import INDEX, UNFINISHED, Bundle, open_bundle, write_bundle
 from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.seal import file_sha256, read_sealed, seal, write_sealed
@@ -142,12 +142,13 @@ def test_a_head_that_is_gone_is_refused_by_name(bundle: Bundle) -> None:
 
 
 def test_a_taken_path_is_refused_and_kept(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="already there"):
+    with pytest.raises(UsageError, match="already there"):
         make(bundle.path)
     assert file_problems(bundle.path) == []
     make(bundle.path, overwrite=True)
     (tmp_path / "notes").mkdir()
-    with pytest.raises(BundleError, match="is not a bundle"):
+    (tmp_path / "notes" / "mine.txt").touch()
+    with pytest.raises(UsageError, match="is not a bundle"):
         make(tmp_path / "notes", overwrite=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tiny import tiny_bundle
 
 from artoolkit.checks.verify import verify
-from artoolkit.errors import BundleError
+from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.bundle import Bundle, open_bundle, write_bundle
 from artoolkit.evidence.delta import RECORD, read_delta, refit_bundle, write_delta
 
@@ -166,7 +166,7 @@ def test_a_record_cannot_name_a_place_outside(
 
 def test_a_place_that_is_taken_is_kept(tmp_path: Path, baseline: Bundle, candidate: Bundle) -> None:
     write_delta(baseline.path, candidate.path, tmp_path / "d")
-    with pytest.raises(BundleError, match="is already there"):
+    with pytest.raises(UsageError, match="is already there"):
         refit_bundle(baseline.path, tmp_path / "d", candidate.path)
     made = refit_bundle(baseline.path, tmp_path / "d", candidate.path, overwrite=True)
     assert made.manifest == open_bundle(candidate.path).manifest

@@ -1,10 +1,9 @@
-"""A pipe, a device or a folder as any path that a verb takes, found by looking at the commands."""
+"""Every path that a verb takes: what it reads has to be a file, and nothing at --out is lost."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,15 @@ from judged import judged_bundle
 from PIL import Image
 from small_town import make_town
 from tiny import write_tiny
+from verbs import arguments, leaves
 
 from artoolkit.cli import CRASH, main
 from artoolkit.evidence.keys import new_key
 
-pytestmark = pytest.mark.xdist_group("fuzz")
-# What a command writes is in tests/cli/test_out.py.
+pytestmark = pytest.mark.xdist_group("paths")
 WRITTEN = {"out", "json_out", "markdown", "new_key", "onnx", "timing_cache"}
 # A text that may be the name of something built in, or a path.
 NAMED = {"recipe", "target", "source", "labels", "teachers"}
-
-
-def leaves(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, by its words."""
-    if not isinstance(command, click.Group):
-        yield name, command
-        return
-    context = click.Context(command)
-    for word in command.list_commands(context):
-        inner = command.get_command(context, word)
-        assert inner is not None
-        yield from leaves(inner, f"{name} {word}".strip())
 
 
 def read_by(command: click.Command) -> dict[str, click.Parameter]:
@@ -52,6 +39,15 @@ def read_by(command: click.Command) -> dict[str, click.Parameter]:
 
 
 READ = [(verb, name) for verb, command in leaves(main) for name in read_by(command)]
+# Those whose --out is a file; quickstart, which runs the others, has tests of its own.
+FILES = {"benchmark", "delta", "evaluate", "report", "weights import"}
+WRITING = sorted(
+    verb for verb, command in leaves(main)
+    if verb != "quickstart" and any(one.name == "out" for one in command.params)
+)  # fmt: skip
+# A result of the same verb, which is refused without --resume, --overwrite or the same options.
+TAKEN = {"train": "base", "finetune": "base", "export": "judged/bundle", "refit": "judged/bundle",
+         "data synthesize": "data"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +97,6 @@ def values(place: Path, verb: str, tested: str) -> dict[str, Any]:
     }.get(verb, {})  # fmt: skip
 
 
-def arguments(command: click.Command, given: dict[str, Any], out: Path) -> list[str]:
-    """The command line with these parameters, and a new `out` where one is needed."""
-    line = []
-    for one in command.params:
-        value = given.get(one.name or "", out if one.name == "out" and one.required else None)
-        if value is not None:
-            line += [one.opts[0], str(value)] if isinstance(one, click.Option) else [str(value)]
-    return line
-
-
 @pytest.mark.parametrize(("verb", "name"), READ)
 def test_what_is_no_file_is_refused_by_name(
     verb: str, name: str, place: Path, tmp_path: Path
@@ -138,3 +124,59 @@ def test_what_is_no_file_is_refused_by_name(
                 signal.setitimer(signal.ITIMER_REAL, 0)
         assert answer.exit_code in allowed, (line, answer.output)
         assert odd.name in answer.output, (line, answer.output)
+
+
+def writing(place: Path, verb: str) -> dict[str, Any]:
+    """What makes `verb` write its result as quickly as it can."""
+    base, bundles = place / "base" / "model.safetensors", place / "judged"
+    data = {"dataset": "cityscapes", "data_root": place / "data"}
+    training = data | {"recipe": place / "tiny.toml", "workers": 0}
+    pair = {"held": bundles / "base", "made": bundles / "other"}
+    return {
+        "data prepare-nyuv2": {"mat": place / "no.mat"},
+        "data synthesize": {"train": 1, "val": 1, "seed": 7},
+        "weights fetch": {"name": "no-such-weights"},
+        "weights import": {"file": base, "network": "icnet", "num_classes": 19},
+        "train": training,
+        "finetune": training | {"baseline": base},
+        "experiment": training | {"baseline": base, "arms": "control", "seeds": 1},
+        "evaluate": data | {"model": base},
+        "export": {"checkpoint": base},
+        "benchmark": {"model": bundles / "base", "duration_s": 0},
+        "compare": {"baseline": bundles / "bundle", "budget_s": 1, "blocks": 2},
+        "delta": pair,
+        "refit": {"bundle": bundles / "base", "delta": place / "base.delta"},
+        "predict": data | {"model": bundles / "bundle"},
+        "report": {"paths": bundles / "bundle"},
+    }[verb]
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """The bytes of every file at or below a path."""
+    files = [place] if place.is_file() else [one for one in place.rglob("*") if one.is_file()]
+    return {str(one): one.read_bytes() for one in files}
+
+
+@pytest.mark.parametrize("verb", WRITING)
+def test_what_lies_at_out_is_not_lost(verb: str, place: Path, tmp_path: Path) -> None:
+    """A file for a folder, a folder for a file, what is somebody else's, and an earlier result."""
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("mine")
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    mine = contents(tmp_path)
+
+    def carry_out(out: Path) -> int:
+        line = arguments(dict(leaves(main))[verb], writing(place, verb) | {"out": out}, out)
+        answer = CliRunner().invoke(main, [*verb.split(), *line])
+        assert answer.exit_code in listed_codes() - {CRASH}, answer.output
+        return answer.exit_code
+
+    assert carry_out(folder if verb in FILES else file) not in (0, 1, 3)
+    if verb not in FILES:
+        carry_out(folder)
+    assert contents(tmp_path).items() >= mine.items()
+    if verb in TAKEN:
+        before = contents(place / TAKEN[verb])
+        assert carry_out(place / TAKEN[verb]) == 2
+        assert contents(place / TAKEN[verb]) == before

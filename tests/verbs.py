@@ -1,0 +1,31 @@
+"""Every command of artoolkit and its parameters, found by looking at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def leaves(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its words."""
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    context = click.Context(command)
+    for word in command.list_commands(context):
+        inner = command.get_command(context, word)
+        assert inner is not None
+        yield from leaves(inner, f"{name} {word}".strip())
+
+
+def arguments(command: click.Command, given: dict[str, Any], out: Path) -> list[str]:
+    """The command line with these parameters, and a new `out` where one is needed."""
+    line = []
+    for one in command.params:
+        value = given.get(one.name or "", out if one.name == "out" and one.required else None)
+        if value is not None:
+            line += [one.opts[0], str(value)] if isinstance(one, click.Option) else [str(value)]
+    return line
