@@ -44,7 +44,7 @@ def test_without_an_engine_its_onnx_file_is_served(bundle, tmp_path):
     assert "tiny  ONNX file" in result.stdout
     assert (tmp_path / "models" / "tiny" / "1" / "model.onnx").is_file()
     again = export(bundle.path, tmp_path / "models")
-    assert again.exit_code == 15 and "exists. Give another --out, or --overwrite" in again.stderr
+    assert again.exit_code == 2 and "already there. Add --overwrite" in again.stderr
     assert export(bundle.path, tmp_path / "models", "--overwrite").exit_code == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -12,10 +14,15 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny import tiny_bundle
+from judged import Scenes
+from PIL import Image
+from tiny import LABELS, tiny_bundle
 
 from artoolkit.cli import main, run
+from artoolkit.data import spread
 from artoolkit.errors import BundleError, DataError
+from artoolkit.evaluation.opening import predict
+from artoolkit.evidence.bundle import open_bundle
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.seal import write_sealed
 from artoolkit.report.content import ReportContent
@@ -91,6 +98,18 @@ def test_readings_are_made_again_from_the_measurements(content: ReportContent) -
     assert list(part.samples[0].pictures) == [
         "image", "ground truth", "baseline", "candidate", "where they differ"
     ]  # fmt: skip
+
+
+def test_the_labels_shown_are_those_of_predict_bit_for_bit(
+    content: ReportContent, paths: tuple[Path, ...]
+) -> None:
+    scenes, part = Scenes(), content.bundles[0]
+    samples = spread(scenes.samples("val"), 2)
+    predicted = predict(open_bundle(paths[0]), [scenes.read_image(one) for one in samples])
+    for row, labels in zip(part.samples, predicted, strict=True):
+        png = base64.b64decode(row.pictures["candidate"].uri.partition(",")[2])
+        shown = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        np.testing.assert_array_equal(shown, LABELS.colorize(labels))
 
 
 def test_runs_have_curves_and_only_ar_has_a_trend(content: ReportContent, html: str) -> None:
