@@ -23,7 +23,10 @@ from artoolkit.cli import CRASH, main
 from artoolkit.evidence.keys import new_key
 
 pytestmark = pytest.mark.xdist_group("paths")
-WRITTEN = {"out", "json_out", "markdown", "new_key", "onnx", "timing_cache"}
+WRITTEN = {"out", "json", "markdown", "badge", "junit", "log_file", "new_key", "onnx",
+           "sbom", "timing_cache"}  # fmt: skip
+# One puts the paths into a workflow, the other asks a server.
+UNREAD = ("ci", "hub")
 # A text that may be the name of something built in, or a path.
 NAMED = {"recipe", "target", "source", "labels", "teachers"}
 
@@ -38,12 +41,16 @@ def read_by(command: click.Command) -> dict[str, click.Parameter]:
     }  # fmt: skip
 
 
-READ = [(verb, name) for verb, command in leaves(main) for name in read_by(command)]
+READ = [
+    (verb, name) for verb, command in leaves(main) for name in read_by(command)
+    if not verb.startswith(UNREAD)
+]  # fmt: skip
 # Those whose --out is a file; quickstart, which runs the others, has tests of its own.
 FILES = {"benchmark", "delta", "evaluate", "report", "weights import"}
 WRITING = sorted(
     verb for verb, command in leaves(main)
-    if verb != "quickstart" and any(one.name == "out" for one in command.params)
+    if not verb.startswith(("quickstart", *UNREAD))
+    and any(one.name == "out" for one in command.params)
 )  # fmt: skip
 # A result of the same verb, which is refused without --resume, --overwrite or the same options.
 TAKEN = {"train": "base", "finetune": "base", "export": "judged/bundle", "refit": "judged/bundle",
@@ -93,7 +100,7 @@ def values(place: Path, verb: str, tested: str) -> dict[str, Any]:
         "sign": {"bundle": bundle, "key": place / "key"},
         "predict": {"model": bundle}
         | (data if tested in ("classes", "data_root") else {"source": place / "yard" / "images"}),
-        "report": {"paths": bundle} | (data if tested != "paths" else {}),
+        "report": {"paths": bundle, "out": place / "page.html"} | (data if tested != "paths" else {}),
     }.get(verb, {})  # fmt: skip
 
 
