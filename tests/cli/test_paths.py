@@ -100,7 +100,8 @@ def values(place: Path, verb: str, tested: str) -> dict[str, Any]:
         "sign": {"bundle": bundle, "key": place / "key"},
         "predict": {"model": bundle}
         | (data if tested in ("classes", "data_root") else {"source": place / "yard" / "images"}),
-        "report": {"paths": bundle, "out": place / "page.html"} | (data if tested != "paths" else {}),
+        "report": {"paths": bundle, "out": place / "page.html"}
+        | (data if tested != "paths" else {}),
     }.get(verb, {})  # fmt: skip
 
 
