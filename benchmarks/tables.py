@@ -102,6 +102,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
     "fuzz": Table("fuzz", "fuzz_table"),
+    "loss-cost-teacher": Table("loss-cost-teacher", "loss_cost_table", whole=True),
     "experiment": RowsTable("experiment-camvid-half.jsonl", "experiment_table"),
     "crashes": Table("crashes", "crash_points"),
     "calibration": Table("calibration-timings", "calibration", whole=True),

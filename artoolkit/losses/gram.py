@@ -95,6 +95,10 @@ def _losses(
     return total.clamp(min=0) / pairs.clamp(min=1), pairs > 0
 
 
+# Devices on which void points are counted; elsewhere, looking would wait.
+LOOKED_AT = ("cpu",)
+
+
 class _Targets:
     """Rows of Y for one block of one image after the other, and which points do not count."""
 
@@ -134,7 +138,7 @@ class _Targets:
         rows.scatter_(0, own.flatten(1), (~void).to(dtype).view(1, -1))
         if self.teacher is None:
             return rows, void, None
-        if void.device.type == "cpu":  # elsewhere, looking would wait
+        if void.device.type in LOOKED_AT:
             missing = void.flatten().nonzero()[:, 0]
             if not missing.numel():
                 return rows, None, None

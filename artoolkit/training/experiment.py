@@ -242,8 +242,11 @@ def run_experiment(
                 watcher.finished(run, row)
                 _tidy(experiment, run)
             if missing := len(_left(experiment, wanted)):
-                log.warning("%d runs of other shards are not finished; start again after them, "
-                            "for the seeds that follow", missing)  # fmt: skip
+                if look != (looks or (look,))[-1]:
+                    log.warning(
+                        "%d runs of other shards are not finished: start again after them, for "
+                        "more seeds", missing,
+                    )  # fmt: skip
                 return True
     return True
 

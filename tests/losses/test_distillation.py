@@ -7,7 +7,7 @@ import torch
 from plain_losses import street, upsampled
 from torch import Tensor
 
-from artoolkit.losses import Objective, TeacherScores, WeightedTerm, affinity_regression
+from artoolkit.losses import Objective, TeacherScores, WeightedTerm, affinity_regression, gram
 from artoolkit.losses import distillation as module
 
 SIZES = [(6, 7), (24, 28)]
@@ -48,6 +48,19 @@ def test_affinities_are_those_of_all_pairs(score_hw, stride, where) -> None:
     torch.testing.assert_close(found, plain, rtol=1e-12, atol=0)
     one, other = (torch.autograd.grad(loss, scores)[0] for loss in (found, plain))
     torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-17)
+
+
+def test_a_device_that_is_not_looked_at_gets_the_same(monkeypatch) -> None:
+    """The form for GPUs, which computes the teacher everywhere."""
+    scores, labels = street()
+    teacher, _ = street(score_hw=(5, 4), seed=1)
+    scores.requires_grad_()
+    found = []
+    for devices in (("cpu",), ()):
+        monkeypatch.setattr(gram, "LOOKED_AT", devices)
+        loss = term("affinity_distillation", scores, labels, teacher, stride=2)
+        found.append((loss.detach(), *torch.autograd.grad(loss, scores)))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-17)
 
 
 def test_without_void_it_is_affinity_regression_and_of_oneself_everywhere_nothing() -> None:
@@ -116,7 +129,9 @@ def test_a_missing_teacher_and_one_of_other_classes_are_named() -> None:
 
 @pytest.mark.slow
 def test_operators_are_described_rightly_to_the_compiler() -> None:
-    scores, _ = street(batch=1, classes=3, score_hw=(2, 3), label_hw=(5, 6))
+    scores, labels = street(batch=1, classes=3, score_hw=(2, 3), label_hw=(5, 6))
     arguments = (scores.requires_grad_(), scores.detach(), [5, 6], 2, False, True, 2.0)
     found = torch.library.opcheck(module._divergence, arguments)
     assert set(found.values()) == {"SUCCESS"}
+    pairs = (scores.requires_grad_(), labels, scores.detach(), 2, False, 255, True, False)
+    assert set(torch.library.opcheck(gram._sums, pairs).values()) == {"SUCCESS"}
