@@ -47,11 +47,16 @@ def damaged(one: Format, inputs: int, seed: int, keep: Path) -> dict[str, Any]:
 @click.option("--inputs", default=10_000, show_default=True, help="Of all formats together.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--only", default="", help="Formats whose name holds this text.")
-@click.option("--folder", type=click.Path(path_type=Path), default=result_file.RESULTS,
-              help="Where the result and an input of each fault go.")  # fmt: skip
-def main(*, machine: str, again: bool, inputs: int, seed: int, only: str, folder: Path) -> None:
+@click.option("--folder", type=click.Path(path_type=Path),
+              help="Where the result and an input of each fault go.  [default: benchmarks/results, "
+              "or fuzz-faults with --only]")  # fmt: skip
+def main(
+    *, machine: str, again: bool, inputs: int, seed: int, only: str, folder: Path | None
+) -> None:
     """Give damaged files to every reader; exit 1 where a fault was found."""
-    result_file.RESULTS = folder.absolute()
+    # A part of the formats is no result to keep.
+    default = Path("fuzz-faults") if only else result_file.RESULTS
+    result_file.RESULTS = (folder or default).absolute()
     result_file.RESULTS.mkdir(parents=True, exist_ok=True)
     keep = result_file.RESULTS / "fuzz-faults"
     with tempfile.TemporaryDirectory() as scratch:
