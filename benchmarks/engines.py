@@ -97,6 +97,8 @@ def table(raw: dict[str, Any]) -> list[str]:
 
 
 def _range(counts: list[int]) -> str:
+    if not counts:
+        return ""
     low, high = (f"{count / 1e6:.1f}" for count in (min(counts), max(counts)))
     return low if low == high else f"{low} to {high}"
 

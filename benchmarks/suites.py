@@ -50,6 +50,10 @@ SUITES = {
     "programs": Suite(
         "programs.py", "are two checkpoints one RTX program, in bytes", "tensorrt_rtx", renews=True
     ),
+    "engines": Suite(
+        "engines.py", "engines of every network for SM 75 to 121", "tensorrt_rtx", renews=True
+    ),
+    "installs": Suite("installs.py", "what pip installs for each extra", "an index", renews=True),
     "latency": Suite("latency.py", "precision, backend and size", renews=True),
     "image-size": Suite("image_size.py", "time and memory against pixels", renews=True),
     "training-step": Suite("training_step.py", "a step with and without AR", renews=True),

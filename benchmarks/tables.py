@@ -92,6 +92,8 @@ TABLES: dict[str, Table | RowsTable] = {
     "camvid-verdict": Table("camvid", "camvid_table", whole=True, function="verdict"),
     "networks": Table("networks", "networks"),
     "programs": Table("programs", "programs"),
+    "engines": Table("engines", "engines"),
+    "installs": Table("installs", "installs"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),
     "latency": Table("latency", "latency"),
     "image-size": Table("image-size", "image_size"),

@@ -1,0 +1,52 @@
+"""The tables of engines and of installs: what was built, refused, resolved."""
+
+from __future__ import annotations
+
+import engines
+import installs
+import pytest
+
+from artoolkit.errors import EngineError
+
+ENGINE = {
+    "result": "PASS", "method": "bytes", "total_bytes": 20_100_000, "program_bytes": 1_500_000,
+    "operations": 84, "reason": "", "activation_bytes": 125_200_000, "weights_bytes": 18_600_000,
+    "same_memory": True,
+}  # fmt: skip
+
+
+def test_the_table_tells_equal_programs_refusals_and_the_range_of_bytes() -> None:
+    built = {"75": ENGINE | {"total_bytes": 43_100_000}, "89": ENGINE, "120": {"refused": "no"}}
+    raw = {"icnet fp16": {"engines": built}, "icnet int8": {"unavailable": "no library"}}
+    _, _, row, *rest = engines.table(raw)
+    assert row == "| `icnet` | fp16 | 75, 89 | 120 | 20.1 to 43.1 | 125.2 | 18.6 |"
+    assert rest == ["", "Not measured: icnet int8. no library"]
+
+
+def test_a_network_that_no_capability_builds_has_a_row_too() -> None:
+    _, _, row = engines.table({"icnet fp32": {"engines": {"75": {"refused": "FP32 GEMM"}}}})
+    assert row == "| `icnet` | fp32 |  | 75 |  |  |  |"
+
+
+def test_a_refusal_costs_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise EngineError("FP32 GEMM is not supported")
+
+    monkeypatch.setattr(engines, "compare_programs", refuse)
+    assert engines._engine([], (), "75", "fp32") == {"refused": "FP32 GEMM is not supported"}
+
+
+def test_requirements_are_those_of_the_other_machine() -> None:
+    there = installs.wanted("cu12", "x86_64", "3.10")
+    assert any(name.startswith("tensorrt-cu12") for name in there)
+    assert any(name.startswith("tomli") for name in there)
+    assert any(name.startswith("onnx>") for name in there)
+    robot = installs.wanted("cu12", "aarch64", "3.12")
+    assert not any(name.startswith(("tensorrt", "onnxruntime", "tomli")) for name in robot)
+    assert any(name.startswith("cuda-bindings") and "<13" in name for name in robot)
+
+
+def test_the_table_of_installs_says_where_an_extra_resolves() -> None:
+    raw = {"cpu x86_64 3.10": {"versions": {}}, "cpu aarch64 3.12": {"unavailable": "no wheel"}}
+    row = installs.table(raw)[2]
+    assert row == "| cpu | yes |  |  |  |  | no |"
