@@ -4,13 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format docs package clean
+.PHONY: demo test test-device lint format docs package clean
 
 demo: $(INSTALLED)
 	$(BIN)/artoolkit quickstart --out demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=25
+
+# As on a robot: no torch, and the NumPy 1 that JetPack's OpenCV and ROS 2 Humble need.
+test-device:
+	$(PYTHON) -m venv .venv-device
+	.venv-device/bin/python -m pip install --quiet --upgrade pip
+	.venv-device/bin/python -m pip install --quiet "numpy<2" scipy -e ".[cpu,device,sign]" --group test
+	.venv-device/bin/python -m pytest -m "not slow and not gpu"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

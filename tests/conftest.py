@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import venv
@@ -18,6 +19,37 @@ if is_installed("torch"):
     import torch
 
     torch.set_num_threads(1)
+
+# What imports torch, or a room that does; a helper of such tests does so for them.
+NEEDS_TORCH = re.compile(
+    r"^\s*(from|import) (torch|safetensors|deploy\.)"
+    r"|^\s*(from|import) artoolkit\.(networks|losses|training|deploy|exporting)"
+    r"|artoolkit import .*(export|train|load)|^from (streets|tiny_network|small_town|by_function)",
+    re.MULTILINE,
+)
+TORCH_FOLDERS = {
+    "deploy",
+    "losses",
+    "networks",
+    "training",
+    "e2e",
+    "fuzz",
+    "benchmarks",
+    "trackers",
+}
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without torch, as on a robot, the tests that need it are left out."""
+    if is_installed("torch"):
+        return None
+    if collection_path.is_dir():
+        return collection_path.name in TORCH_FOLDERS or None
+    return (
+        collection_path.name.startswith("test_")
+        and NEEDS_TORCH.search(collection_path.read_text()) is not None
+    ) or None
+
 
 ROOT = Path(__file__).parent.parent
 
