@@ -27,6 +27,8 @@ PROJECT = read_toml(Path(__file__).parent.parent / "pyproject.toml", "project")[
 EXTRAS = PROJECT["optional-dependencies"]
 NAMES = ("cpu", "device", "cu12", "cu13", "rtx")
 PYTHONS = {"x86_64": ("3.10", "3.11", "3.12", "3.13"), "aarch64": ("3.10", "3.12")}
+# Published as a source of no code that asks for these two wheels; a dry run takes wheels alone.
+METAPACKAGES = ("tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu13")
 GLIBC = (17, 24, 26, 27, 28)
 
 
@@ -42,7 +44,8 @@ def wanted(extra: str, machine: str, python: str) -> list[str]:
         if need.name == "artoolkit":
             found += [one for inner in need.extras for one in wanted(inner, machine, python)]
         elif need.name != "torch" and (need.marker is None or need.marker.evaluate(there)):
-            found.append(f"{need.name}{need.specifier}")
+            parts = ("-libs", "-bindings") if need.name in METAPACKAGES else ("",)
+            found += [f"{need.name}{part}{need.specifier}" for part in parts]
     return list(dict.fromkeys(found))
 
 
