@@ -36,7 +36,8 @@ def command(
     data = [str(part) for pair in given.items() if pair[1] is not None for part in pair]
     values = {
         "BUNDLE": shlex.quote(bundle.as_posix()),
-        "VERSION": __version__,
+        # A version between releases is nowhere to be installed from.
+        "PIN": "" if "+" in __version__ else f"=={__version__}",
         "DATA": shlex.join(data) + " " if data else "",
     }
     text = (export_folder("ci") / f"{service}.yml").read_text(encoding="utf-8")
