@@ -5,6 +5,8 @@ Readings are made again from the raw measurements, never copied from the verdict
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +50,15 @@ def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
     measurements in an earlier proof."""
     paths = [folder / name for folder in bundle.proofs if (folder / name).is_file()]
     return read_record(paths[0], record) if paths else None
+
+
+def _earlier_verdicts(bundle: Bundle) -> Iterator[str]:
+    """The older verdicts, of this machine or others, in a line each."""
+    for folder in bundle.proofs[1:]:
+        with suppress(BundleError):  # which `check_evidence` names
+            verdict = read_record(folder / VERDICT, Verdict)
+            answers = ", ".join(f"{check.name} {check.result}" for check in verdict.checks)
+            yield f"Earlier verdict {folder.name}: {verdict.result} ({answers})"
 
 
 def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Histogram:
@@ -134,6 +145,7 @@ def bundle_part(
             for check in check_evidence(bundle)
             if check.result == "FAIL"
         ]
+        notes += _earlier_verdicts(bundle)
     samples: tuple[SampleRow, ...] = ()
     affinity: tuple[AffinityRow, ...] = ()
     if bundle.baseline is not None:

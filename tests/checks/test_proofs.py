@@ -23,6 +23,7 @@ from artoolkit.evidence.records import read_record
 from artoolkit.evidence.seal import file_sha256, read_sealed, write_sealed
 from artoolkit.evidence.signature import sign_bundle
 from artoolkit.evidence.verdict import Check, Verdict
+from artoolkit.report.page import gather
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +146,25 @@ def test_a_signature_covers_what_it_covered_and_names_what_came(
     found = {check.name: check for check in verify(bundle, public_key=tmp_path / "k.pub").checks}
     assert found["signature"].result == "PASS"
     assert any(bundle.proofs[0].name in line for line in found["signature"].details)
+
+
+def test_a_complete_verdict_stays_and_a_bundle_judged_on_two_machines_shows_both(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = bundle.proofs
+    before = by_name(read_record(first / "verdict.json", Verdict))
+    new_key(tmp_path / "k")
+    sign_bundle(bundle.path, read_private_key(tmp_path / "k", passphrase=lambda: ""))
+    monkeypatch.setattr(compare_module, "machine_name", lambda _: "orin")
+    after = by_name(compare(bundle, plan=QUICK, process_memory=False))
+    answered = {name for name, check in before.items() if check.result != "UNAVAILABLE"}
+    assert "accuracy" in answered <= {n for n, c in after.items() if c.result != "UNAVAILABLE"}
+    names = [proof.name for proof in bundle.proofs]
+    assert names[0].endswith("-orin") and names[1] == first.name
+    shown = CliRunner().invoke(main, ["log", str(bundle.path), "--json"])
+    assert [row["proof"] for row in json.loads(shown.output)] == names
+    found = {check.name: check for check in verify(bundle, public_key=tmp_path / "k.pub").checks}
+    assert found["signature"].result == found["evidence"].result == "PASS"
+    assert found[f"evidence {first.name}"].result == "PASS"
+    (part,) = gather([bundle.path], images=0).bundles
+    assert any(f"Earlier verdict {first.name}: " in note for note in part.notes)
