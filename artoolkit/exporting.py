@@ -235,8 +235,10 @@ def measured_outputs(task: Task, bundle: Bundle) -> OutputsMeasurement:
     """Scores and labels of the exported network against the trained one, on images of the split."""
     target, margins = task.target, task.target.margins
     parity = parity_of_export(task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES))
-    atol, least = (m[target.precision] for m in (margins.scores_atol, margins.label_agreement))
-    holds = parity.holds(atol=atol, agreement=least)
+    holds = parity.holds(
+        atol=margins.scores_allowed(target.precision, parity.scores_spread),
+        agreement=margins.label_agreement[target.precision],
+    )
     pair = Pair.of(bundle.baseline or bundle, bundle)
     return pair.record(
         OutputsMeasurement,

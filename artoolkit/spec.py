@@ -127,7 +127,10 @@ Points = Annotated[float, Field(ge=0, le=100)]
 
 
 class Margins(Frozen):
-    """Bounds within which two results count as equal, declared before measuring."""
+    """Bounds within which two results count as equal, declared before measuring.
+
+    `scores_atol` is of scores whose spread is 1 or less, see `scores_allowed`.
+    """
 
     latency_percent: float = Field(default=2.0, gt=0, le=100)
     accuracy_points: float = Field(default=0.5, gt=0, le=100)
@@ -141,6 +144,14 @@ class Margins(Frozen):
     exported_points: dict[Precision, Points] = {
         "fp32": 0.05, "tf32": 0.1, "bf16": 0.1, "fp16": 0.1, "int8": 0.5
     }  # fmt: skip
+
+    def scores_allowed(self, precision: Precision, spread: float | None) -> float:
+        """How far two scores may lie apart, where the highest is `spread` above the lowest.
+
+        Rounding grows with the scores, and published networks have some of several hundred: a
+        bound that stays behind refuses networks whose labels agree. The labels decide.
+        """
+        return self.scores_atol[precision] * max(1.0, spread or 0.0)
 
 
 class SessionOptions(Frozen):

@@ -206,7 +206,8 @@ def _sides(
     if any(files):
         raise UsageError(
             "an .onnx file is compared with another .onnx file",
-            got=candidate,
+            got="one alone" if candidate is None else f"{baseline} and {candidate}",
+            expected="artoolkit compare A.onnx B.onnx",
             hint=f"The one in a bundle is called {MODEL}: give that.",
         )
     for what, value in (("--inputs", inputs), ("--shape", shapes)):
@@ -215,7 +216,11 @@ def _sides(
     first = _opened(baseline)
     inner = first.baseline if candidate is None else first
     if inner is None:
-        raise UsageError(f"{first.path} carries no baseline", expected="two bundles to compare")
+        raise UsageError(
+            f"{first.path} carries no baseline",
+            expected=f"artoolkit compare BASELINE {first.path}",
+            hint="artoolkit export --baseline CHECKPOINT puts one inside.",
+        )
     last = first if candidate is None else _opened(candidate)
     check_names(last.manifest.target)
     check_same_kind(last.manifest, inner.manifest, question)

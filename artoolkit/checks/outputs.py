@@ -26,7 +26,8 @@ class OutputsMeasurement(PairRecord):
     """The candidate's outputs against those of the trained network, golden labels or the baseline.
 
     `agreement` is the share of `pixels` with the same label; `scores_max_abs` is in the unit of the
-    scores, `scores_max_rel` that over the largest score. `layers` are those that differ the most
+    scores, `scores_max_rel` that over the largest score, `scores_spread` the highest score above
+    the lowest (None in records of before). `layers` are those that differ the most
     from float32, None where nobody looked. Of a baseline: what is not as declared (`wrong`), and
     how far finite values lie apart, by output.
     """
@@ -39,6 +40,7 @@ class OutputsMeasurement(PairRecord):
     agreement: float = 1.0
     scores_max_abs: float | None = None
     scores_max_rel: float | None = None
+    scores_spread: float | None = None
     layers: tuple[str, ...] | None = None
     wrong: tuple[str, ...] = ()
     largest_difference: dict[str, float] | None = None
@@ -94,7 +96,7 @@ def judge(records: Records, terms: Terms) -> Check:
     """Weights of bare files differ, so values may: how far they do is reported, not judged."""
     record: OutputsMeasurement = records["outputs.json"]
     least = terms.margins.label_agreement[terms.precision]
-    allowed = terms.margins.scores_atol[terms.precision]
+    allowed = terms.margins.scores_allowed(terms.precision, record.scores_spread)
     numbers: dict[str, Any] = {"against": record.against, "images": record.images}
     if record.largest_difference is not None:
         holds = not record.wrong
@@ -109,9 +111,13 @@ def judge(records: Records, terms: Terms) -> Check:
         numbers |= {"pixels": record.pixels, "agreement": record.agreement, "least": least}
     if record.scores_max_abs is not None:
         holds &= record.scores_max_abs <= allowed
-        details.append(f"scores differ by at most {record.scores_max_abs:.2g}, {allowed:g} allowed")
+        details.append(
+            f"scores differ by at most {record.scores_max_abs:.2g}, {allowed:.2g} allowed"
+        )
         numbers |= {"scores_max_abs": record.scores_max_abs, "allowed": allowed}
-        numbers["scores_max_rel"] = record.scores_max_rel
+        numbers |= {
+            "scores_max_rel": record.scores_max_rel, "scores_spread": record.scores_spread
+        }  # fmt: skip
     if record.layers is not None and not holds:
         worst = ", ".join(record.layers) or "none"
         details.append(f"largest relative errors of layers against float32: {worst}")

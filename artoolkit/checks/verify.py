@@ -14,7 +14,7 @@ from artoolkit.checks.kind import unavailable
 from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.checks.recheck import check_evidence
 from artoolkit.errors import BackendError, MissingLibraryError
-from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.evidence.bundle import Bundle, open_bundle, read_manifest
 from artoolkit.evidence.contents import file_problems
 from artoolkit.evidence.keys import read_public_key
 from artoolkit.evidence.signature import check_signature, note_signature
@@ -81,8 +81,9 @@ def verify(
     Every file is hashed, the verdict in its evidence is answered again as far as this machine can
     (`artoolkit.checks.recheck`), and the golden images are replayed on `backend` and `device`
     (None: the target's; `options` are the backend's own). With `public_key` a signature made with
-    its private key is required. Raises `UsageError` for a file that is no such key,
-    `MissingLibraryError` where `cryptography` is missing.
+    its private key is required. Raises `BundleError` for a file in place of the folder,
+    `UsageError` for a file that is no such key, `MissingLibraryError` where `cryptography` is
+    missing.
 
     >>> import artoolkit
     >>> found = artoolkit.verify("bundle")
@@ -90,6 +91,8 @@ def verify(
     ('PASS', 0)
     """
     path = bundle.path if isinstance(bundle, Bundle) else Path(bundle)
+    if path.is_file():
+        read_manifest(path)  # no bundle: it says what the file is for
     key = None if public_key is None else read_public_key(public_key)
     checks = [check_files(path)]
     if checks[0].result == "PASS":

@@ -89,6 +89,7 @@ def command(
 
 def _written(paths: tuple[Path, ...]) -> ReportContent | None:
     """The content that an earlier report wrote as JSON; None where `paths` are folders."""
+    from artoolkit.evidence.bundle import read_manifest
     from artoolkit.evidence.records import read_record
     from artoolkit.report.content import ReportContent
 
@@ -99,4 +100,6 @@ def _written(paths: tuple[Path, ...]) -> ReportContent | None:
         raise UsageError(
             f"{files[0]} is a file", expected="folders of bundles and runs, or one report's JSON"
         )
+    if files[0].suffix == ".onnx":
+        read_manifest(files[0])  # refuses it with the right next step
     return read_record(files[0], ReportContent)

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.commit import source_commit
 from artoolkit.deploy.onnx import OnnxInfo, graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, FloatLayers, calibrate, quantized
 from artoolkit.deploy.sensitivity import Progress
 from artoolkit.deploy.trained import BOTH, open_trained
-from artoolkit.errors import ExportError
+from artoolkit.errors import BackendError, ExportError
 from artoolkit.evidence.bundle import Bundle, require_free, write_bundle
 from artoolkit.evidence.folders import scratch_folder
 from artoolkit.evidence.seal import file_sha256
@@ -112,6 +113,7 @@ class _Job:
         overwrite: bool = False,
     ) -> Bundle:
         info = self._model(checkpoint, scratch / "model.onnx")
+        self._run(info.path)
         meta = checkpoint.meta
         return write_bundle(
             out,
@@ -133,6 +135,23 @@ class _Job:
         if self.calibration is not None:
             model, trained = quantized(model, trained, self.target, self.calibration)
         return write_onnx(model, trained, path)
+
+    def _run(self, path: Path) -> None:
+        """Opens and runs the file once, before it is handed to anyone.
+
+        `ExportError` where ONNX Runtime refuses it, or labels have another form than promised.
+        """
+        images = np.resize(self.golden, (self.target.batch, *self.golden.shape[1:]))
+        try:
+            with open_onnxruntime(path, threads=self.target.threads) as runner:
+                labels = runner.infer(images)["labels"]
+        except BackendError as error:
+            raise ExportError(
+                f"the exported file does not run: {error.what}", got=error.got, hint=error.hint
+            ) from error
+        expected = (self.target.batch, *self.target.labels_hw)
+        if labels.shape != expected:
+            raise ExportError("other labels than promised", got=labels.shape, expected=expected)
 
     def _provenance(self, checkpoint: Checkpoint, info: OnnxInfo) -> dict[str, Any]:
         source = checkpoint.path

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import onnx
@@ -23,14 +26,17 @@ from torch import nn
 from artoolkit import __version__
 from artoolkit.deploy.fold import fold_batch_norm, fold_padding, store_transposed
 from artoolkit.deploy.graph import INPUT, OUTPUT, SCORES, LabelsAndScores, deployed_module
+from artoolkit.deploy.pools import pool_translations
 from artoolkit.deploy.simplify import simplified
 from artoolkit.errors import ExportError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
-from artoolkit.optional import require
 from artoolkit.spec import Target
 
 _PREFIX = "deployed.network."
+# Places in what the exporter says, and whose code they are not to show.
+_PLACE = re.compile(r'File "([^"]+)", line (\d+), in ')
+_OF_LIBRARIES = re.compile(r"[/\\](torch|onnxscript|artoolkit)[/\\]")
 
 
 @dataclass(frozen=True)
@@ -49,24 +55,20 @@ def _quiet_exporter() -> Iterator[None]:
 
     torchvision is not used and need not be registered; torch.export still calls a part of pytree
     that torch deprecates; opset 17 is reached from 18 by a conversion whose result is checked. What
-    it logs before it fails is in its exception too.
+    it logs before it fails, whole graphs among it, is in its exception too.
     """
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:
-    require("onnxscript", "export to ONNX")
     image, _ = target.tensors
     images = torch.zeros(image.shape, dtype=getattr(torch, image.dtype))
     try:
@@ -81,23 +83,44 @@ def _exported(module: nn.Module, target: Target) -> onnx.ModelProto:
                 input_names=[INPUT],
                 output_names=[OUTPUT, SCORES],
                 opset_version=target.opset,
+                custom_translation_table=pool_translations(),
             )
     except Exception as error:
-        # The exporter wraps every failure in classes of its own; the first line of the innermost
-        # one names the operator.
-        raise ExportError(
-            "the network cannot be exported", got=_innermost(error), hint="See the network's code."
-        ) from error
+        raise _not_exported(error, module) from error
     assert program is not None, "the dynamo exporter returns a program"
     model: onnx.ModelProto = program.model_proto
     return model
 
 
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
+def _not_exported(error: BaseException, module: nn.Module) -> ExportError:
+    """The failure in one line: operator, module and line of the user's code, as far as it tells.
+
+    The exporter wraps every failure in classes of its own; the first line of the innermost one
+    names the operator. The module is that whose code ran, or whose operator was translated, last.
+    """
+    names = {id(part): name for name, part in module.named_modules()}
+    where = places = ""
+    while True:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            where = names.get(id(frame.f_locals.get("self")), where)
+            meta = getattr(frame.f_locals.get("node"), "meta", {})
+            stack = [path for path, _ in (meta.get("nn_module_stack") or {}).values()]
+            where = stack[-1] if stack else where
+            places = meta.get("stack_trace") or places
+        places += str(error)
+        if error.__cause__ is None:
+            break
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{type(error).__name__}: {lines[0]}"
+    code = [place for place in _PLACE.findall(places) if not _OF_LIBRARIES.search(place[0])]
+    line = f" ({Path(code[-1][0]).name}, line {code[-1][1]})" if code else ""
+    owner = where.removeprefix(_PREFIX.removesuffix(".")).lstrip(".") or "the network itself"
+    return ExportError(
+        f"the network cannot be exported: {owner}{line}",
+        got=f"{type(error).__name__}: {lines[0]}",
+        hint="Write this part with other operators, or give a factory that replaces it: "
+        "docs/your-network.md, section Exports.",
+    )
 
 
 def _strip(model: onnx.ModelProto) -> None:

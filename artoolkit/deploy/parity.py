@@ -30,7 +30,8 @@ class Parity:
     """Distance of a candidate runner from its reference, over all images.
 
     `scores_max_abs` is in the unit of the scores; `scores_max_rel` is that divided by the largest
-    score of the reference. `agreement` is the share of the `pixels` compared (labelled ones, where
+    score of the reference, `scores_spread` how far the highest of its scores is above the lowest.
+    `agreement` is the share of the `pixels` compared (labelled ones, where
     labels were given) on which both say the same class.
     """
 
@@ -38,6 +39,7 @@ class Parity:
     pixels: int
     scores_max_abs: float
     scores_max_rel: float
+    scores_spread: float
     agreement: float
 
     def holds(self, *, atol: float, agreement: float) -> bool:
@@ -68,13 +70,15 @@ def compare_outputs(
     """
     count = pixels = agreeing = 0
     largest = scale = 0.0
+    low, high = np.inf, -np.inf
     for image, labelled in images:
         ours, theirs = reference.infer(image), candidate.infer(image)
         a, b = (np.asarray(o["scores"], np.float32) for o in (ours, theirs))
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise BackendError(f"scores of image {count} are not finite")
         largest = max(largest, float(np.abs(a - b).max()))
-        scale = max(scale, float(np.abs(a).max()))
+        low, high = min(low, float(a.min())), max(high, float(a.max()))
+        scale = max(abs(low), abs(high))
         same = ours["labels"] == theirs["labels"]
         counted = np.ones_like(same) if labelled is None else labelled != VOID
         agreeing += int(np.count_nonzero(same & counted))
@@ -82,7 +86,8 @@ def compare_outputs(
         count += len(image)
     if not pixels:
         raise BackendError("nothing to compare", got=f"{count} images, no labelled pixel")
-    return Parity(count, pixels, largest, largest / (scale or 1.0), agreeing / pixels)
+    relative = largest / (scale or 1.0)
+    return Parity(count, pixels, largest, relative, high - low, agreeing / pixels)
 
 
 def layer_errors(

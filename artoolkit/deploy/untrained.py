@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from artoolkit.data.street.scene import street_scene
 from artoolkit.deploy.graph import Deployed
+from artoolkit.errors import UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks import Network, build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta
@@ -41,13 +42,19 @@ def untrained_checkpoint(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built = build(network, num_classes=num_classes, layout=layout, **(options or {}))
-        size_hw = imgsz or (2 * built.minimum_hw[0], 2 * built.minimum_hw[1])
+        size_hw = imgsz or built.trial_hw
         pixels, file_ids = map(
             np.stack, zip(*(street_scene(n, size_hw) for n in (0, 1)), strict=True)
         )
         deployed = Deployed(built, built.preprocess).eval()
         images = deployed.normalised(torch.from_numpy(pixels))
-        _settle(built, images)
+        try:
+            _settle(built, images)
+        except (RuntimeError, ValueError, AssertionError) as error:  # a user's code, by its size
+            raise UsageError(
+                f"network {network} fails on an image of {size_hw[0]} x {size_hw[1]}: {error}",
+                hint="Give another --imgsz.",
+            ) from error
         _spread(built, images, torch.from_numpy(file_ids))
     meta = CheckpointMeta(
         network=network,
@@ -90,7 +97,11 @@ def _settle(network: Network, images_B3HW: Tensor) -> None:
         if norm.bias is not None:
             norm.bias.fill_(2.0)
 
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
     hooks = [norm.register_forward_pre_hook(observe) for norm in norms]
     with torch.no_grad():
         network.eval()(images_B3HW)

@@ -46,7 +46,8 @@ class CustomOptions(Frozen):
     with its `output`. `encoder` and `training_only` are prefixes of the module's own keys.
     `main` is the key or index of the scores where that is not plain; `void_outputs` are channels
     of void among them, left out of what is predicted. `only_hw` is the one size that the network
-    runs at. `arguments` go to the factory.
+    runs at. `arguments` go to the factory, by name or, where `namespace` names the parameter that
+    takes one object (`args`, `cfg`), as its attributes.
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -62,6 +63,7 @@ class CustomOptions(Frozen):
     void_outputs: tuple[Annotated[int, Field(ge=0)], ...] = ()
     only_hw: tuple[int, int] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
+    namespace: str | None = None
 
     @model_validator(mode="after")
     def _in_units_of_bytes(self) -> CustomOptions:
@@ -93,6 +95,7 @@ class CustomNetwork(Network):
         self.minimum_hw = options.only_hw or options.minimum_hw
         self.only_hw, self.void_outputs = options.only_hw, frozenset(options.void_outputs)
         self.main = None if options.main is None else str(options.main)
+        self.unreached: tuple[str, ...] = ()
         self.preprocess = Preprocess(
             mean=options.mean, std=options.std, channel_order=options.channel_order
         )
@@ -102,7 +105,14 @@ class CustomNetwork(Network):
         returned = self.module(images_B3HW)
         if not self.training:
             return self._scores(_output(returned, "main", self.main))
+        self.find_main(returned)  # in training some return more than in evaluation
         return {name: self._scores(_output(returned, name, self.main)) for name in self.outputs}
+
+    @property
+    def trial_hw(self) -> tuple[int, int]:
+        if self.only_hw is not None:
+            return self.only_hw
+        return max(PROBE_HW[0], self.minimum_hw[0]), max(PROBE_HW[1], self.minimum_hw[1])
 
     def check_size(self, images_B3HW: Tensor) -> tuple[int, int]:
         height, width = super().check_size(images_B3HW)
@@ -127,11 +137,7 @@ class CustomNetwork(Network):
         """Settles which entry holds the scores; `UsageError` where only the user can know."""
         if self.main is not None or isinstance(returned, Tensor):
             return
-        entries: dict[str, object] = {}
-        if isinstance(returned, Mapping):
-            entries = {str(key): value for key, value in returned.items()}
-        elif isinstance(returned, (tuple, list)):
-            entries = {str(index): value for index, value in enumerate(returned)}
+        entries = _entries(returned)
         channels = self.num_classes + len(self.void_outputs)
         alike = [
             name
@@ -151,24 +157,36 @@ class CustomNetwork(Network):
             self.main = (usual or alike)[0]
 
 
+def _entries(returned: object, head: str = "") -> dict[str, object]:
+    """What the module returned by key or index; what lies deeper by a path such as "0.main"."""
+    if isinstance(returned, Mapping):
+        inside = [(str(key), value) for key, value in returned.items()]
+    elif isinstance(returned, (tuple, list)):
+        inside = [(str(index), value) for index, value in enumerate(returned)]
+    else:
+        return {head: returned}
+    found = (_entries(value, f"{head}.{key}" if head else key) for key, value in inside)
+    return {key: value for entries in found for key, value in entries.items()}
+
+
 def _output(returned: object, name: str, main: str | None) -> Tensor:
     """The named output of what the module returned; `UsageError` where there is none."""
-    found: object = None
-    key = main if name == "main" else name
-    if isinstance(returned, Mapping):
-        found = returned.get(SCORES[0] if key is None else key)
-    elif isinstance(returned, (tuple, list)):
-        index = 0 if key is None else int(key) if key.isdecimal() else len(returned)
-        found = returned[index] if index < len(returned) else None
-    elif name == "main":
+    entries = _entries(returned)
+    if name != "main":
+        found = entries.get(name)
+    elif isinstance(returned, Tensor):
         found = returned
+    else:
+        usual = (main,) if main is not None else (*SCORES, "0")
+        found = next((entries[key] for key in usual if key in entries), None)
     if not isinstance(found, Tensor) or found.ndim != 4:
         shape = f" of shape {tuple(found.shape)}" if isinstance(found, Tensor) else ""
-        inside = f" with {', '.join(map(str, returned))}" if isinstance(returned, Mapping) else ""
+        inside = "" if "" in entries else f" with {', '.join(entries)}"
         raise UsageError(
             f"the network does not return its {name} scores",
             got=f"{type(returned).__name__}{shape}{inside}",
             expected="a tensor B x C x h x w, or a tuple or dict with it (--option main=KEY)",
+            hint="Scores of another shape: give a factory whose module reshapes them.",
         )
     return found
 
@@ -207,13 +225,14 @@ def find_factory(name: str) -> Callable[..., object]:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UsageError(
-            f"network {name}: the module {module_name} cannot be imported ({error})",
-            hint="Install it, or run from the folder that holds it.",
-        ) from error
     except ValueError as error:
         raise UsageError("not a network", got=name, expected="package.module:factory") from error
+    except Exception as error:  # a user's code may raise anything; it is passed on in one line
+        what = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise UsageError(
+            f"network {name}: the module {module_name} cannot be imported ({what}{error})",
+            hint="Install it, or run from the folder that holds it.",
+        ) from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise UsageError(
@@ -224,22 +243,52 @@ def find_factory(name: str) -> Callable[..., object]:
     return found
 
 
-def _make(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+class _Namespace(dict[str, Any]):
+    """Arguments as attributes, and by key: published code reads its `cfg` in both ways."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(
+            (key, _Namespace(value) if isinstance(value, Mapping) else value)
+            for key, value in values.items()
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no argument {name}") from None
+
+
+def _make(
+    name: str, num_classes: int, arguments: Mapping[str, Any], namespace: str | None
+) -> nn.Module:
     factory = find_factory(name)
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):
         parameters = MappingProxyType({})
     given = dict(arguments)
-    if not given.keys() & set(CLASS_COUNTS):
+    if namespace is not None:
+        given = {namespace: _Namespace(dict.fromkeys(CLASS_COUNTS, num_classes) | given)}
+    elif not given.keys() & set(CLASS_COUNTS):
         count = next((word for word in CLASS_COUNTS if word in parameters), None)
         given |= {} if count is None else {count: num_classes}
     try:
         module = factory(**given)
     except Exception as error:  # a user's code may raise anything; it is passed on in one line
+        needed = [
+            parameter.name
+            for parameter in parameters.values()
+            if parameter.default is parameter.empty and parameter.name not in given
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]  # fmt: skip
         raise UsageError(
             f"network {name} cannot be made: {type(error).__name__}: {error}",
             got=", ".join(f"{key}={value!r}" for key, value in given.items()) or "no arguments",
+            hint=f"Give it {', '.join(needed)}: --option 'arguments={{...}}', and --option "
+            f"namespace={needed[0]} where that is one object with attributes."
+            if needed
+            else None,
         ) from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{name} did not return an nn.Module", got=type(module).__name__)
@@ -249,17 +298,17 @@ def _make(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Modul
 def _probed_stride(network: CustomNetwork, name: str) -> int:
     """Image pixels per score, from one image of zeros in evaluation mode.
 
-    `UsageError` where the module does not run, or returns another number of classes.
+    `UsageError` where the module does not run, or returns another number of classes, or most of
+    its parameters have no part in the scores.
     """
-    height, width = network.only_hw or (
-        max(pair) for pair in zip(PROBE_HW, network.minimum_hw, strict=True)
-    )
+    height, width = network.trial_hw
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     network.eval()
     try:
+        images = torch.zeros(1, 3, height, width, device=device)
         with torch.no_grad():
-            images = torch.zeros(1, 3, height, width, device=device)
             network.find_main(network.module(images))
+        with torch.enable_grad():
             scores: Tensor = network(images)
     except UsageError:
         raise
@@ -287,7 +336,42 @@ def _probed_stride(network: CustomNetwork, name: str) -> int:
             f"network {name} scales height and width differently",
             got=f"scores of {rows} x {columns} for an image of {height} x {width}",
         )
+    _find_unreached(network, name, scores)
     return strides[0]
+
+
+def _find_unreached(network: CustomNetwork, name: str, scores: Tensor) -> None:
+    """Sets `unreached`: parameters without a part in the scores, from the graph of gradients.
+
+    What is declared as `training_only` counts neither as reached nor as missing. `UsageError`
+    where most are unreached: the wrong output was taken, or the wrong network.
+    """
+    seen, reached, waiting = set(), set(), [scores.grad_fn]
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        reached.add(id(getattr(step, "variable", None)))
+        waiting.extend(before for before, _ in step.next_functions)
+    deployed = {
+        key: parameter
+        for key, parameter in network.named_parameters()
+        if parameter.requires_grad and not key.startswith(network.training_only)
+    }
+    if scores.grad_fn is None:
+        return
+    missing = {key: value for key, value in deployed.items() if id(value) not in reached}
+    network.unreached = tuple(missing)
+    lost, whole = (sum(p.numel() for p in ps.values()) for ps in (missing, deployed))
+    if 2 * lost > whole:
+        keys = [key.removeprefix(PREFIX) for key in missing]
+        raise UsageError(
+            f"most parameters of network {name} never reach its scores",
+            got=f"{lost:,} of {whole:,}: {', '.join(keys[:8])}{', ...' if keys[8:] else ''}",
+            hint="Is another output the scores? --option main=KEY. Parts that exist in training "
+            "only: --option 'training_only=[\"PREFIX\"]'.",
+        )
 
 
 def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> CustomNetwork:
@@ -299,7 +383,9 @@ def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> Cus
         checked = CustomOptions.model_validate(dict(options))
     except ValidationError as error:
         raise UsageError(f"options of network {name} are not valid: {problems(error)}") from error
-    module = _make(name, num_classes + len(checked.void_outputs), checked.arguments)
+    module = _make(
+        name, num_classes + len(checked.void_outputs), checked.arguments, checked.namespace
+    )
     network = CustomNetwork(module, num_classes, checked)
     network.output_stride = _probed_stride(network, name)
     return network

@@ -86,6 +86,7 @@ def checkpoint_from_published(
     if is_custom(network):
         found, built = "own", build(network, num_classes=num_classes, **(options or {}))
         published, state, names = _into_own(published, built.state_dict())
+        provenance |= _unreached(built)
     else:
         published = _in_layout(published, detect)
         found = detect(published.state) if layout == AUTO else layout
@@ -125,6 +126,14 @@ def _into_own(
     published = max(published.bared(), key=lambda one: len(wanted & one.state.keys()))
     state = {PREFIX + key: value for key, value in published.state.items()}
     return published, state, {PREFIX + key: name for key, name in published.keys.items()}
+
+
+def _unreached(built: Network) -> dict[str, Any]:
+    """Parameters of a network of the user's own that its scores do not depend on; also logged."""
+    keys = [key.removeprefix(PREFIX) for key in getattr(built, "unreached", ())]
+    if keys:
+        log.info("never in the deployed graph: %s", ", ".join(keys))
+    return {"unreached": keys} if keys else {}
 
 
 def _in_layout(published: Published, detect: Callable[[Mapping[str, object]], str]) -> Published:

@@ -56,6 +56,11 @@ class Network(nn.Module):
         named = ("main", *self.aux_weights, *(t.get("output", "main") for t in self.terms.values()))
         return tuple(dict.fromkeys(named))
 
+    @property
+    def trial_hw(self) -> tuple[int, int]:
+        """Size at which every part can be tried: the least one leaves some maps a single value."""
+        return 2 * self.minimum_hw[0], 2 * self.minimum_hw[1]
+
     def check_size(self, images_B3HW: Tensor) -> tuple[int, int]:
         """Height and width of the images, or a `ValueError` if a side is too short."""
         height, width = images_B3HW.shape[-2:]

@@ -12,8 +12,8 @@ from tiny import HEIGHT, WIDTH, tiny_bundle
 
 from artoolkit.checks.compare import compare, judged
 from artoolkit.checks.contest import Pair, check_same_kind
-from artoolkit.checks.kind import Records
-from artoolkit.checks.outputs import OutputsMeasurement
+from artoolkit.checks.kind import Records, Terms
+from artoolkit.checks.outputs import OUTPUTS, OutputsMeasurement
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.errors import BundleError, RecipeError, UsageError
 from artoolkit.evaluation.quality import QualityMeasurement
@@ -141,6 +141,28 @@ def test_the_parity_of_an_export_takes_the_place_of_the_golden_images(
     assert (outputs.result, outputs.required) == ("FAIL", True)
     assert outputs.numbers["layers"] == ["conv 0.2"]
     assert records["outputs.json"] is parity
+
+
+@pytest.mark.parametrize(
+    ("apart", "spread", "agreement", "result"),
+    [
+        (0.15, 400.0, 0.999997, "PASS"),  # PIDNet with scores up to 296
+        (0.15, 20.0, 0.999997, "FAIL"),
+        (0.15, None, 0.999997, "FAIL"),  # a record of before
+        (0.0009, 0.1, 1.0, "PASS"),  # no bound below the one that was declared
+        (0.0011, 0.1, 1.0, "FAIL"),
+        (0.0, 400.0, 0.9998, "FAIL"),  # the labels decide
+    ],
+)
+def test_scores_are_held_to_their_spread(
+    apart: float, spread: float | None, agreement: float, result: str,
+    baseline: Bundle, candidate: Bundle,
+) -> None:  # fmt: skip
+    record = Pair.of(baseline, candidate).record(
+        OutputsMeasurement, against="trained network", pixels=9, agreement=agreement,
+        scores_max_abs=apart, scores_max_rel=0.1, scores_spread=spread,
+    )  # fmt: skip
+    assert OUTPUTS.judge({"outputs.json": record}, Terms()).result == result
 
 
 def test_without_onnx_the_checks_say_what_to_install(

@@ -194,3 +194,16 @@ def test_wrong_golden_labels_and_a_missing_backend(
     )
     assert check_golden(candidate).result == "FAIL"
     assert check_golden(candidate, backend="tensorrt", device="cuda:0").result != "PASS"
+
+
+def test_a_graph_in_place_of_a_bundle_is_answered_with_the_next_step(
+    tmp_path: Path, candidate: Bundle
+) -> None:
+    with pytest.raises(BundleError, match=f"lies in one: give {candidate.path}"):
+        verify(candidate.model)
+    (tmp_path / "alone.onnx").write_bytes(candidate.model.read_bytes())
+    with pytest.raises(BundleError, match=r"compare A.onnx B.onnx, artoolkit benchmark alone.onnx"):
+        verify(tmp_path / "alone.onnx")
+    ran = CliRunner().invoke(main, ["report", str(tmp_path / "alone.onnx"), "--out", "no.html"])
+    assert ran.exit_code == BundleError.exit_code
+    assert "artoolkit benchmark alone.onnx" in ran.output

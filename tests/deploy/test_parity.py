@@ -55,8 +55,9 @@ def test_scores_and_agreement_by_hand() -> None:
     reference = Scripted(lambda _: ([0, 1, 2, 3], [4.0, -8.0]))
     candidate = Scripted(lambda _: ([0, 1, 2, 9], [4.5, -8.0]))
     assert compare_outputs(reference, candidate, images(None, None)) == Parity(
-        images=2, pixels=8, scores_max_abs=0.5, scores_max_rel=0.0625, agreement=0.75
-    )
+        images=2, pixels=8, scores_max_abs=0.5, scores_max_rel=0.0625,
+        scores_spread=12.0, agreement=0.75,
+    )  # fmt: skip
     # The pixel that differs is void in one image and labelled in the other.
     found = compare_outputs(reference, candidate, images([7, 7, 7, 255], [255, 255, 255, 7]))
     assert (found.pixels, found.agreement) == (4, 0.75)
@@ -66,7 +67,7 @@ def test_scores_and_agreement_by_hand() -> None:
     ("atol", "agreement", "holds"), [(0.5, 0.75, True), (0.4, 0.75, False), (0.5, 0.76, False)]
 )
 def test_both_margins_must_hold(atol: float, agreement: float, holds: bool) -> None:
-    parity = Parity(1, 4, 0.5, 0.1, 0.75)
+    parity = Parity(1, 4, 0.5, 0.1, 1.0, 0.75)
     assert parity.holds(atol=atol, agreement=agreement) is holds
 
 

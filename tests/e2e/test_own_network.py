@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from artoolkit.cli import run
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Verdict
+from artoolkit.networks import build
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.networks.custom import TRUSTED_VARIABLE
 
@@ -106,3 +107,22 @@ def test_code_named_by_a_file_alone_is_not_run(
     assert run(("evaluate", "base.safetensors", *data, "--network", "mynet:Net")) == 0
     assert run(("evaluate", "base.safetensors", *data, "--network", "mynet:Other")) == 5
     assert "holds another network; got mynet:Net" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("factory", "package"),
+    [
+        ("unet", "segmentation_models_pytorch"), ("fpn", "segmentation_models_pytorch"),
+        ("segformer", "transformers"),
+    ],
+)  # fmt: skip
+def test_factories_of_public_libraries(
+    factory: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    (code,) = (text for text in blocks("py") if "import" in text)
+    (tmp_path / "theirs.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = build(f"theirs:{factory}", num_classes=19).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 64, 128)).shape[1] == 19

@@ -1,0 +1,150 @@
+"""Small networks with what published code does, one trait each; test_published_forms.py."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from own_network import Fixed, Heads, Plain
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Fixed", "Plain"]  # built by name as well
+
+
+class OneMore(Plain):
+    """ESPNet, EdgeNets: one score more than there are classes, for void."""
+
+    def __init__(self, classes: int = 20) -> None:
+        super().__init__(classes)
+
+
+class Logits(Plain):
+    """transformers: a mapping with `logits`."""
+
+    def forward(self, x: Tensor) -> Any:
+        return OrderedDict(loss=None, logits=super().forward(x))
+
+
+class Nested(Plain):
+    """Scores in a list in a tuple, an edge of one channel beside them."""
+
+    def forward(self, x: Tensor) -> Any:
+        scores = super().forward(x)
+        return ([scores], scores[:, :1])
+
+
+class Configured(Plain):
+    """LEDNet, HRNet and others: one object with everything, nested."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg.num_classes, cfg["model"].width)
+
+
+class Affine(nn.Module):
+    """ESPNet, CGNet: normalisation and PReLU after a concatenation, a transposed convolution."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 5, 3, 2, 1, bias=False), nn.AvgPool2d(3, 2, 1)
+        self.norm, self.act = nn.BatchNorm2d(8), nn.PReLU(8)
+        self.up = nn.ConvTranspose2d(8, num_classes, 2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.act(self.norm(torch.cat((self.a(x), self.b(x)), 1))))
+
+
+class Tokens(Plain):
+    """SegFormer: a linear layer on tokens is two nodes of one module."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.linear, self.act = nn.Linear(8, 8), nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        tokens = self.act(self.linear(f.flatten(2).transpose(1, 2)))
+        return self.head(tokens.transpose(1, 2).reshape(f.shape))
+
+
+class Unpooled(Plain):
+    """ENet: maxima with their places, put back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        f, places = functional.max_pool2d(self.trunk(x), 2, return_indices=True)
+        return self.head(functional.max_unpool2d(f, places, 2))
+
+
+class Split(Plain):
+    """FPENet: parts of uneven size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third = torch.split(self.trunk(x), 3, 1)
+        return self.head(torch.cat((third, first, second), 1))
+
+
+class Pooled(Plain):
+    """Fast-SCNN, PSPNet, ESPNetv2: adaptive pooling; `bins` divide the map or not."""
+
+    def __init__(self, num_classes: int, bins: Any = 3, kind: str = "avg") -> None:
+        super().__init__(num_classes)
+        self.pool = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}[kind](bins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        g = functional.interpolate(self.pool(f), f.shape[2:], mode="bilinear")
+        return self.head(f + g)
+
+
+class MultiplesOf32(Plain):
+    """segmentation_models.pytorch: other sizes are refused."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % 32 or x.shape[-1] % 32:
+            raise RuntimeError(f"Wrong input shape {tuple(x.shape[-2:])}, divisible by 32 expected")
+        return super().forward(x)
+
+
+class MainSecond(Heads):
+    """PIDNet: an auxiliary map, the scores, and an edge of one channel."""
+
+
+class MoreInTraining(Heads):
+    """A lone map in evaluation, and three in training, the scores second."""
+
+    def forward(self, x: Tensor) -> Any:
+        found = super().forward(x)
+        return found if self.training else found[1]
+
+
+class Branching(Plain):
+    """A branch on a value: no graph can hold it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        return self.head(f + 1 if f.mean() > 0 else f)
+
+
+class Sorted(Plain):
+    """An operator that ONNX does not have, in a module of its own."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.body = nn.Sequential(nn.ReLU(), Mode())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(self.trunk(x)))
+
+
+class Mode(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.linalg.eigvals(x[..., :4, :4]).real.sum()
+
+
+class Forgotten(Plain):
+    """More parameters beside the scores than in them; `width` 0: fewer."""
+
+    def __init__(self, num_classes: int, width: int = 40) -> None:
+        super().__init__(num_classes)
+        self.other, self.last = nn.Conv2d(8, 1, 1), nn.Conv2d(8, width, 3)

@@ -1,0 +1,207 @@
+"""What published networks do: learned, exported, verified and compared, or refused in a line.
+
+The files of `published_forms.py` stand for them; every one is code that nobody edited.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from deploy.tiny_network import pictures, target
+
+from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.checks.verify import verify
+from artoolkit.deploy.export import export_bundle
+from artoolkit.deploy.graph import LabelsAndScores, deployed_module
+from artoolkit.deploy.onnx import graph_from_checkpoint, onnx_from_checkpoint
+from artoolkit.deploy.untrained import numbered_classes, untrained_checkpoint
+from artoolkit.errors import ArtoolkitError, ExportError, UsageError
+from artoolkit.graph.identity import compare_graphs
+from artoolkit.losses.objective import Objective, WeightedTerm
+from artoolkit.losses.terms import AFFINITY, CROSS_ENTROPY
+from artoolkit.networks import build
+from artoolkit.networks.checkpoint import Checkpoint
+from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.importing import checkpoint_from_published
+
+CLASSES, SIZE = 3, (64, 96)
+NAMES = {
+    "void": ("OneMore", {"void_outputs": [CLASSES]}),
+    "logits": ("Logits", {}),
+    "nested": ("Nested", {}),
+    "second": ("MainSecond", {"main": 1, "training_only": ["aux.", "edge."]}),
+    "config": ("Configured", {"namespace": "cfg", "arguments": {"model": {"width": 9}}}),
+    "affine": ("Affine", {}),
+    "tokens": ("Tokens", {}),
+    "unpooled": ("Unpooled", {}),
+    "split": ("Split", {}),
+    "bins": ("Pooled", {}),
+    "sizes": ("MultiplesOf32", {}),
+    "fixed": ("Fixed", {"only_hw": [64, 128]}),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("published_forms:" + name for name, _ in NAMES.values())
+    monkeypatch.setenv(TRUSTED_VARIABLE, ",".join(names))
+
+
+def untrained(name: str, **options: Any) -> Checkpoint:
+    return untrained_checkpoint(f"published_forms:{name}", CLASSES, options=options)
+
+
+def two_steps(checkpoint: Checkpoint, size_hw: tuple[int, int]) -> Checkpoint:
+    """The checkpoint after two steps with the AR loss beside the cross-entropy."""
+    network = checkpoint.network().train()
+    terms = {name: WeightedTerm(kind=name) for name in (CROSS_ENTROPY, AFFINITY)}
+    objective = Objective(terms, align_corners=network.align_corners)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    images = torch.rand(2, 3, *size_hw)
+    labels = torch.randint(0, CLASSES, (2, *size_hw))
+    for _ in range(2):
+        loss = objective.total(objective(network(images), labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.isfinite(loss)
+    state = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    return Checkpoint(checkpoint.meta, state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", NAMES)
+def test_a_published_form_goes_all_the_way(form: str, tmp_path: Path) -> None:
+    name, options = NAMES[form]
+    size = tuple(options.get("only_hw", SIZE))
+    before = untrained(name, **options)
+    after = two_steps(before, size)
+    assert any(not torch.equal(before.state[key], after.state[key]) for key in before.state)
+    bundle = export_bundle(
+        after, target(imgsz=size), tmp_path / "bundle", images=list(pictures(1, size)),
+        baseline=before,
+    )  # fmt: skip
+    assert bundle.baseline is not None
+    assert verify(bundle).exit_code == 0
+    assert compare_graphs(bundle.baseline.model, bundle.model).equal
+    nodes = [node.name for node in onnx.load(str(bundle.model)).graph.node if node.name]
+    assert len(nodes) == len(set(nodes))
+
+
+@pytest.mark.parametrize(
+    ("bins", "kind", "least"),
+    [
+        (3, "avg", {"MatMul": 2}),
+        ((7, 5), "avg", {"MatMul": 2}),
+        ((None, 6), "avg", {"AveragePool": 1}),
+        ((4, 6), "avg", {"AveragePool": 1}),
+        (1, "avg", {"ReduceMean": 1}),
+        ((3, 7), "max", {"ReduceMax": 10}),
+        ((4, 6), "max", {"MaxPool": 1}),
+    ],
+)
+def test_adaptive_pools_are_exported_exactly(
+    bins: object, kind: str, least: dict[str, int], tmp_path: Path
+) -> None:
+    """On a map of 16 x 24; without a gather, which no engine likes."""
+    checkpoint = untrained("Pooled", arguments={"bins": bins, "kind": kind})
+    device, images = target(imgsz=SIZE), pictures(1, SIZE)
+    info = onnx_from_checkpoint(checkpoint, device, tmp_path / "model.onnx")
+    assert {name: info.census.get(name) for name in least} == least
+    assert not [name for name in info.census if name.startswith("Gather")]
+    with open_onnxruntime(info.path, outputs=("labels", "scores"), threads=1) as runner:
+        found = runner.infer(images)
+    deployed = deployed_module(checkpoint.network(), checkpoint.meta.preprocess, device)
+    with torch.inference_mode():
+        _, scores = LabelsAndScores(deployed)(torch.from_numpy(images))
+    np.testing.assert_allclose(found["scores"], scores.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("MainSecond", {}, "2 outputs of the network have 3 channels"),
+        ("MoreInTraining", {}, "2 outputs of the network have 3 channels"),
+        ("OneMore", {"arguments": {"classes": 4}}, r"void_outputs=\[3\]"),
+        ("Fixed", {}, r"only_hw=\[H,W\]"),
+        ("Configured", {}, "namespace=cfg"),
+        ("Configured", {"namespace": "cfg"}, "KeyError: 'model'"),
+        ("Forgotten", {}, r"never reach its scores; got 2,929 of .*: other.weight.*training_only"),
+    ],
+)
+def test_a_form_that_needs_a_word_says_which(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        untrained(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_main_of_training_is_asked_for_and_taken() -> None:
+    network = build("published_forms:MoreInTraining", num_classes=CLASSES, main=1)
+    images = torch.rand(2, 3, *SIZE)
+    feature = network.module.stem(images)
+    assert torch.equal(network(images)["main"], network.module.main(feature))
+    assert torch.equal(network.eval()(images), network.module.main(feature))
+
+
+def test_code_that_does_not_import_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_code.py").write_text("raise RuntimeError('operator a::b does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"broken_code cannot be imported \(RuntimeError: oper"):
+        build("broken_code:Net", num_classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("Branching", r"module \(published_forms.py, line"), ("Sorted", r"module\.body\.1 \(publ")],
+)
+def test_what_no_graph_can_hold_is_named(
+    name: str, place: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = untrained(name)
+    with pytest.raises(ExportError, match=f"cannot be exported: {place}") as caught:
+        graph_from_checkpoint(checkpoint, target(imgsz=SIZE))
+    assert "factory" in (caught.value.hint or "")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_does_not_open_is_never_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, device = untrained("Plain"), target(imgsz=SIZE)
+    model, trained = graph_from_checkpoint(checkpoint, device)
+    model.graph.node[-1].name = model.graph.node[0].name = "twice"
+    monkeypatch.setattr(
+        "artoolkit.deploy.export.graph_from_checkpoint", lambda *args: (model, trained)
+    )
+    with pytest.raises(ArtoolkitError, match="does not run"):
+        export_bundle(checkpoint, device, tmp_path / "out", images=list(pictures(1, SIZE)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_outside_the_graph_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "published_forms:Forgotten"
+    options = {"arguments": {"width": 1}}
+    network = build(name, num_classes=CLASSES, **options)
+    weights = tmp_path / "weights.pth"
+    torch.save(network.module.state_dict(), weights)
+    with caplog.at_level(logging.INFO):
+        checkpoint = checkpoint_from_published(
+            weights, network=name, num_classes=CLASSES, labels=numbered_classes(CLASSES),
+            options=options,
+        )  # fmt: skip
+    keys = ["other.weight", "other.bias", "last.weight", "last.bias"]
+    assert checkpoint.meta.provenance["unreached"] == keys
+    assert "never in the deployed graph: other.weight" in caplog.text
