@@ -85,16 +85,31 @@ class Split(Plain):
 
 
 class Pooled(Plain):
-    """Fast-SCNN, PSPNet, ESPNetv2: adaptive pooling; `bins` divide the map or not."""
+    """Fast-SCNN, PSPNet, ESPNetv2: adaptive pools; their bins divide the map or not."""
 
-    def __init__(self, num_classes: int, bins: Any = 3, kind: str = "avg") -> None:
-        super().__init__(num_classes)
-        self.pool = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}[kind](bins)
+    POOLS = (
+        *map(nn.AdaptiveAvgPool2d, (3, (7, 5), (None, 6), (4, 6), 1)),
+        *map(nn.AdaptiveMaxPool2d, ((3, 7), (4, 6))),
+    )
 
     def forward(self, x: Tensor) -> Tensor:
         f = self.trunk(x)
-        g = functional.interpolate(self.pool(f), f.shape[2:], mode="bilinear")
-        return self.head(f + g)
+        maps = [
+            functional.interpolate(pool(f), f.shape[2:], mode="bilinear") for pool in self.POOLS
+        ]
+        return self.head(f + torch.stack(maps).sum(0))
+
+
+class Everything(Tokens):
+    """All that makes a graph unusual at once: in one export."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.parts = nn.ModuleList((Affine(8), Unpooled(8), Split(8), Pooled(8)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [functional.interpolate(part(x), x.shape[2:]) for part in self.parts]
+        return functional.interpolate(super().forward(x), x.shape[2:]) + self.head(sum(maps))
 
 
 class MultiplesOf32(Plain):
@@ -126,18 +141,18 @@ class Branching(Plain):
         return self.head(f + 1 if f.mean() > 0 else f)
 
 
-class Sorted(Plain):
+class Foreign(Plain):
     """An operator that ONNX does not have, in a module of its own."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
-        self.body = nn.Sequential(nn.ReLU(), Mode())
+        self.body = nn.Sequential(nn.ReLU(), Eigenvalues())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(self.trunk(x)))
 
 
-class Mode(nn.Module):
+class Eigenvalues(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.linalg.eigvals(x[..., :4, :4]).real.sum()
 
