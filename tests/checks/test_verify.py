@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from judged import QUICK, Copies, judged_bundle, without_rtx
 from tampering import failures, rewrite, row, settled
 
@@ -16,6 +17,7 @@ from artoolkit.checks.compare import compare
 from artoolkit.checks.recheck import check_evidence, difference
 from artoolkit.checks.registry import CHECKS
 from artoolkit.checks.verify import check_golden, verify
+from artoolkit.cli import main
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import INDEX, Bundle
 from artoolkit.evidence.records import read_record
