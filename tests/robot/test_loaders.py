@@ -108,7 +108,6 @@ def test_the_loader_in_python_labels_images(monkeypatch, tmp_path):
     trt: Any = FakeTensorrt(cuda)
     trt.Logger = lambda level: None
     trt.Logger.WARNING = 2
-    trt.ProfilingVerbosity = SimpleNamespace(NONE=1)
     trt.nptype = {trt.DataType.UINT8: np.uint8}.__getitem__
     bindings = ModuleType("cuda.bindings")
     bindings.runtime = cuda
