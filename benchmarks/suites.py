@@ -80,6 +80,7 @@ SUITES = {
         arguments=("timings",), resumes=True,
     ),
     "camvid": Suite("camvid.py", "baseline, control and AR on real streets", "CamVid"),
+    "camvid-baseline": Suite("camvid_baseline.py", "a baseline from ImageNet weights", "CamVid"),
     "camvid-networks": Suite("camvid_networks.py", "networks from scratch", "CamVid"),
     "experiment-camvid": Suite(
         "experiment.py", "does the loss help", "CamVid", results="{name}-*.jsonl", resumes=True

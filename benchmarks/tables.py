@@ -90,6 +90,7 @@ class RowsTable:
 TABLES: dict[str, Table | RowsTable] = {
     "camvid": Table("camvid", "camvid_table", whole=True),
     "camvid-verdict": Table("camvid", "camvid_table", whole=True, function="verdict"),
+    "camvid-baseline": Table("camvid-baseline", "camvid_baseline", whole=True),
     "networks": Table("networks", "networks"),
     "programs": Table("programs", "programs"),
     "engines": Table("engines", "engines"),
