@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,6 @@ import click
 from artoolkit.cli.names import DATASET, RECIPE, TARGET, Name, recipe_files
 from artoolkit.cli.talk import json_option, tell
 from artoolkit.words import DATASETS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Fact = dict[str, Any]
 
@@ -49,8 +43,10 @@ def _group(kind: str, names: Callable[[], list[str]], read: Callable[[str], tupl
 
 
 def _toml(path: Path) -> tuple[Fact, str]:
-    text = path.read_text(encoding="utf-8")
-    return {"description": "", **tomllib.loads(text)}, text
+    from artoolkit.spec import read_toml
+
+    values = read_toml(path, "settings file")
+    return {"description": "", **values}, path.read_text(encoding="utf-8-sig")
 
 
 def _recipe(name: str) -> tuple[Fact, str]:
