@@ -63,6 +63,7 @@ SUITES = {
     ),
     "peers": Suite("peers.py", "networks of other packages", renews=True),
     "evaluation": Suite("evaluation.py", "evaluation an image", renews=True),
+    "data-check": Suite("data_check.py", "the check of a data set beside decoding", renews=True),
     "startup": Suite("startup.py", "start-up of the command and of a bundle", renews=True),
     "loss-cost": Suite("loss_cost.py", "the loss beside cross-entropy"),
     "loader-generated": Suite("loader.py", "images a second and core that are augmented"),

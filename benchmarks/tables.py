@@ -102,6 +102,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "cpu-parts": Table("cpu-parts", "cpu_parts"),
     "peers": Table("peers", "peers"),
     "evaluation": Table("evaluation", "evaluation"),
+    "data-check": Table("data-check", "data_check"),
     "startup": Table("startup", "startup"),
     "loss-cost": Table("loss-cost", "loss_cost_table", whole=True),
     "fuzz": Table("fuzz", "fuzz_table"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from artoolkit.errors import DataError, StorageError, TrainingError
 from artoolkit.words import BALANCINGS, SETTINGS
 
 if TYPE_CHECKING:
+    from artoolkit.cli.terminal import Terminal
     from artoolkit.training.run import Outcome
 
 # The paths in a recipe of the options that have a name of their own; `finetune` takes those of
@@ -49,6 +50,12 @@ def recipe_options(command: Command) -> Command:
             "--changed-data",
             is_flag=True,
             help="With --resume: go on although images or labels were changed, and record it.",
+        ),
+        click.option(
+            "--find-lr",
+            is_flag=True,
+            help="No run: raise the learning rate step by step, show the loss at each and suggest "
+            "one. Writes nothing.",
         ),
         click.option("--resume", is_flag=True, help="Go on with the run in --out."),
         click.option("--workers", type=click.IntRange(min=0), help="Processes that load images."),
@@ -164,6 +171,11 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
         raise click.exceptions.Exit(130)
     if not machine.processes.first:
         return
+    if "rates" in outcome.metrics:
+        found = outcome.metrics
+        _show_rates(console, found["rates"], found["losses"])
+        tell(found, f"--lr {found['suggested_lr']:.2g}", as_json=as_json)
+        return
     miou = outcome.metrics.get("mIoU")
     tell(
         {"model": outcome.model, "metrics": outcome.metrics},
@@ -171,6 +183,17 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
         str(outcome.model),
         as_json=as_json,
     )
+
+
+def _show_rates(console: Terminal, rates: Sequence[float], losses: Sequence[float]) -> None:
+    """The table of a range test on standard error, every fifth step."""
+    from rich.table import Table
+
+    table = Table("lr", "loss", title="Loss while the learning rate rises", title_justify="left")
+    shown = sorted({*range(0, len(rates), 5), len(rates) - 1})
+    for step in shown:
+        table.add_row(f"{rates[step]:.2g}", f"{losses[step]:.4f}")
+    console.print(table)
 
 
 def resume_command(out: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,10 @@ Row = dict[str, Any]
 
 @dataclass
 class Learner:
-    """State that changes while a network is trained; everything else is the recipe's."""
+    """State that changes while a network is trained; everything else is the recipe's.
+
+    `rate`: the base learning rate of an iteration, where it is not the recipe's.
+    """
 
     network: Network
     objective: Objective
@@ -46,6 +49,7 @@ class Learner:
     iterations_per_epoch: int
     processes: Processes = ALONE
     teacher: Teacher | None = None
+    rate: Callable[[int], float] | None = None
     deployed: Deployed = field(init=False)
     model: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -106,9 +110,12 @@ class Learner:
 
         Raises `TrainingError` with every term where the loss is not finite, before the update.
         """
-        lr = self.recipe.optimizer.lr * lr_factor(
-            self.recipe.schedule, iteration, self.iterations_per_epoch
-        )
+        if self.rate is not None:
+            lr = self.rate(iteration)
+        else:
+            lr = self.recipe.optimizer.lr * lr_factor(
+                self.recipe.schedule, iteration, self.iterations_per_epoch
+            )
         set_learning_rate(self.optimizer, lr)
         pixels = images.to(self.device, non_blocking=True)
         taught, teaching = None, {}

@@ -22,7 +22,7 @@ from artoolkit.training.callbacks import Told
 from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.teacher import load_teacher
-from artoolkit.training.train import go_on, name_of
+from artoolkit.training.train import go_on, name_of, rates
 from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, TAUGHT, Grid
 
 # 40 epochs at 0.05 become 8 at 0.01: what the trials on CamVid were fine-tuned with.
@@ -49,6 +49,7 @@ def finetune(
     workers: int | None = None,
     resume: bool = False,
     changed_data: bool = False,
+    find_lr: bool = False,
     watcher: Watcher | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
@@ -110,6 +111,8 @@ def finetune(
     chosen = finetune_recipe(start, source=recipe, assignments=assignments, changes=changes)
     data = dataset_of(dataset or chosen.data.dataset, data_root, classes=classes)
     loaded = [load_teacher(teacher, data.labels) for teacher in teachers]
+    if find_lr:
+        return rates(chosen, data, out, baseline=start, teachers=loaded, machine=machine)
     return run.start(
         chosen, data, out, baseline=start, teachers=loaded, machine=machine, watcher=watcher
     )

@@ -210,10 +210,16 @@ class LossTerms(Frozen):
 
 
 class Evaluation(Frozen):
-    """Every how many epochs, and at what input size (the label's own by default)."""
+    """Every how many epochs, and at what input size (the label's own by default).
+
+    `max_drop`: points of mIoU that a run may fall below its baseline before it stops; 100: any. A
+    fitting rate costs a few points in the first epochs; a wrong rate or input convention costs most
+    of them, so 20 tells the two apart.
+    """
 
     every: int = Field(default=1, ge=1)
     imgsz: SizeHW | None = None
+    max_drop: float = Field(default=20.0, gt=0, le=100)
 
 
 class Execution(Frozen):

@@ -72,6 +72,8 @@ from artoolkit.words import TAUGHT
 log = logging.getLogger(__name__)
 
 MODEL = "model.safetensors"
+# In the provenance: mIoU of the baseline before any step, and the epoch in which a run fell below.
+BASELINE_MIOU, FELL = "baseline_mIoU", "fell_in_epoch"
 # What a process has to say before a step; all do what the largest says.
 READY, STOP, UNREADABLE = range(3)
 # Images of each evaluation in TensorBoard; 100 KB each.
@@ -161,26 +163,15 @@ def start(
             f"{out} holds a run already",
             hint="Use --resume to go on with it, without other options; or another --out.",
         )
-    device = usable_device(machine.device)
-    recipe = settled(recipe, device)
-    survey(recipe, dataset, say=machine.processes.first)
-    network = build_network(recipe, dataset.labels, seed=step_seed(recipe.seed, 0))
-    sources = {}
-    if baseline is not None:
-        check_baseline(baseline, recipe, dataset.labels)
-        load_baseline(network, baseline)
-        sources["baseline"] = baseline
-    if encoder is not None:
-        load_encoder(network, encoder)
-        sources["encoder"] = encoder
+    recipe, network, device = prepared(recipe, dataset, baseline, encoder, machine)
+    given = {"baseline": baseline, "encoder": encoder}
+    sources = {name: checkpoint for name, checkpoint in given.items() if checkpoint is not None}
     provenance = provenance_of(recipe, dataset, device, sources)
     if teachers:
         provenance["teachers"] = identities(teachers)
-    if isinstance(rule := recipe.loss.class_weights, str):
-        samples = selected(dataset, recipe.data.train)
-        provenance["class_weights"] = class_weights(rule, dataset, samples)
+    provenance |= balance(recipe, dataset)
     with together(machine.processes, device):
-        run = _Run(recipe, dataset, out, network, device, machine, provenance, teachers)
+        run = Run(recipe, dataset, out, network, device, machine, provenance, teachers)
         # Nobody writes before all have looked into the folder.
         machine.processes.most(READY)
         with _alone(out, machine):
@@ -191,6 +182,34 @@ def start(
                 # From here on the run can be resumed, without the baseline's file.
                 progress = run.save(history, epoch=0, step=0)
             return run.go_on(progress, watcher or Silent())
+
+
+def prepared(
+    recipe: Recipe,
+    dataset: DataSet,
+    baseline: Checkpoint | None,
+    encoder: Checkpoint | None,
+    machine: Machine,
+) -> tuple[Recipe, Network, torch.device]:
+    """The recipe with its precision, the network with its first weights, and the device."""
+    device = usable_device(machine.device)
+    recipe = settled(recipe, device)
+    survey(recipe, dataset, say=machine.processes.first)
+    network = build_network(recipe, dataset.labels, seed=step_seed(recipe.seed, 0))
+    if baseline is not None:
+        check_baseline(baseline, recipe, dataset.labels)
+        load_baseline(network, baseline)
+    if encoder is not None:
+        load_encoder(network, encoder)
+    return recipe, network, device
+
+
+def balance(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
+    """The class weights of the provenance, where a rule makes them of the labels."""
+    rule = recipe.loss.class_weights
+    if not isinstance(rule, str):
+        return {}
+    return {"class_weights": class_weights(rule, dataset, selected(dataset, recipe.data.train))}
 
 
 def resume(
@@ -226,7 +245,7 @@ def resume(
     network = build_network(saved.recipe, dataset.labels, seed=0)
     network.preprocess = saved.preprocess
     with _alone(out, machine), together(machine.processes, device):
-        run = _Run(saved.recipe, dataset, out, network, device, machine, saved.provenance, teachers)
+        run = Run(saved.recipe, dataset, out, network, device, machine, saved.provenance, teachers)
         with reading(out / STATE, TrainingError, hint=RESTART):
             saved.restore(run.learner)
         if saved.progress.epoch >= saved.recipe.schedule.epochs:
@@ -243,8 +262,8 @@ def _alone(out: Path, machine: Machine) -> AbstractContextManager[None]:
     return owned(out) if machine.processes.first else nullcontext()
 
 
-class _Run:
-    """A run that is ready to go on."""
+class Run:
+    """A run that is ready to go on; nothing is written before `go_on`."""
 
     def __init__(
         self,
@@ -315,14 +334,53 @@ class _Run:
         metrics: Row = {}
         history = self.history(keep_bytes=progress.metrics_bytes, iteration=done)
         with closing(history), worker_deaths(), stop_requests() as stop:
+            if done == 0 and "baseline" in self.provenance and BASELINE_MIOU not in self.provenance:
+                progress = self._begin(history, watcher)
             while progress.epoch < self.recipe.schedule.epochs:
                 progress = self._steps(progress, history, watcher, stop)
                 if self.stopped:
                     return Outcome(self.out, False, progress, metrics)
                 metrics = self._finish_epoch(progress.epoch, history)
+                fallen = self._fallen(metrics)
                 progress = self.save(history, epoch=progress.epoch + 1, step=0)
                 watcher.evaluated(metrics)
+                if fallen is not None:
+                    raise fallen
         return Outcome(self.out, True, progress, metrics)
+
+    def _begin(self, history: History, watcher: Watcher) -> Progress:
+        """Evaluate the baseline before any step, as epoch 0: what a run has to hold."""
+        row: Row = {"epoch": 0, "iteration": 0}
+        row |= self._measured(row, history)
+        self.provenance = {**self.provenance, BASELINE_MIOU: row["mIoU"]}
+        history.write("epoch", row)
+        progress = self.save(history, epoch=0, step=0)
+        watcher.evaluated(row)
+        return progress
+
+    def _fallen(self, row: Row) -> TrainingError | None:
+        """The error of a run far below its baseline; who resumes it has seen it once."""
+        before, now = self.provenance.get(BASELINE_MIOU), row.get("mIoU")
+        most = self.recipe.evaluation.max_drop
+        if before is None or now is None or before - now <= most or FELL in self.provenance:
+            return None
+        self.provenance = {**self.provenance, FELL: row["epoch"]}
+        return TrainingError(
+            f"mIoU fell from the baseline's {before:.2f} to {now:.2f} % in epoch {row['epoch']}",
+            expected=f"at most {most:g} points less (evaluation.max_drop)",
+            hint="The learning rate is too high for this network (try --find-lr), or its input "
+            "convention is another (artoolkit weights probe). --resume goes on all the same.",
+        )
+
+    def _measured(self, row: Row, history: History) -> Row:
+        """Metrics over the validation set, shown in `history` with the place in `row`."""
+        started = time.perf_counter()
+        pictures: dict[str, NDArray[np.uint8]] = {}
+        counts, names = self._evaluation(pictures), self.dataset.labels.names
+        found: Row = summary(counts, names)
+        found["evaluation_s"] = time.perf_counter() - started
+        history.show(self.recipe.model_dump(mode="json"), names, counts, pictures, row | found)
+        return found
 
     def _steps(
         self, progress: Progress, history: History, watcher: Watcher, stop: threading.Event
@@ -368,12 +426,7 @@ class _Run:
         self.learner.finish_epoch(epoch)
         row: Row = {"epoch": done, "iteration": done * self.learner.iterations_per_epoch}
         if done % self.recipe.evaluation.every == 0 or done == self.recipe.schedule.epochs:
-            started = time.perf_counter()
-            pictures: dict[str, NDArray[np.uint8]] = {}
-            counts, names = self._evaluation(pictures), self.dataset.labels.names
-            row |= summary(counts, names)
-            row["evaluation_s"] = time.perf_counter() - started
-            history.show(self.recipe.model_dump(mode="json"), names, counts, pictures, row)
+            row |= self._measured(row, history)
         history.write("epoch", row)
         if not self.processes.first:
             return row

@@ -23,9 +23,10 @@ from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.assembly import build_network
 from artoolkit.training.callbacks import Told
+from artoolkit.training.rate_range import find_rate
 from artoolkit.training.recipe import Recipe, differences, load_recipe, recipe_names
 from artoolkit.training.run import Machine, Outcome, Watcher
-from artoolkit.training.state import require_state
+from artoolkit.training.state import Progress, require_state
 from artoolkit.training.teacher import load_teacher
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def train(
     workers: int | None = None,
     resume: bool = False,
     changed_data: bool = False,
+    find_lr: bool = False,
     watcher: Watcher | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
@@ -62,6 +64,7 @@ def train(
     resume: go on with the run in `out`, which nothing here may contradict; with changed_data also
     where images or labels are others than those that it began with, which is recorded.
     callbacks: told of the start and of every epoch (`artoolkit.evidence.callback`).
+    find_lr: no run, but a range test of the learning rate, which writes nothing (`rates`).
 
     Ctrl-C finishes the step and saves. Raises `UsageError` where `out` holds a run already, and
     otherwise whatever is wrong with recipe, weights, data, device, disk or loss.
@@ -87,9 +90,18 @@ def train(
     take = requested(network).take
     encoder = None if init is None else _encoder(Path(init), chosen, data, take)
     loaded = [load_teacher(teacher, data.labels) for teacher in teachers]
+    if find_lr:
+        return rates(chosen, data, out, encoder=encoder, teachers=loaded, machine=machine)
     return run.start(
         chosen, data, out, encoder=encoder, teachers=loaded, machine=machine, watcher=watcher
     )
+
+
+def rates(recipe: Recipe, dataset: DataSet, out: Path, **given: Any) -> Outcome:
+    """The range test as an `Outcome` without a run: rates, losses and suggested_lr in `metrics`."""
+    found = find_rate(recipe, dataset, **given)
+    metrics = {"rates": found.rates, "losses": found.losses, "suggested_lr": found.suggested}
+    return Outcome(out, True, Progress(0, 0, 0), metrics)
 
 
 def requested_recipe(

@@ -224,3 +224,17 @@ def test_a_recipe_without_the_loss_gets_it_when_fine_tuning(town: Path, tmp_path
     for arm, more, weight in (("ar", (), 20.0), ("control", ("--control",), 0.0)):
         assert finetune(town, tmp_path / arm, *recipe, *more) == 0
         assert load_recipe(str(tmp_path / arm / "recipe.toml")).loss.ar_weight == weight
+
+
+def test_find_lr_shows_rates_suggests_one_and_writes_nothing(
+    town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from artoolkit.training import train
+
+    monkeypatch.setattr(train.find_rate, "__kwdefaults__",
+                        {**train.find_rate.__kwdefaults__, "steps": 7})  # fmt: skip
+    assert finetune(town, tmp_path / "ar", "--find-lr") == 0
+    shown = capsys.readouterr()
+    assert float(shown.out.removeprefix("--lr ")) > 0
+    assert "1e-06" in shown.err
+    assert not (tmp_path / "ar").exists()
