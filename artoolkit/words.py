@@ -37,6 +37,10 @@ LabelsDtype = Literal["uint8", "int32"]
 LABELS_DTYPES: tuple[LabelsDtype, ...] = get_args(LabelsDtype)
 
 DATASETS = ("cityscapes", "camvid", "nyuv2", "folder")
+# Annotations that `data convert` turns into a described folder.
+ANNOTATIONS = (
+    "coco-panoptic", "coco-instances", "yolo", "vistas", "bdd100k", "a2d2", "huggingface"
+)  # fmt: skip
 # Where Cityscapes lies, as cityscapesScripts reads it.
 CITYSCAPES_VARIABLE = "CITYSCAPES_DATASET"
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from artoolkit.cli.names import DATASET
+from artoolkit.cli.options import CommaList
 from artoolkit.cli.progress import counter
 from artoolkit.cli.talk import json_option, tell
 from artoolkit.cores import usable_cores
 from artoolkit.errors import visible
-from artoolkit.words import DATASETS
+from artoolkit.words import ANNOTATIONS, DATASETS
 
 if TYPE_CHECKING:
     from artoolkit.data.check import SplitReport
@@ -126,6 +127,43 @@ def check(
 def _counts(data: Pairs, report: SplitReport) -> dict[str, Any]:
     pixels = dict(zip((*data.labels.names, "void"), map(int, report.class_pixels), strict=False))
     return {"images": report.images, "labels": report.labels, "class_pixels": pixels}
+
+
+@command.command()
+@click.argument("form", type=click.Choice(ANNOTATIONS), metavar="FORM")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=_FOLDER)
+@click.option("--images", type=_FOLDER,
+              help="Folder of the images of COCO; that of SOURCE by default.")  # fmt: skip
+@click.option("--split", default="train", show_default=True,
+              help="Split that COCO's file, A2D2 or a table without splits becomes.")  # fmt: skip
+@click.option("--void-background", is_flag=True,
+              help="Pixels under no object are void; by default they are a class.")  # fmt: skip
+@click.option("--image-column", default="image", show_default=True, help="Of a table.")
+@click.option("--label-column", default="label", show_default=True, help="Of a table.")
+@click.option("--names", type=CommaList(str), default=(), help="Classes of a table, by id.")
+@json_option
+def convert(
+    *, form: str, source: Path, out: Path, void_background: bool, as_json: bool, **given: Any
+) -> None:
+    """Turn annotations of others into a data set in OUT for --dataset folder.
+
+    FORM and SOURCE: coco-panoptic and coco-instances, a JSON file; yolo, a data.yaml; vistas,
+    bdd100k and a2d2, the folder of Mapillary Vistas, BDD100K or A2D2; huggingface, a folder of
+    save_to_disk or a name on the hub. Call it again with another --split to add one.
+    """
+    from artoolkit.data.convert import convert as write
+    from artoolkit.data.convert.source import Settings
+
+    settings = Settings(background=not void_background, **given)
+    with counter("converting") as progress:
+        counts = write(form, source, out, settings, progress=progress)
+    listed = ", ".join(f"{count} {split}" for split, count in counts.items())
+    tell(
+        {"data_root": out, "dataset": "folder", "images": counts},
+        f"{listed} images in {out} (--dataset folder --data-root {out})",
+        as_json=as_json,
+    )
 
 
 def _show(data: Pairs, reports: tuple[SplitReport, ...]) -> None:

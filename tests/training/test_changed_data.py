@@ -112,7 +112,7 @@ def test_what_was_changed_stands_in_the_checkpoint(
     recipe = tiny({"schedule.epochs": 2})
     from artoolkit.training import run
 
-    stop = run._Run._finish_epoch
+    stop = run.Run._finish_epoch
 
     def stopped(self, epoch, history):
         if epoch == 1:
@@ -120,7 +120,7 @@ def test_what_was_changed_stands_in_the_checkpoint(
         return stop(self, epoch, history)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run._Run, "_finish_epoch", stopped)
+        patch.setattr(run.Run, "_finish_epoch", stopped)
         train(recipe, opened(yard), out)
     before = read_state(out).provenance["data"]
     fewer(yard)
