@@ -10,7 +10,7 @@ import click
 
 from artoolkit.cli.names import NETWORK
 from artoolkit.cli.network_options import network_options, requested_network
-from artoolkit.cli.options import out_option
+from artoolkit.cli.options import dataset_options, open_data, out_option
 from artoolkit.cli.progress import counter
 from artoolkit.cli.talk import json_option, tell
 from artoolkit.errors import DownloadError
@@ -175,5 +175,66 @@ def import_(
         f"{out}: {described(checkpoint)}",
         *(f"warning: {warning}" for warning in warnings),
         *([f"untrained: {untrained}"] if untrained else []),
+        as_json=as_json,
+    )
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@network_options(required=True)
+@dataset_options(required=True)
+@click.option("--split", default="val", show_default=True, help="Split of the images.")
+@click.option("--images", default=8, show_default=True, type=click.IntRange(min=1),
+              help="Labelled images to try each convention on.")  # fmt: skip
+@out_option(help_text="The checkpoint with what fits (.safetensors).")
+@json_option
+def probe(
+    *,
+    file: Path,
+    as_json: bool,
+    dataset: str,
+    data_root: Path | None,
+    classes: Path | None,
+    split: str,
+    images: int,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Find out how weights of others (FILE) want their images, on a few labelled ones.
+
+    Tries the output, the order of the channels, usual means and deviations, align_corners and the
+    size of the input; what --option says is kept.
+    """
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from artoolkit.cli.terminal import Terminal
+    from artoolkit.evaluation.probe import probe as tried
+    from artoolkit.networks.checkpoint import write_checkpoint
+    from artoolkit.networks.loading import described, requested
+
+    network = requested(requested_network(options))
+    data = open_data(dataset, data_root, classes)
+    with counter("probing") as progress:
+        checkpoint, trials = tried(
+            file, network, data, split=split, images=images, progress=progress
+        )
+    write_checkpoint(out, checkpoint)
+    table = Table("mIoU", "output", "channels", "normalisation", "align_corners", "size")
+    for trial in trials:
+        size = "own" if trial.imgsz is None else "{} x {}".format(*trial.imgsz)
+        has = trial.options
+        table.add_row(
+            f"{trial.miou:.2f}", str(has.get("main", "-")), has["channel_order"],
+            trial.normalisation, "yes" if has.get("align_corners") else "no", size,
+        )  # fmt: skip
+    size_hw = trials[0].imgsz
+    if not as_json:
+        Terminal().print(table)
+    tell(
+        {"model": out, "trials": [asdict(trial) for trial in trials]},
+        f"{out}: {described(checkpoint)}",
+        *([] if size_hw is None else ["Use it with --imgsz {} {}".format(*size_hw)]),
         as_json=as_json,
     )
