@@ -182,7 +182,7 @@ def import_(
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @network_options(required=True)
-@dataset_options(required=True)
+@dataset_options()
 @click.option("--split", default="val", show_default=True, help="Split of the images.")
 @click.option("--images", default=8, show_default=True, type=click.IntRange(min=1),
               help="Labelled images to try each convention on.")  # fmt: skip
@@ -192,7 +192,7 @@ def probe(
     *,
     file: Path,
     as_json: bool,
-    dataset: str,
+    dataset: str | None,
     data_root: Path | None,
     classes: Path | None,
     split: str,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import tomlkit
 
 from artoolkit.data.convert import a2d2, bdd100k, coco, huggingface, vistas, yolo
 from artoolkit.data.convert.source import Pair, Settings, Source
@@ -21,6 +20,7 @@ from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.labels import MAX_CLASSES, VOID, Color
+from artoolkit.optional import require
 from artoolkit.spec import read_toml
 
 FORMS: dict[str, Callable[[Path, Settings], Source]] = {
@@ -65,7 +65,8 @@ def convert(
             counts[split] = counts.get(split, 0) + 1
             progress(sum(counts.values()), total)
     # Last, so that what was interrupted is no data set.
-    write_atomically(out / CLASSES, tomlkit.dumps(described).encode())
+    text = require("tomlkit", "writing classes.toml").dumps(described)
+    write_atomically(out / CLASSES, text.encode())
     return counts
 
 
