@@ -139,7 +139,8 @@ class CanonicalGraph:
             return described(value)
         if isinstance(value, bytes):
             return value.decode(errors="backslashreplace")
-        return str(value if isinstance(value, (int, float)) else list(value))
+        # A damaged file may have an attribute of no type, and so of no value.
+        return str(value if isinstance(value, (int, float, type(None))) else list(value))
 
     def _subgraph(self, graph: onnx.GraphProto) -> str:
         inner = CanonicalGraph(graph, self._trained, self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -46,7 +47,7 @@ READ = [
     if not verb.startswith(UNREAD)
 ]  # fmt: skip
 # Those whose --out is a file; quickstart, which runs the others, has tests of its own.
-FILES = {"benchmark", "delta", "evaluate", "report", "weights import"}
+FILES = {"benchmark", "delta", "evaluate", "report", "weights import", "weights probe"}
 WRITING = sorted(
     verb for verb, command in leaves(main)
     if not verb.startswith(("quickstart", *UNREAD))
@@ -55,6 +56,19 @@ WRITING = sorted(
 # A result of the same verb, which is refused without --resume, --overwrite or the same options.
 TAKEN = {"train": "base", "finetune": "base", "export": "judged/bundle", "refit": "judged/bundle",
          "data synthesize": "data"}  # fmt: skip
+
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png", "height": 8, "width": 8}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
+                     "segmentation": [[0, 0, 8, 0, 8, 8]]}],
+    "categories": [{"id": 1, "name": "car"}],
+}  # fmt: skip
+
+
+def coco(place: Path) -> dict[str, Any]:
+    images = place / "yard" / "images"
+    return {"form": "coco-instances", "source": place / "coco.json", "images": images}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "yard" / name).mkdir(parents=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "yard" / name / "a.png")
     (folder / "yard" / "classes.toml").write_text(CLASSES)
+    (folder / "coco.json").write_text(json.dumps(COCO))
     return folder
 
 
@@ -83,7 +98,9 @@ def values(place: Path, verb: str, tested: str) -> dict[str, Any]:
     return {
         "data check": (data if tested == "classes" else {"dataset": "cityscapes"})
         | {"root": data["data_root"]},
+        "data convert": coco(place),
         "weights import": {"file": base, "network": "icnet", "num_classes": 3},
+        "weights probe": data | {"file": base, "network": "torch.nn:Identity"},
         "train": training,
         "finetune": tuning,
         "experiment": tuning,
@@ -144,7 +161,9 @@ def writing(place: Path, verb: str) -> dict[str, Any]:
         "data prepare-nyuv2": {"mat": place / "no.mat"},
         "data synthesize": {"train": 1, "val": 1, "seed": 7},
         "weights fetch": {"name": "no-such-weights"},
+        "data convert": coco(place),
         "weights import": {"file": base, "network": "icnet", "num_classes": 19},
+        "weights probe": data | {"file": base, "network": "torch.nn:Identity"},
         "train": training,
         "finetune": training | {"baseline": base},
         "experiment": training | {"baseline": base, "arms": "control", "seeds": 1},

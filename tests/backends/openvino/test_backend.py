@@ -164,13 +164,11 @@ def test_the_targets_are_there_and_say_what_never_ran() -> None:
         assert "never run" in find_target(name).description
 
 
-def test_every_layer_is_timed_and_the_macs_are_those_of_onnx_runtime(baseline: Bundle) -> None:
+def test_every_layer_is_timed_and_its_macs_are_counted(baseline: Bundle) -> None:
     images = baseline.golden()["images"][:1]
-    (threads, layers), (_, operators) = (
-        backend_named(name).profile(baseline, images, threads=1)
-        for name in ("openvino", "onnxruntime")
-    )
+    threads, layers = backend_named("openvino").profile(baseline, images, threads=1)
     assert threads == 1
     assert sum(layer.milliseconds for layer in layers) > 0
-    convolutions = [sum(one.macs for one in found) for found in (layers, operators)]
-    assert convolutions[0] == convolutions[1] > 0
+    (convolution,) = (layer for layer in layers if layer.kind == "Convolution")
+    # Three channels from three, 3 x 3 (ONNX Runtime pads them to sixteen, and counts those).
+    assert convolution.macs == 3 * HEIGHT * WIDTH * 3 * 9
