@@ -66,6 +66,9 @@ SUITES = {
     "data-check": Suite("data_check.py", "the check of a data set beside decoding", renews=True),
     "startup": Suite("startup.py", "start-up of the command and of a bundle", renews=True),
     "loss-cost": Suite("loss_cost.py", "the loss beside cross-entropy"),
+    "loss-cost-teacher": Suite(
+        "loss_cost.py", "the terms that need a teacher", arguments=("--teacher-only",)
+    ),
     "loader-generated": Suite("loader.py", "images a second and core that are augmented"),
     "crashes": Suite("crash_points.py", "commands killed at every step"),
     "calibration-latency": Suite(

@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
             (
                 "data synthesize data --train 48 --val 16 --imgsz 192 384",
                 "data check data --dataset cityscapes",
+                "data convert coco-panoptic panoptic.json streets",
                 "data prepare-nyuv2 nyu_depth_v2_labeled.mat nyuv2",
             ),
         ),
@@ -47,6 +48,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
                 "weights list --network pidnet_s",
                 "weights fetch pidnet_s-cityscapes --out weights",
                 "weights import net.pth --network fast_scnn --num-classes 19 --out a.safetensors",
+                "weights probe net.pth --network mynet:Net --dataset camvid --out own.safetensors",
             ),
         ),
     },

@@ -107,6 +107,7 @@ def test_what_was_measured_on_a_machine_is_not_kept_for_another(
     there = ("latency", "memory", "program")
     kinds = [replace(kind, measure=unmeasured) if kind.name in there else kind for kind in CHECKS]
     monkeypatch.setattr(compare_module, "CHECKS", kinds)
+    monkeypatch.setattr("artoolkit.checks.registry.CHECKS", kinds)
     again = by_name(compare(bundle, plan=QUICK, process_memory=False))
     assert {again[name].result for name in there} == {"UNAVAILABLE"}
 

@@ -80,6 +80,7 @@ _NOT_RUN = {
     "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
     r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
     "artoolkit (delta|refit)": "tests/cli/test_delta.py",
+    "artoolkit data convert": "annotations of others; tests/data/convert",
     "compare fp32 int8": "tests/cli/test_compare.py",
     "--roofline": "seconds of peak measurements; tests/cost/test_roofline.py",
     "--format triton": "tests/cli/test_triton_format.py",
