@@ -121,7 +121,18 @@ def test_a_wrong_header_lists_its_problems(path: Path) -> None:
     header = a_checkpoint().meta.model_dump(mode="json") | {"num_classes": "many", "extra": 1}
     metadata = {"artoolkit": json.dumps(header)}
     path.write_bytes(safetensors.torch.save({"weight": torch.zeros(1)}, metadata=metadata))
-    with pytest.raises(CheckpointError, match=r"num_classes .*'many'.*extra "):
+    with pytest.raises(CheckpointError, match=r'num_classes: .*"many".*extra is unknown'):
+        read_checkpoint(path)
+
+
+def test_weights_that_are_not_finite_are_named(path: Path) -> None:
+    path.parent.mkdir()
+    made = a_checkpoint()
+    name = next(iter(made.state))
+    made.state[name].view(-1)[0] = float("nan")
+    metadata = {"artoolkit": json.dumps(made.meta.model_dump(mode="json"))}
+    path.write_bytes(safetensors.torch.save(dict(made.state), metadata=metadata))
+    with pytest.raises(CheckpointError, match=f"not finite; got 1 of .* values of {name}"):
         read_checkpoint(path)
 
 

@@ -191,8 +191,6 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float, dty
     (tmp_path / "w.safetensors").write_bytes(safetensors.torch.save(state))
     with pytest.raises(CheckpointError, match=r"not finite; got 1 of 4 values of a\.weight"):
         read_published(tmp_path / "w.safetensors")
-    with pytest.raises(CheckpointError, match="not finite"):
-        read_checkpoint(tmp_path / "w.safetensors")
 
 
 def test_another_reader_may_ask_for_its_own_error(tmp_path: Path) -> None:
