@@ -37,7 +37,8 @@ _KINDS = {
 def one_line(error: BaseException) -> str:
     """The first line of an error's text, or the name of its class."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, KeyError) and str(error.args[0]).isidentifier():
+    # A KeyError's text is the bare key, or nothing at all.
+    if isinstance(error, KeyError) and text.strip("'").isidentifier():
         text = f"it has no {error.args[0]}"
     lines = text.strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
