@@ -189,7 +189,7 @@ def _result(found: LatencyResult, least_pairs: int) -> tuple[Result, str, str]:
     if control.reading != "equal":
         return (
             "UNDECIDED",
-            f"noise: {in_words(quick)}; baseline against itself {in_words(control)}",
+            f"noise: {in_words(quick)}; baseline to itself {in_words(control)}",
             f"the baseline not shown equal to itself in {control.pairs} pairs, {margin}; {method}",
         )
     if quick.reading == "slower":
