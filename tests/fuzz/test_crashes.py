@@ -8,7 +8,13 @@ import pytest
 from crashes import NEW, OLD, Journey, journeys
 
 # Of as many steps one is tried: the rest of a run, after each, takes a second.
-EACH = {"train": 41, "train --resume": 37, "experiment": 41, "export --overwrite": 7, "compare": 5}
+EACH = {
+    "train": 60,
+    "train --resume": 45,
+    "experiment": 60,
+    "export --overwrite": 22,
+    "compare": 11,
+}
 
 
 def test_killed_anywhere_a_command_leaves_old_or_new_and_goes_on(
