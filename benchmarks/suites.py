@@ -71,6 +71,7 @@ SUITES = {
     ),
     "loader-generated": Suite("loader.py", "images a second and core that are augmented"),
     "crashes": Suite("crash_points.py", "commands killed at every step"),
+    "fuzz": Suite("../tests/fuzz/run.py", "damaged input of every format", renews=True),
     "calibration-latency": Suite(
         "calibration.py", "how often the latency check is wrong",
         arguments=("latency",), results="{name}--simulated--*.json",
