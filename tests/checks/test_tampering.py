@@ -83,32 +83,38 @@ def replaced(bundle: Bundle, name: str, record: Mapping[str, Any]) -> None:
     rewrite(bundle, "verdict.json", lambda values: values["measurements"].update({name: sha256}))
 
 
-def test_measurements_that_were_exchanged_are_refused(bundle: Bundle) -> None:
+def exchanged(bundle: Bundle) -> None:
     names = ("quality-baseline.json", "quality-candidate.json")
     records = [read_sealed(bundle.proofs[0] / name) for name in names]
     for name, record in zip(names, reversed(records), strict=True):
         replaced(bundle, name, record)
+
+
+def of_another(bundle: Bundle, name: str = "latency.json") -> None:
+    other = judged_bundle(bundle.path.parent / "other", network="other")
+    replaced(bundle, name, read_sealed(other.proofs[0] / name))
+
+
+def test_measurements_that_were_exchanged_are_refused(bundle: Bundle) -> None:
+    exchanged(bundle)
     assert "accuracy: quality-baseline.json is the measurement of another" in failures(bundle)
 
 
 @pytest.mark.parametrize("name", ["latency.json", "memory-candidate.json", "program.json"])
-def test_the_evidence_of_another_bundle_is_refused(
-    bundle: Bundle, tmp_path: Path, name: str
-) -> None:
-    other = judged_bundle(tmp_path / "other", network="other")
-    replaced(bundle, name, read_sealed(other.proofs[0] / name))
+def test_the_evidence_of_another_bundle_is_refused(bundle: Bundle, name: str) -> None:
+    of_another(bundle, name)
     assert f"{name} is the measurement of another bundle" in failures(bundle)
+
+
+def invented(values: dict[str, Any]) -> None:
+    for name in ("graph", "training-only parts"):
+        row(values, name).update(result="PASS", headline="identical", details=[])
+    settled(values)
 
 
 def test_a_graph_answer_invented_for_one_more_node(tmp_path: Path) -> None:
     bundle = judged_bundle(tmp_path, extra_node=True)
     assert not failures(bundle)
-
-    def invented(values: dict[str, Any]) -> None:
-        for name in ("graph", "training-only parts"):
-            row(values, name).update(result="PASS", headline="identical", details=[])
-        settled(values)
-
     rewrite(bundle, "verdict.json", invented)
     assert "graph: FAIL measured again from both files, and not PASS" in failures(bundle)
     rewrite(
@@ -117,11 +123,9 @@ def test_a_graph_answer_invented_for_one_more_node(tmp_path: Path) -> None:
     assert "graph: FAIL measured again" in failures(bundle)
 
 
-def test_a_baseline_that_was_replaced_with_every_hash_put_right(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def weaker_baseline(bundle: Bundle) -> None:
     """Manifest, index and verdict name the weaker network; what was measured is of the other."""
-    weaker = tiny_bundle(tmp_path / "weaker", seed=7)
+    weaker = tiny_bundle(bundle.path.parent / "weaker", seed=7)
     shutil.rmtree(bundle.path / "baseline")
     shutil.copytree(weaker.path, bundle.path / "baseline")
     manifest = bundle.path / "manifest.json"
@@ -135,17 +139,25 @@ def test_a_baseline_that_was_replaced_with_every_hash_put_right(
     rewrite(bundle, "verdict.json", follow)
     for path in bundle.engines.glob("*.json"):
         write_sealed(path, read_sealed(path) | {"manifest": now})
+
+
+def test_a_baseline_that_was_replaced_with_every_hash_put_right(bundle: Bundle) -> None:
+    weaker_baseline(bundle)
     found = failures(bundle)
     assert "latency.json is the measurement of another bundle" in found
     assert "quality-baseline.json is the measurement of another" in found
 
 
-@pytest.mark.parametrize("agreement", [-1, 1.5])
-def test_a_margin_out_of_its_range_is_refused(bundle: Bundle, agreement: float) -> None:
+def out_of_range(bundle: Bundle, agreement: float = -1) -> None:
     manifest = bundle.path / "manifest.json"
     values = read_sealed(manifest)
     values["target"]["margins"]["label_agreement"] = {"fp32": agreement}
     write_sealed(manifest, values)
+
+
+@pytest.mark.parametrize("agreement", [-1, 1.5])
+def test_a_margin_out_of_its_range_is_refused(bundle: Bundle, agreement: float) -> None:
+    out_of_range(bundle, agreement)
     assert re.search(r"manifest\.json is not valid: .*label_agreement", failures(bundle))
 
 
@@ -164,6 +176,11 @@ def signed(copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
         *((tamper, names[0].split()[0].rpartition("bundle/")[2]) for tamper, names in FILES),
         *((partial(rewrite, name="verdict.json", change=forge), "/verdict.json was changed")
           for forge, _ in FORGED_VERDICTS),
+        (exchanged, "quality-baseline.json was changed"),
+        (of_another, "latency.json was changed"),
+        (partial(rewrite, name="verdict.json", change=invented), "/verdict.json was changed"),
+        (weaker_baseline, "baseline/model.onnx was changed"),
+        (out_of_range, "manifest.json"),
         (engine_gone, "engines/engine.plan has gone"),
         (another_engine, "engines/engine.plan was changed"),
         (unlisted, "baseline/notes.txt"),
