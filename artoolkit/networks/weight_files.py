@@ -147,8 +147,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
                 "they are; `artoolkit weights import` makes a checkpoint of them.",
             ) from error
         raise CheckpointError(
-            f"{path} is not a safetensors file, or it is cut off: {error}"
+            f"{path} is not a safetensors file, or it is cut off: {error}",
+            got=f"{path.stat().st_size:,} bytes; the header claims {_claimed(path)}",
         ) from error
+
+
+def _claimed(path: Path) -> str:
+    """Bytes that the first eight of a safetensors file give its header."""
+    with path.open("rb") as file:
+        return f"{int.from_bytes(file.read(8), 'little'):,}"
 
 
 def safetensors_header(path: Path) -> dict[str, str] | None:
