@@ -144,7 +144,7 @@ def test_what_is_no_file_is_refused_by_name(
         with limits():
             signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
             try:
-                answer = CliRunner().invoke(main, line)
+                answer = CliRunner(env={"COLUMNS": "400"}).invoke(main, line)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         assert answer.exit_code in allowed, (line, answer.output)

@@ -109,6 +109,8 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_by_bit(
 def test_a_signal_to_the_whole_group_is_a_clean_stop_too(
     number: int, whole: Path, tiny: Make, streets: Streets, tmp_path: Path
 ) -> None:
+    if signal.getsignal(number) == signal.SIG_IGN:  # under nohup, where a run ignores it too
+        signal.signal(number, signal.SIG_DFL)
     out = tmp_path / "stopped"
     watcher = Interrupts(2, number)
     outcome = start(tiny(), streets, out, machine=Machine(workers=1), watcher=watcher)
