@@ -131,9 +131,17 @@ def command(
         "device": device,
         "threads": threads,
         "cuda_graph": cuda_graph,
+        "cuda_memory": cuda_memory,
     }
     if precisions or sizes:
         from artoolkit.exporting import benchmark_grid
+
+        for name, asked in (("--roofline", roofline), ("--layers", layers), ("--out", out)):
+            if asked:
+                raise UsageError(
+                    f"{name} does not go with a table over --precisions and --imgsz",
+                    hint="Ask for it with one precision and size; the table has --json.",
+                )
 
         with progress_bar() as progress:
             rows = benchmark_grid(
@@ -152,7 +160,6 @@ def command(
         record = benchmark(
             model,
             plan=plan,
-            cuda_memory=cuda_memory,
             memory=memory,
             layers=LAYER_RUNS if layers else 0,
             progress=progress,

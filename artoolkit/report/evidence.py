@@ -18,6 +18,7 @@ from artoolkit.checks.compare import VERDICT
 from artoolkit.checks.contest import ROLES
 from artoolkit.checks.latency import read_latency
 from artoolkit.checks.recheck import check_evidence
+from artoolkit.checks.registry import CHECKS
 from artoolkit.cost.latency_record import LatencyMeasurement
 from artoolkit.cost.memory import MemoryMeasurement
 from artoolkit.errors import BackendError, BundleError, ExportError, MissingLibraryError
@@ -46,10 +47,20 @@ MOST_BINS = 60
 
 
 def _optional(bundle: Bundle, name: str, record: type[R]) -> R | None:
-    """The newest record of this name in the bundle's evidence: an answer that was kept has its
-    measurements in an earlier proof."""
-    paths = [folder / name for folder in bundle.proofs if (folder / name).is_file()]
-    return read_record(paths[0], record) if paths else None
+    """The record of this name behind the newest verdict; None where that rests on none.
+
+    An answer that was kept has its measurements in the proof that it names. What an older verdict
+    alone rests on may be of another machine.
+    """
+    if not bundle.proofs:
+        return None
+    folder = bundle.proofs[0]
+    if name != VERDICT:
+        asked = {kind.name for kind in CHECKS if name in kind.records}
+        rows = read_record(folder / VERDICT, Verdict).checks
+        origins = [check.origin for check in rows if check.name in asked and check.origin]
+        folder = {one.name: one for one in bundle.proofs}.get("".join(origins), folder)
+    return read_record(folder / name, record) if (folder / name).is_file() else None
 
 
 def _earlier_verdicts(bundle: Bundle) -> Iterator[str]:

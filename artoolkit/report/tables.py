@@ -51,15 +51,18 @@ def cards(part: BundlePart) -> list[Card]:
             f"{in_words(found.quick)}, margin {found.quick.margin_percent:g} %",
         )
     if part.memory:
-        one, other = (sum(pair[i] for pair in part.memory.components.values()) for i in (0, 1))
-        same = one == other
+        pairs = part.memory.components.values()
+        one, other = (sum(pair[i] for pair in pairs) for i in (0, 1))
+        same = all(before == after for before, after in pairs)
         values["memory"] = (
             f"{mib(one)}" if same else f"{mib(one)} \N{RIGHTWARDS ARROW} {mib(other)}",
             "equal to the byte, component by component" if same else f"{other - one:+,} bytes",
         )
     if "graph" in checks:
-        same = checks["graph"].result == "PASS"
-        values["graph"] = ("the same" if same else "another"), checks["graph"].headline
+        words = {"PASS": "the same", "FAIL": "another"}
+        values["graph"] = (
+            words.get(checks["graph"].result, "not compared"), checks["graph"].headline
+        )  # fmt: skip
     names = {"graph": "program"}
     return [
         Card(names.get(name, name), *values[name], checks[name].result if name in checks else "")

@@ -102,3 +102,11 @@ def test_the_roofline_is_shown_part_by_part_and_written(bundle: Path, tmp_path: 
         assert expected in words
     record = read_record(out, RooflineMeasurement)
     assert sum(part.macs for part in record.parts()) == sum(o.macs for o in record.operators) > 0
+
+
+@pytest.mark.parametrize("option", [["--roofline"], ["--layers"], ["--out", "row.json"]])
+def test_what_a_table_of_precisions_cannot_give_is_refused(bundle: Path, option: list[str]) -> None:
+    line = ["benchmark", str(bundle), "--precisions", "fp32", *option]
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 2
+    assert f"{option[0]} does not go with" in result.output

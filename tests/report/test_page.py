@@ -30,7 +30,7 @@ from artoolkit.report.evidence import histogram
 from artoolkit.report.markdown import as_markdown
 from artoolkit.report.page import as_html, gather
 from artoolkit.report.schema import write_schemas
-from artoolkit.report.tables import chain_rows
+from artoolkit.report.tables import cards, chain_rows
 
 
 class Page(HTMLParser):
@@ -255,3 +255,30 @@ def test_the_committed_example_is_such_a_page_and_small() -> None:
     assert page.wordless == 0
     for part in ("All inferences", "Figure 2", "Figure 3", "Figure 4", "Table 2"):
         assert part in text
+
+
+def test_memory_that_moved_from_one_component_to_another_is_not_called_equal(
+    content: ReportContent,
+) -> None:
+    part = content.bundles[0]
+    assert part.memory is not None
+    moved = {"weights_bytes": (10, 20), "activations_bytes": (20, 10)}
+    memory = part.memory.model_copy(update={"components": moved})
+    (card,) = (c for c in cards(part.model_copy(update={"memory": memory})) if c.name == "memory")
+    assert "equal" not in card.words
+
+
+@pytest.mark.parametrize(
+    ("result", "value"),
+    [("PASS", "the same"), ("FAIL", "another"), ("UNAVAILABLE", "not compared")],
+)
+def test_a_program_that_nobody_compared_is_not_called_another(
+    content: ReportContent, result: str, value: str
+) -> None:
+    part = content.bundles[0]
+    assert part.verdict is not None
+    checks = [c.model_copy(update={"result": result}) if c.name == "graph" else c
+              for c in part.verdict.checks]  # fmt: skip
+    verdict = part.verdict.model_copy(update={"checks": tuple(checks)})
+    shown = {card.name: card for card in cards(part.model_copy(update={"verdict": verdict}))}
+    assert shown["program"].value == value

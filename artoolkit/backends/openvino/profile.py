@@ -17,7 +17,7 @@ import numpy as np
 
 from artoolkit.backends.backend import Operator
 from artoolkit.backends.openvino.loader import Compiled, compiled, failing
-from artoolkit.backends.openvino.program import Layer, layers_of
+from artoolkit.backends.openvino.program import Layer, layers_of, made_once
 from artoolkit.backends.runner import Feeds
 from artoolkit.optional import require
 from artoolkit.words import Precision
@@ -45,6 +45,7 @@ def profile_layers(model: Compiled, feeds: Feeds, *, runs: int = 10) -> tuple[Op
                 milliseconds = found.real_time.total_seconds() * 1e3
                 times.setdefault(found.node_name, []).append(milliseconds)
     layers = layers_of(model)
+    constant = made_once(layers)
     return tuple(
         Operator(
             name=layer.name,
@@ -52,21 +53,13 @@ def profile_layers(model: Compiled, feeds: Feeds, *, runs: int = 10) -> tuple[Op
             milliseconds=median(times[layer.name]),
             macs=_macs(layer, layers),
             bytes_moved=layer.output_bytes
-            + sum(layers[s].output_bytes for s in layer.sources if not _is_constant(s, layers)),
+            + sum(layers[s].output_bytes for s in layer.sources if not constant[s]),
             shape=layer.shapes[0],
             dtype=layer.precision.lower(),
         )
         for layer in layers
         if layer.name in times
     )
-
-
-def _is_constant(place: int, layers: list[Layer]) -> bool:
-    """A constant, or what is made of constants alone when the model is compiled."""
-    layer = layers[place]
-    if layer.kind == "Const":
-        return True
-    return bool(layer.sources) and all(_is_constant(source, layers) for source in layer.sources)
 
 
 def _macs(layer: Layer, layers: list[Layer]) -> int:

@@ -109,19 +109,24 @@ def work(layers: list[Layer]) -> int:
     return sum(layer.kind not in _DATA for layer in layers)
 
 
+def made_once(layers: list[Layer]) -> list[bool]:
+    """For each layer whether it is a constant, or made of constants when the model is compiled."""
+    found: list[bool] = []
+    for layer in layers:
+        folded = bool(layer.sources) and all(found[source] for source in layer.sources)
+        found.append(layer.kind == "Const" or folded)
+    return found
+
+
 def runtime_memory(layers: list[Layer], program_bytes: int, io_bytes: int) -> MemoryComponents:
     """Bytes by component: a tensor lives from its layer to the last that reads it."""
-    constant: list[bool] = []
     last = list(range(len(layers)))
     for place, layer in enumerate(layers):
-        # What is made of constants alone is made once, when the model is compiled.
-        made_once = bool(layer.sources) and all(constant[source] for source in layer.sources)
-        constant.append(layer.kind == "Const" or made_once)
         for source in layer.sources:
             last[source] = place
     size = [
-        0 if made_once or layer.kind in _DATA else layer.output_bytes
-        for layer, made_once in zip(layers, constant, strict=True)
+        0 if constant or layer.kind in _DATA else layer.output_bytes
+        for layer, constant in zip(layers, made_once(layers), strict=True)
     ]
     alive = peak = 0
     for place, layer in enumerate(layers):
