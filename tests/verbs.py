@@ -24,8 +24,11 @@ def leaves(command: click.Command, name: str = "") -> Iterator[tuple[str, click.
 def arguments(command: click.Command, given: dict[str, Any], out: Path) -> list[str]:
     """The command line with these parameters, and a new `out` where one is needed."""
     line = []
+    # With --find-lr alone train and finetune do without.
+    needed = "find_lr" in {one.name for one in command.params}
     for one in command.params:
-        value = given.get(one.name or "", out if one.name == "out" and one.required else None)
+        asked = one.name == "out" and (one.required or needed)
+        value = given.get(one.name or "", out if asked else None)
         if value is not None:
             line += [one.opts[0], str(value)] if isinstance(one, click.Option) else [str(value)]
     return line

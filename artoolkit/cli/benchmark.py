@@ -64,7 +64,7 @@ _STAGES = {
 @click.option(
     "--suite",
     type=click.Choice(("gpu",)),
-    help="Run a whole suite, without MODEL; its result goes to the folder --out.",
+    help="Run a whole suite; its result goes to the folder --out.",
 )
 @click.option("--steps", multiple=True, help="With --suite: only steps with these words.")
 @click.option("--dry-run", is_flag=True, help="With --suite: name the steps, run nothing.")
@@ -105,10 +105,22 @@ def command(
 
     Milliseconds run from uint8 images in host memory to label maps in host memory, transfers
     included, decoding and resizing not. To compare two networks use `artoolkit compare`.
+
+    \b
+    benchmark MODEL                  latency and memory
+    benchmark MODEL --roofline       each part against this machine's peak
+    benchmark MODEL --precisions fp32,int8 --imgsz 512 1024
+                                     a table, with random weights
+    benchmark --suite gpu            every step of a suite (--steps, --dry-run)
+    benchmark --lock-hint            commands that fix this device's clocks
     """
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cost.benchmark import BenchmarkPlan, benchmark
 
+    if model is not None and (suite or lock_hint):
+        raise UsageError("--suite and --lock-hint take no MODEL", got=model)
+    if suite is None and (steps or dry_run):
+        raise UsageError("--steps and --dry-run go with --suite")
     if suite is not None:
         words = [part for step in steps for part in ("--steps", step)]
         _run_suite(suite, "--out", str(out or "results"), *words, *["--dry-run"] * dry_run)

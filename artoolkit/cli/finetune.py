@@ -21,7 +21,7 @@ from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, GRIDS
     help="What to start from: a trained checkpoint, or with --network weights of others.",
 )
 @dataset_options()
-@out_option(help_text="Folder of the run.")
+@out_option(help_text="Folder of the run; not needed with --find-lr.", required=False)
 @click.option(
     "--ar-weight",
     type=click.FloatRange(min=0),

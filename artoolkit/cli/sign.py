@@ -36,20 +36,18 @@ def command(
     Writes BUNDLE/signature.json: a DSSE envelope with an in-toto Statement, which other tools read.
 
     \b
-    artoolkit sign --new-key release.key
-    artoolkit sign BUNDLE --key release.key
-    artoolkit verify BUNDLE --require-signature release.key.pub
+    sign --new-key release.key               make a key, once
+    sign BUNDLE --key release.key            sign
+    sign BUNDLE --sbom bundle.cdx.json       a bill of materials, without or
+                                             with --key: network, data sets,
+                                             libraries, every file's hash
+    verify BUNDLE --require-signature release.key.pub
 
     A key from openssl serves as well, and may have a passphrase, which is asked for:
 
     \b
     openssl genpkey -algorithm ed25519 -aes256 -out release.key
     openssl pkey -in release.key -pubout -out release.key.pub
-
-    The bill of materials lists network, data sets, libraries and every file with its hash:
-
-    \b
-    artoolkit sign BUNDLE --sbom bundle.cdx.json
     """
     from artoolkit.evidence import keys
     from artoolkit.evidence.sbom import SPEC_VERSION, bill_of_materials
@@ -67,6 +65,8 @@ def command(
             as_json=as_json,
         )
         return
+    if expires is not None and key is None:
+        raise UsageError("--expires goes with --key")
     if bundle is None or not (key or sbom):
         raise UsageError("nothing to sign", expected="BUNDLE --key KEY, or --new-key FILE")
     if sbom is not None and bundle.resolve() in sbom.resolve().parents:

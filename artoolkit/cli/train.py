@@ -144,6 +144,10 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     from artoolkit.training.run import Machine
     from artoolkit.training.state import STATE
 
+    if options["out"] is None:
+        if not options["find_lr"]:
+            raise click.UsageError("Missing option '--out'.")
+        options["out"] = Path()  # nothing is written
     out: Path = options["out"]
     as_json, names = options.pop("as_json"), options.pop("track")
     options["network"] = requested_network(options)
@@ -213,7 +217,7 @@ def resume_command(out: Path) -> str:
 @click.command("train", short_help="Train a network from a recipe.")
 @click.option("--recipe", type=RECIPE, metavar="NAME|PATH", help="Recipe: a name or a file.")
 @dataset_options()
-@out_option(help_text="Folder of the run.")
+@out_option(help_text="Folder of the run; not needed with --find-lr.", required=False)
 @click.option(
     "--init",
     type=click.Path(path_type=Path, dir_okay=False),

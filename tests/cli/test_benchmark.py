@@ -110,3 +110,12 @@ def test_what_a_table_of_precisions_cannot_give_is_refused(bundle: Path, option:
     result = CliRunner().invoke(main, line)
     assert result.exit_code == 2
     assert f"{option[0]} does not go with" in result.output
+
+
+@pytest.mark.parametrize(
+    "line", [["{bundle}", "--suite", "gpu"], ["{bundle}", "--lock-hint"], ["--dry-run"]]
+)
+def test_options_of_another_mode_are_refused(bundle: Path, line: list[str]) -> None:
+    words = [word.format(bundle=bundle) for word in line]
+    result = CliRunner().invoke(main, ["benchmark", *words])
+    assert result.exit_code == 2

@@ -233,8 +233,12 @@ def test_find_lr_shows_rates_suggests_one_and_writes_nothing(
 
     monkeypatch.setattr(train.find_rate, "__kwdefaults__",
                         {**train.find_rate.__kwdefaults__, "steps": 7})  # fmt: skip
-    assert finetune(town, tmp_path / "ar", "--find-lr") == 0
+    monkeypatch.chdir(tmp_path)
+    command = ("finetune", "--baseline", str(town / "base" / "model.safetensors"), *data(town))
+    assert run((*command, "--find-lr")) == 0
     shown = capsys.readouterr()
     assert float(shown.out.removeprefix("--lr ")) > 0
     assert "1e-06" in shown.err
-    assert not (tmp_path / "ar").exists()
+    assert not list(tmp_path.iterdir())
+    assert run(command) == 2  # a run has to be somewhere
+    assert "--out" in capsys.readouterr().err
