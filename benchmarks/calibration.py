@@ -2,21 +2,19 @@
 
     python benchmarks/calibration.py latency  --runs 1000
     python benchmarks/calibration.py accuracy --runs 1000
-    python benchmarks/calibration.py timings  --model MODEL.onnx --runs 100
+    python benchmarks/calibration.py timings  --machine x86-2core --minutes 10
 
 Each writes `results/calibration-*.json` with every single run in it; `tables.py` makes the tables
-of `calibration.md` from those files. `timings` measures a real file against itself, and against
-itself with a known delay that is waited out after each inference; stopped, it goes on. A model of a
-few milliseconds keeps its runs short:
-
-    artoolkit export --untrained icnet --num-classes 11 --imgsz 64 128 --out small
-    python benchmarks/calibration.py timings --model small/model.onnx ...
+of `calibration.md` from those files. `timings` measures networks of about 1, 25 and 300 ms against
+themselves, and against themselves with a known delay that is waited out after each inference.
+Stopped, or out of minutes, it goes on; `--again` begins anew.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -43,10 +41,12 @@ from artoolkit.checks.latency import LATENCY, read_latency
 from artoolkit.cost.latency import measure_latency
 from artoolkit.cost.latency_record import LatencyMeasurement, LatencyPlan, Phase
 from artoolkit.cost.opening import seeded_feeds
+from artoolkit.deploy.onnx import onnx_from_checkpoint
+from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.evaluation.bootstrap import read_non_inferiority
-from artoolkit.evidence.seal import file_sha256
 from artoolkit.spec import RunnerSpec
 from artoolkit.statistics import student_interval
+from artoolkit.targets import find_target
 
 DELAYS = (0.0, 1.0, 2.0, 5.0)
 DIFFERENCES = (0.0, -0.25, -0.5, -1.0)
@@ -54,6 +54,12 @@ IMAGES = (30, 100, 500)
 LATENCY_MS = 10.0
 CLASSES = 11
 TIMINGS_SUITE, DEVICE = "calibration-timings", "onnxruntime-cpu"
+# Name, options and size that take about so long on one core of a server.
+NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
+    "1 ms": ("icnet_r18", {"width": 0.125}, (104, 208)),
+    "25 ms": ("icnet", {}, (224, 448)),
+    "300 ms": ("icnet", {}, (704, 1408)),
+}
 RESAMPLES = 2000
 
 
@@ -258,30 +264,45 @@ def simulated_accuracy_table(raw: dict[str, Any]) -> list[str]:
     return accuracy_table(decoded(raw)).splitlines()
 
 
+def timed(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of a real machine; a file of one network names it in its settings."""
+    name = {"network": result["settings"].get("network")}
+    return [name | run for run in decoded(result["raw"])]
+
+
 def real_latency(result: dict[str, Any]) -> list[str]:
-    """Markdown of a real machine: the network, the machine, the rates."""
-    settings, environment = result["settings"], result["environment"]
-    runs = decoded(result["raw"])
-    walls = [run["wall_s"] for run in runs]
-    words = (
-        f"{settings['network']}, {settings['threads']} thread(s), {environment['processor']}, "
-        f"{environment['cores']} cores: median {np.median([r['median_ms'] for r in runs]):.1f} ms, "
-        f"{np.median(walls):.0f} s a run, at most {max(walls):.0f} s. {settings['load']}"
+    """Markdown of a real machine: the networks, the machine, the rates."""
+    settings, environment, runs = result["settings"], result["environment"], timed(result)
+    medians = "; ".join(
+        f"{name}: median {np.median([run['median_ms'] for run in found]):.1f} ms, "
+        f"{np.median([run['wall_s'] for run in found]):.0f} s a run"
+        for (name,), found in _groups(runs, "network")
     )
-    named = [run | {"network": settings["network"]} for run in runs]
-    return [words, "", *latency_table(named, "network").splitlines()]
+    old = (
+        ""
+        if "result_by_median" in runs[0]
+        else (
+            " Judged by the block medians, as latency was before the 10th percentile decided; "
+            "not made again since."
+        )
+    )
+    words = (
+        f"{settings['threads']} thread(s), {environment['processor']}, "
+        f"{environment['cores']} cores. {medians}. {settings['load']}{old}"
+    )
+    return [words, "", *latency_table(runs, "network").splitlines()]
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """Markdown: how often each answer was given on a real machine, a row a delay."""
-    runs = sorted(decoded(result["raw"]), key=lambda run: run["delay_percent"])
+    """Markdown: how often each answer was given on a real machine, a row a network and delay."""
+    runs = sorted(timed(result), key=lambda run: run["delay_percent"])
     rows = []
-    for (delay,), found in _groups(runs, "delay_percent"):
+    for (name, delay), found in _groups(runs, "network", "delay_percent"):
         count = Counter(run["result"] for run in found)
         answers = [count[answer] for answer in ("PASS", "UNDECIDED", "FAIL")]
         longest = max(run["wall_s"] for run in found)
-        rows.append([f"{delay:g} %", len(found), *answers, f"{longest:.0f} s"])
-    head = ["slower by", "runs", "PASS", "UNDECIDED", "FAIL", "longest run"]
+        rows.append([name, f"{delay:g} %", len(found), *answers, f"{longest:.0f} s"])
+    head = ["network", "slower by", "runs", "PASS", "UNDECIDED", "FAIL", "longest run"]
     return _table(head, rows).splitlines()
 
 
@@ -326,47 +347,60 @@ def accuracy(runs: int) -> None:
     click.echo(accuracy_table(found))
 
 
+def models(folder: Path) -> dict[str, Path]:
+    """The networks as ONNX files, with random weights that are the same every time."""
+    found = {}
+    for name, (network, options, size) in NETWORKS.items():
+        found[name] = folder / f"{size[0]}x{size[1]}.onnx"
+        checkpoint = untrained_checkpoint(network, CLASSES, options=options)
+        onnx_from_checkpoint(checkpoint, find_target("cpu", imgsz=size), found[name])
+    return found
+
+
+def next_run(runs: Sequence[dict[str, Any]], delays: Sequence[float]) -> tuple[str, float, int]:
+    """Network, delay and seed: every network gets as much time, every delay as many runs."""
+    spent = dict.fromkeys(NETWORKS, 0.0)
+    for run in runs:
+        spent[run["network"]] += run["wall_s"]
+    name = min(spent, key=lambda one: spent[one])
+    number = sum(run["network"] == name for run in runs)
+    return name, delays[number % len(delays)], number // len(delays)
+
+
 @main.command()
-@click.option("--model", required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--network", required=True, help="What the model is, for the page.")
 @click.option("--machine", required=True, help="Short name of the machine, for the file.")
-@click.option("--runs", default=100, show_default=True, help="In all, those done before included.")
-@click.option("--delays", default="0,1,2,5", show_default=True, help="In percent.")
+@click.option("--minutes", default=10.0, show_default=True, help="No run begins after them.")
+@click.option("--delays", default="0,5", show_default=True, help="In percent.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--budget-s", default=LatencyPlan().budget_s, show_default=True)
-@click.option("--load", default="", help="What else the machine did, for the page.")
+@click.option("--load", default="Nothing else ran.", show_default=True, help="For the page.")
+@click.option("--again", is_flag=True, help="Begin anew.")
 def timings(
     *,
-    model: Path,
-    network: str,
     machine: str,
-    runs: int,
+    minutes: float,
     delays: str,
     threads: int,
     budget_s: float,
     load: str,
+    again: bool,
 ) -> None:
-    """A real file against itself and against itself delayed.
+    """Networks against themselves and against themselves delayed.
 
     Written after every run: the same command goes on where it stopped.
     """
-    settings = {
-        "network": network,
-        "model_sha256": file_sha256(model),
-        "threads": threads,
-        "budget_s": budget_s,
-        "load": load,
-    }
-    found = runs_before(machine, settings)
-    done = {(run["seed"], run["delay_percent"]) for run in found}
-    for seed in range(runs):
-        for delay in map(float, delays.split(",")):
-            if (seed, delay) in done:
-                continue
-            found.append(timing_run(model, delay, seed, threads, budget_s))
+    settings = {"networks": list(NETWORKS), "threads": threads, "budget_s": budget_s, "load": load}
+    found = [] if again else runs_before(machine, settings)
+    end = time.monotonic() + 60 * minutes
+    with tempfile.TemporaryDirectory(prefix="artoolkit-calibration-") as folder:
+        files = models(Path(folder))
+        while time.monotonic() < end:
+            name, delay, seed = next_run(found, [float(one) for one in delays.split(",")])
+            run = timing_run(files[name], delay, seed, threads, budget_s)
+            found.append({"network": name, **run})
             save(TIMINGS_SUITE, found, machine=machine, device=DEVICE, settings=settings)
             click.echo(json.dumps(found[-1]))
-    click.echo(latency_table([run | {"network": network} for run in found], "network"))
+    click.echo(latency_table(found, "network"))
 
 
 def runs_before(machine: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -377,10 +411,10 @@ def runs_before(machine: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
     result, runs = load(path)
     before = result["settings"]
     for key, value in settings.items():
-        if key != "load" and before[key] != value:
+        if key != "load" and before.get(key) != value:
             raise click.UsageError(
-                f"{path.name} holds runs with {key} {before[key]!r}, not {value!r}: "
-                "choose another --machine"
+                f"{path.name} holds runs with {key} {before.get(key)!r}, not {value!r}: "
+                "begin anew with --again, or choose another --machine"
             )
     return runs
 

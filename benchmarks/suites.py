@@ -81,7 +81,7 @@ SUITES = {
         arguments=("accuracy",), results="{name}--simulated--*.json",
     ),
     "calibration-timings": Suite(
-        "calibration.py", "the latency check on this machine", "an ONNX file",
+        "calibration.py", "the latency check on this machine", "a quiet machine",
         arguments=("timings",), resumes=True,
     ),
     "camvid": Suite("camvid.py", "baseline, control and AR on real streets", "CamVid"),
