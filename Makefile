@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-device lint format docs package clean
+.PHONY: demo test test-device lint format docs package release clean
 
 demo: $(INSTALLED)
 	$(BIN)/artoolkit quickstart --out demo
@@ -41,6 +41,9 @@ package: $(INSTALLED)
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
+
+# What a release needs beside `make test`, which has the workflows, MLflow, W&B and the hub.
+release: docs package
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "artoolkit needs Python 3.10 or newer: make PYTHON=python3.11 ...")'
