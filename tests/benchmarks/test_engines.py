@@ -47,6 +47,10 @@ def test_requirements_are_those_of_the_other_machine() -> None:
 
 
 def test_the_table_of_installs_says_where_an_extra_resolves() -> None:
-    raw = {"cpu x86_64 3.10": {"versions": {}}, "cpu aarch64 3.12": {"unavailable": "no wheel"}}
-    row = installs.table(raw)[2]
-    assert row == "| cpu | yes |  |  |  |  | no |"
+    raw = {
+        "cpu x86_64 3.10": {"versions": {}, "elsewhere": []},
+        "cpu x86_64 3.13": {"versions": {}, "elsewhere": ["tensorrt-cu13-libs"]},
+        "cpu aarch64 3.12": {"unavailable": "no wheel"},
+    }
+    (row,) = (line for line in installs.table(raw) if line.startswith("| cpu |"))
+    assert row == "| cpu | yes |  |  | yes, but for tensorrt-cu13-libs |  | no wheel |"
