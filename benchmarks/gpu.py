@@ -35,6 +35,7 @@ from artoolkit.cost.latency_record import LatencyPlan
 from artoolkit.errors import ArtoolkitError, BackendError, RecipeError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import read_record
+from artoolkit.graph.forms import write_form
 from artoolkit.spec import Target, read_toml
 from artoolkit.targets import find_target
 
@@ -228,22 +229,30 @@ def built(arm: Arm, backend: str) -> dict[str, Any]:
 def plans(pair: Pair, capability: str) -> dict[str, Any]:
     """The RTX proof for one capability; needs no GPU."""
     manifest = pair[0].bundle.manifest
-    found = compare_programs(
-        pair[0].bundle.model,
-        pair[1].bundle.model,
-        trained=manifest.trained,
-        compute_capabilities=(capability,),
-        precision=manifest.target.precision,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        found = compare_programs(
+            *in_form(pair, Path(folder)),
+            trained=manifest.trained,
+            compute_capabilities=(capability,),
+            precision=manifest.target.precision,
+        )
     return asdict(in_words(found))
+
+
+def in_form(pair: Pair, folder: Path) -> tuple[Path, ...]:
+    """Both graphs in the form that the target's engines are built from, in `folder`."""
+    files = tuple(folder / f"{arm}.onnx" for arm in SEEDS)
+    for arm, file in zip(pair, files, strict=True):
+        write_form(arm.bundle.model, arm.bundle.manifest.target.forms, file)
+    return files
 
 
 def controlled_pair(pair: Pair) -> dict[str, Any]:
     """TensorRT's engines from one timing cache, three builds an arm."""
-    a, b = (arm.bundle for arm in pair)
-    options = options_for(a.manifest.target, library="tensorrt")
+    options = options_for(pair[0].bundle.manifest.target, library="tensorrt")
     with tempfile.TemporaryDirectory() as folder:
-        return asdict(compare_engines(a.model, b.model, Path(folder), options, refit=True))
+        files = in_form(pair, Path(folder))
+        return asdict(compare_engines(*files, Path(folder), options, refit=True))
 
 
 Step = tuple[str, Callable[[], Any]]

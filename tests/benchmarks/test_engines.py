@@ -15,17 +15,33 @@ ENGINE = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "NETWORKS", ("icnet", "pidnet_s"))
+
+
 def test_the_table_tells_equal_programs_refusals_and_the_range_of_bytes() -> None:
-    built = {"75": ENGINE | {"total_bytes": 43_100_000}, "89": ENGINE, "120": {"refused": "no"}}
-    raw = {"icnet fp16": {"engines": built}, "icnet int8": {"unavailable": "no library"}}
-    _, _, row, *rest = engines.table(raw)
-    assert row == "| `icnet` | fp16 | 75, 89 | 120 | 20.1 to 43.1 | 125.2 | 18.6 |"
-    assert rest == ["", "Not measured: icnet int8. no library"]
+    raw = {
+        "icnet fp16 89": {"engines": {"89": ENGINE}},
+        "icnet fp16 75,120": {
+            "engines": {"75": ENGINE | {"total_bytes": 43_100_000}, "120": {"refused": "no"}}
+        },
+        "icnet int8 89": {"unavailable": "no library"},
+    }
+    assert [line for line in engines.table(raw)[2:] if line] == [
+        "| `icnet` | fp16 | 75, 89 | 120 | 20.1 to 43.1 | 125.2 | 18.6 |",
+        "Not built yet on 80, 86, 121: icnet fp16.",
+        (
+            "Not built yet on 75, 80, 86, 89, 120, 121: icnet fp32, icnet int8, pidnet_s fp16, "
+            "pidnet_s fp32, pidnet_s int8."
+        ),
+        "Not measured: icnet int8 89. no library",
+    ]
 
 
 def test_a_network_that_no_capability_builds_has_a_row_too() -> None:
-    _, _, row = engines.table({"icnet fp32": {"engines": {"75": {"refused": "FP32 GEMM"}}}})
-    assert row == "| `icnet` | fp32 |  | 75 |  |  |  |"
+    raw = {"icnet fp32 75": {"engines": {"75": {"refused": "FP32 GEMM"}}}}
+    assert engines.table(raw)[2] == "| `icnet` | fp32 |  | 75 |  |  |  |"
 
 
 def test_a_refusal_costs_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:

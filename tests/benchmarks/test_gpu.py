@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import gpu
+import onnx
 import pytest
 import result_file
 from click.testing import CliRunner
@@ -90,6 +91,13 @@ def test_times_by_events_are_interleaved_and_memory_is_by_component(tiny, monkey
         "plan_bytes": 600, "weights_bytes": 3376, "activation_bytes": 12345,
         "io_bytes": 32 * 64 * 4,
     }  # fmt: skip
+
+
+def test_programs_and_engines_are_compared_in_the_form_of_the_target(tiny, tmp_path):
+    settings = gpu.read_settings(gpu.SUITE)
+    pair = gpu.make_pair("icnet", gpu.target_of(settings, "fp32", None), tiny)
+    for file in gpu.in_form(pair, tmp_path):
+        assert "ArgMax" not in {node.op_type for node in onnx.load(file).graph.node}
 
 
 def test_a_suite_that_is_not_valid_is_refused(tmp_path):

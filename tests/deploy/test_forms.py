@@ -74,6 +74,9 @@ def test_the_bundle_holds_the_plain_graph(bundle: Bundle) -> None:
     operators = [node.op_type for node in nodes]
     assert operators[:3] == ["Cast", "Transpose", "BatchNormalization"]
     assert operators[-4:] == ["Resize", "ArgMax", "Cast", "Cast"]
+    # TensorRT documents the conversion to uint8 from float alone, not from ArgMax's integers.
+    casts = [onnx.helper.get_node_attr_value(node, "to") for node in nodes[-2:]]
+    assert casts == [onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,7 @@ def build_plan(
     if serialized is None:
         raise _failure(logger, options)
     plan.write_bytes(serialized)
-    memory = {kind: int(size) for kind, size in _MEMORY_LINE.findall("\n".join(logger.lines))}
+    memory = memory_in_log(logger.lines)
     return BuiltPlan(
         library_version=library.version,
         plan_bytes=len(serialized),
@@ -246,6 +247,11 @@ def build_plan(
         timing_cache_hits_only=options.error_on_timing_cache_miss,
         log=tuple(logger.lines[-_LOG_LINES_KEPT:]),
     )
+
+
+def memory_in_log(lines: Sequence[str]) -> dict[str, int]:
+    """Bytes of "Activation" and "Weights" as the last such lines of a build log tell them."""
+    return {kind: int(size) for kind, size in _MEMORY_LINE.findall("\n".join(lines))}
 
 
 def _serialized(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -86,24 +86,39 @@ def engine_from_onnx(
     check_range(library, target)
     cuda_memory = cuda_memory or target.cuda_memory
     gpu = building_gpu(target, options, cuda_memory)
+
+    def build(form: Path, partial: Path) -> dict[str, Any]:
+        built = build_in_process(form, partial, options, cuda_memory=cuda_memory, progress=progress)
+        source = Path(f"{plan.stem}.onnx") if target.forms else onnx
+        return _build_values(built, options, gpu) | {
+            "target": target.name,
+            "trtexec": trtexec_command(source, plan, options, built.library_version),
+            "metadata": dict(metadata or {}),
+            "manifest": manifest,
+        }
+
+    return place_engine(plan, onnx, target.forms, build)
+
+
+def place_engine(
+    plan: Path, onnx: Path, forms: tuple[str, ...], make: Callable[[Path, Path], dict[str, Any]]
+) -> Engine:
+    """Put an engine and its sidecar in place, together or not at all.
+
+    `make` gets the file of `onnx` in its `forms`, writes the engine to the other path, and returns
+    what the sidecar says of it. Raises `StorageError`, and what `make` raises.
+    """
     partial, form = plan.with_name(f".{plan.name}.partial"), plan.with_name(f".{plan.stem}.onnx")
     try:
         plan.parent.mkdir(parents=True, exist_ok=True)
-        write_form(onnx, target.forms, form)
-        built = build_in_process(form, partial, options, cuda_memory=cuda_memory, progress=progress)
-        values = _build_values(built, options, gpu) | {
-            "target": target.name,
+        write_form(onnx, forms, form)
+        values = make(form, partial) | {
+            "artoolkit": __version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "onnx_sha256": file_sha256(onnx),
-            "forms": list(target.forms),
+            "forms": list(forms),
             "plan_sha256": file_sha256(partial),
-            "trtexec": trtexec_command(
-                Path(f"{plan.stem}.onnx") if target.forms else onnx,
-                plan,
-                options,
-                built.library_version,
-            ),
-            "metadata": dict(metadata or {}),
-            "manifest": manifest,
+            "plan_bytes": partial.stat().st_size,
         }
         sidecar = Sidecar.model_validate(seal(values))
         partial.replace(plan)
@@ -139,8 +154,6 @@ def _build_values(built: BuiltPlan, options: BuildOptions, gpu: Gpu | None) -> d
     capabilities = [gpu.compute_capability] if gpu else list(options.compute_capabilities)
     return {
         "schema_version": SCHEMA_VERSION,
-        "artoolkit": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "library": options.library,
         "library_version": built.library_version,
         "machine": machine(),
@@ -149,7 +162,6 @@ def _build_values(built: BuiltPlan, options: BuildOptions, gpu: Gpu | None) -> d
         "driver": gpu.driver if gpu else None,
         "options": options.model_dump(mode="json"),
         "flags": list(built.flags),
-        "plan_bytes": built.plan_bytes,
         "activation_bytes": built.activation_bytes,
         "weights_bytes": built.weights_bytes,
         "seconds": round(built.seconds, 3),

@@ -54,7 +54,8 @@ class BuildOptions(Frozen):
         digits = tuple(re.sub(r"^sm_?|\.", "", str(value).lower()) for value in values)
         unknown = [value for value in digits if value not in RTX_CAPABILITIES]
         if unknown or len(set(digits)) != len(digits):
-            raise ValueError(f"must be some of {', '.join(RTX_CAPABILITIES)}, once each")
+            known = ", ".join(RTX_CAPABILITIES)
+            raise ValueError(f"must be some of {known}, once each, or {PORTABLE}")
         return digits
 
     @model_validator(mode="after")

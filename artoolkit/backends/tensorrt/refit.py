@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from artoolkit import __version__
-from artoolkit.backends.tensorrt.loader import Engine
+from artoolkit.backends.tensorrt.loader import Engine, place_engine
 from artoolkit.backends.tensorrt.runner import open_plan
 from artoolkit.backends.tensorrt.sidecar import Sidecar, plans, read_sidecar
-from artoolkit.errors import EngineError, StorageError
+from artoolkit.errors import EngineError
 from artoolkit.evidence.bundle import Bundle
-from artoolkit.evidence.engines import sidecar_path
-from artoolkit.evidence.seal import file_sha256, seal, write_sealed
-from artoolkit.graph.forms import write_form
 from artoolkit.words import CudaMemory
 
 
@@ -50,35 +46,20 @@ def _refit(
     plan: Path, sidecar: Sidecar, held: Bundle, made: Bundle, *, device: str,
     cuda_memory: CudaMemory,
 ) -> Engine:  # fmt: skip
-    start, out = time.perf_counter(), made.engines / plan.name
-    partial, form = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.stem}.onnx")
-    try:
-        out.parent.mkdir(exist_ok=True)
-        write_form(made.model, sidecar.forms, form)
+    start = time.perf_counter()
+
+    def refit(form: Path, partial: Path) -> dict[str, Any]:
         runner = open_plan(
             plan, library=sidecar.library, device=device, cuda_memory=cuda_memory,
             manifest=held.manifest.sha256, bundle=held.path,
         )  # fmt: skip
         with contextlib.closing(runner):
             partial.write_bytes(runner.refitted(form.read_bytes()))
-        values = sidecar.model_dump(mode="json") | {
-            "artoolkit": __version__,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "onnx_sha256": file_sha256(made.model),
-            "plan_sha256": file_sha256(partial),
-            "plan_bytes": partial.stat().st_size,
+        return sidecar.model_dump(mode="json") | {
             "seconds": round(time.perf_counter() - start, 3),
             "metadata": sidecar.metadata | {"date": made.manifest.created},
             "manifest": made.manifest.sha256,
             "refitted_from": sidecar.plan_sha256,
         }
-        engine = Engine(out, Sidecar.model_validate(seal(values)))
-        partial.replace(out)
-        write_sealed(sidecar_path(out), values)
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        for left in (partial, form):
-            with contextlib.suppress(OSError):
-                left.unlink()
-    return engine
+
+    return place_engine(made.engines / plan.name, made.model, sidecar.forms, refit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime, optimised_gr
 from artoolkit.errors import BackendError
 from artoolkit.graph.identity import compare_graphs
 from artoolkit.spec import SessionOptions
+from artoolkit.words import Precision
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
 
@@ -120,6 +122,45 @@ def test_a_device_that_would_be_replaced_in_silence_is_refused(
     monkeypatch.setattr(onnxruntime, "InferenceSession", OnCpu)
     with pytest.raises(BackendError, match="cannot use cuda:0 here; got CPUExecutionProvider"):
         open_onnxruntime(model, device="cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "names"),
+    [
+        ("cuda:1", "fp32", ["CUDAExecutionProvider", "CPUExecutionProvider"]),
+        ("1", "tf32", ["CUDAExecutionProvider", "CPUExecutionProvider"]),
+        (
+            "tensorrt:1", "fp16",
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_second_gpu_falls_back_to_itself_and_tf32_is_asked_for(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    device: str, precision: Precision, names: list[str],
+) -> None:  # fmt: skip
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def open_nothing(source: str, options: object, providers: list[tuple[str, Any]]) -> None:
+        asked.extend(providers)
+        raise RuntimeError("no GPU")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_nothing)
+    with pytest.raises(BackendError, match="no GPU"):
+        open_onnxruntime(model, device=device, precision=precision)
+    assert [name for name, _ in asked] == names
+    options = dict(asked)
+    assert {options[name]["device_id"] for name in names[:-1]} == {"1"}
+    cuda = options["CUDAExecutionProvider"]
+    assert cuda["use_tf32"] == ("1" if precision == "tf32" else "0")
+    assert cuda["cudnn_conv_algo_search"] == "HEURISTIC", "one search for both arms"
+    if tensorrt := options.get("TensorrtExecutionProvider"):
+        assert (tensorrt["trt_fp16_enable"], tensorrt["trt_int8_enable"]) == ("1", "0")
+        assert Path(tensorrt["trt_engine_cache_path"]).parent == Path(
+            tensorrt["trt_timing_cache_path"]
+        )
 
 
 def _truncated(path: Path) -> None:

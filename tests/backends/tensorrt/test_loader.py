@@ -14,7 +14,7 @@ from engine_bundles import tiny_bundle, tiny_target
 from tiny_networks import write_tiny
 
 from artoolkit.backends.tensorrt import build, loader
-from artoolkit.backends.tensorrt.build import build_in_process, build_plan
+from artoolkit.backends.tensorrt.build import build_in_process, build_plan, memory_in_log
 from artoolkit.backends.tensorrt.cuda import Gpu
 from artoolkit.backends.tensorrt.library import Library, check_range, in_range
 from artoolkit.backends.tensorrt.loader import build_engine, engine_from_onnx, options_for
@@ -221,6 +221,18 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path, content):
 
 
 @rtx
+@pytest.mark.parametrize("unit", ["", " bytes"])
+def test_memory_is_read_from_logs_of_2024_too(unit):
+    lines = [
+        "Detected 1 inputs and 1 output network tensors.",
+        f"Total Activation Memory: 33555456{unit}",
+        f"Total Weights Memory: 16060522496{unit}",
+        "Engine generation completed in 12.3 seconds.",
+    ]
+    assert memory_in_log(lines) == {"Activation": 33555456, "Weights": 16060522496}
+    assert memory_in_log(lines[:1]) == {}
+
+
 def test_too_little_workspace_says_what_to_do(model, tmp_path):
     options = RTX.model_copy(update={"workspace_gib": 1e-6})
     with pytest.raises(EngineError, match=r"workspace limit.*Give more --workspace"):
@@ -310,7 +322,9 @@ def test_a_capability_as_people_write_it(written: str) -> None:
 
 @pytest.mark.parametrize("wrong", [("90",), ("89", "8.9")])
 def test_a_capability_that_rtx_lacks_is_named_with_those_it_has(wrong: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match=r"75, 80, 86, 89, 120, 121, once each") as caught:
+    with pytest.raises(
+        UsageError, match=r"75, 80, 86, 89, 120, 121, once each, or portable"
+    ) as caught:
         options_for(tiny_target("rtx-40"), compute_capabilities=wrong)
     assert wrong[0] in str(caught.value)
     assert "library" not in str(caught.value)

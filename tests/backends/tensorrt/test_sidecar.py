@@ -48,7 +48,10 @@ def test_a_plan_that_fits_is_accepted(bundle):
         ({"library_version": "10.13.0"}, "built by tensorrt 10.13.0; this machine has 10.3.0"),
         ({"library": "tensorrt-rtx"}, "built by tensorrt-rtx, not tensorrt"),
         ({"gpu": "NVIDIA Thor", "compute_capabilities": ("110",)}, "for NVIDIA Thor; this machine"),
-        ({"gpu": "Orin Nano"}, "built for Orin Nano; this machine has Orin, 8 SMs, 1 GiB"),
+        (
+            {"gpu": "NVIDIA Jetson AGX Orin Developer Kit, 16 SMs, 61 GiB"},
+            "AGX Orin Developer Kit, 16 SMs, 61 GiB; this machine has Orin, 8 SMs, 1 GiB",
+        ),
         ({"machine": "riscv64-linux"}, "built on riscv64-linux"),
         ({"manifest": "f" * 64}, "built from another bundle"),
         ({"plan_bytes": 601}, "was cut or replaced: it has 600 bytes, its sidecar says 601"),

@@ -37,6 +37,23 @@ def test_outputs_are_named_in_order_and_the_module_is_in_evaluation_mode() -> No
     ]
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_float32_rounds_to_tf32_where_it_was_asked_for_alone(tf32: bool) -> None:
+    seen: list[bool] = []
+
+    class Seeing(Pair):
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.extend((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+            return super().forward(image)
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    with open_torch(Seeing(), SHAPE, outputs=("labels", "scores"), tf32=tf32) as runner:
+        runner.infer(np.zeros(SHAPE, np.uint8))
+    assert seen == [tf32] * 4 and runner.spec.settings["tf32"] is tf32
+    after = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    assert after == before
+
+
 def test_another_number_of_outputs_is_refused() -> None:
     with pytest.raises(BackendError, match="returned 2 outputs; expected 1"):
         open_torch(Pair(), SHAPE)
