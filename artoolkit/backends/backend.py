@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from artoolkit.backends.runner import Batch, Runner
 from artoolkit.errors import BackendError, UnavailableError, UsageError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.fresh_process import Progress as Reporter
 from artoolkit.graph.memory import MemoryComponents
 from artoolkit.spec import Frozen
 from artoolkit.words import Precision
@@ -36,6 +37,15 @@ class ProgramComparison:
     headline: str
     details: tuple[str, ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine that was built: `record` is its sidecar, `rows` what a person is told of it."""
+
+    engine: Path
+    record: dict[str, Any]
+    rows: dict[str, str]
 
 
 class Operator(Frozen):
@@ -134,6 +144,21 @@ class Backend(ABC):
         Raises `BackendError` (or `EngineError`) where it cannot be opened here, `UsageError` where
         this backend runs no such model, `MissingLibraryError`.
         """
+
+    def build(
+        self, bundle: Bundle, asked: Mapping[str, Any], *, progress: Reporter | None = None
+    ) -> tuple[Built, ...]:
+        """Compile into `engines/` of the bundle and, before it, of the baseline inside it.
+
+        `asked` are options of `artoolkit build` by name, those that were given; `progress` stops
+        the build where it returns False. Raises `UsageError` for an option that this backend lacks
+        or where it needs no engines, `EngineError` where none can be built, and as `open`.
+        """
+        raise UsageError(
+            f"target {bundle.manifest.target.name} runs on {self.name}, which needs no engine",
+            hint="It runs as it is: artoolkit benchmark BUNDLE. For an engine export again, for "
+            "example with --target rtx-40.",
+        )
 
     def memory(
         self, model: Model, *, device: str, threads: int | None = None

@@ -16,6 +16,7 @@ from artoolkit.checks.recheck import check_evidence
 from artoolkit.errors import BackendError, MissingLibraryError
 from artoolkit.evidence.bundle import Bundle, open_bundle, read_manifest
 from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.engines import engine_files
 from artoolkit.evidence.keys import read_public_key
 from artoolkit.evidence.signature import check_signature, note_signature
 from artoolkit.evidence.verdict import EXIT_CODES, Answer, Check, failed, overall
@@ -45,7 +46,9 @@ def check_files(path: Path) -> Check:
     if problems:
         return failed("files", problems)
     whole = "every file has the hash it was sealed with"
-    return Check(name="files", result="PASS", headline=whole)
+    engines = [file.name for file in engine_files(open_bundle(path, check_hashes=False))]
+    listed = (f"engines: {', '.join(engines)}",) if engines else ()
+    return Check(name="files", result="PASS", headline=whole, details=listed)
 
 
 def check_golden(

@@ -96,7 +96,7 @@ def calibrate(
         method="minmax",
         images=len(images),
         activation=activation,
-        ranges=dict(_ranges(model, sorted(named), batches)),
+        ranges=dict(_ranges(model, sorted(named), batches, progress)),
         float_layers=asked,
     )
     if float_layers != AUTO:
@@ -167,12 +167,16 @@ def _batches(images: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
 
 
 def _ranges(
-    model: onnx.ModelProto, tensors: Sequence[str], batches: NDArray[np.uint8]
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    batches: NDArray[np.uint8],
+    progress: Progress,
 ) -> Iterator[tuple[str, Range]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         onnx.save(model, str(path))
         for start in range(0, len(tensors), _TENSORS_AT_ONCE):
+            progress("int8: ranges of the activations", start / len(tensors))
             names = tuple(tensors[start : start + _TENSORS_AT_ONCE])
             with open_onnxruntime(path, outputs=(OUTPUT, *names)) as runner:
                 spans = _spans(runner, names, batches)

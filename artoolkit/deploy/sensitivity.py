@@ -99,24 +99,32 @@ class _Trial:
 def _chosen(
     trial: _Trial, candidates: Sequence[str], bound: float, progress: Progress
 ) -> tuple[tuple[str, ...], Sensitivity]:
-    progress("int8 layers", 0.0)
+    progress("int8: all layers at once", 0.0)
     images = int(trial.batches.shape[0] * trial.batches.shape[1])
     whole = trial.parity(()).agreement
     if whole >= bound:
         return (), Sensitivity(images=images, bound=bound, all_int8=whole, chosen=whole)
     layers = []
     for done, layer in enumerate(candidates):
+        progress("int8: every layer alone", done / len(candidates))
         alone = trial.parity([other for other in candidates if other != layer])
         layers.append(
             LayerSensitivity(
                 layer=layer, agreement=alone.agreement, scores_error=alone.scores_max_rel
             )
         )
-        progress("int8 layers", (done + 1) / len(candidates))
     layers.sort(key=lambda one: (one.agreement, -one.scores_error))
     names = [one.layer for one in layers]
-    count = _fewest(lambda kept: trial.parity(names[:kept]).agreement >= bound, len(names))
-    kept = tuple(names[:count])
+    # Bisection halves what is left each time.
+    steps, tried = max(len(names).bit_length(), 1), 0
+
+    def holds(count: int) -> bool:
+        nonlocal tried
+        progress("int8: how many layers stay in float", tried / steps)
+        tried += 1
+        return trial.parity(names[:count]).agreement >= bound
+
+    kept = tuple(names[: _fewest(holds, len(names))])
     return kept, Sensitivity(
         images=images,
         bound=bound,

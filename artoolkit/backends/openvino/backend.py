@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from artoolkit.backends.backend import (
     Backend,
+    Built,
     Model,
     Operator,
     ProgramComparison,
     Progress,
     onnx_of,
 )
-from artoolkit.backends.openvino.loader import Compiled, compiled, computes
+from artoolkit.backends.openvino.blob import Sidecar, blob_of, build_blob
+from artoolkit.backends.openvino.loader import Compiled, compiled, computes, imported
 from artoolkit.backends.openvino.profile import peak_macs_per_s, profile_layers
 from artoolkit.backends.openvino.program import (
     RUNTIME_SOURCE,
@@ -27,7 +31,9 @@ from artoolkit.backends.openvino.program import (
 )
 from artoolkit.backends.openvino.runner import OpenVinoRunner
 from artoolkit.backends.runner import Batch, checked_feeds
+from artoolkit.errors import UsageError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.fresh_process import Progress as Reporter
 from artoolkit.graph.memory import MemoryComponents, onnx_memory
 from artoolkit.words import Precision
 
@@ -53,8 +59,37 @@ class OpenVino(Backend):
         threads: int | None = None,
         outputs: Sequence[str] | None = None,
     ) -> OpenVinoRunner:
+        """As in `Backend`; a bundle's own blob for this machine is imported rather than compiled.
+
+        Raises `EngineError` where the bundle has blobs for `device`, and none is this machine's.
+        """
+        if isinstance(model, Bundle) and outputs is None:
+            self.check_precision(model)
+            if (blob := blob_of(model, device)) is not None:
+                target = model.manifest.target
+                found = imported(
+                    blob[0],
+                    target.tensors,
+                    device=device,
+                    precision=target.precision,
+                    float_precision=target.float_precision,
+                    threads=threads or target.threads,
+                )
+                return OpenVinoRunner(found, device)
         found = self._compiled(model, device=device, threads=threads, outputs=outputs)
         return OpenVinoRunner(found, device)
+
+    def build(
+        self, bundle: Bundle, asked: Mapping[str, Any], *, progress: Reporter | None = None
+    ) -> tuple[Built, ...]:
+        """Blobs of the compiled models; `device` (None: the target's) is the one option."""
+        if unknown := sorted({*asked} - {"device"}):
+            raise UsageError(
+                f"{self.name} builds without {', '.join(unknown)}", expected="device alone"
+            )
+        device = self.device_for(bundle, asked.get("device"))
+        pair = [bundle] if bundle.baseline is None else [bundle.baseline, bundle]
+        return tuple(_told(*build_blob(one, device, progress)) for one in pair)
 
     def _compiled(
         self,
@@ -128,3 +163,12 @@ class OpenVino(Backend):
         """fp32 and int8, and bf16 where the CPU computes in it."""
         wanted: tuple[Precision, ...] = ("fp32", "bf16", "int8")
         return {p: peak_macs_per_s(p, threads) for p in wanted if computes("cpu", p)}
+
+
+def _told(blob: Path, sidecar: Sidecar) -> Built:
+    rows = {
+        "engine": f"{blob}, {sidecar.plan_bytes:,} bytes",
+        "compiled by": f"OpenVINO {sidecar.library_version}, {sidecar.precision}, for "
+        f"{sidecar.processor}, in {sidecar.seconds:.1f} s",
+    }
+    return Built(blob, sidecar.model_dump(mode="json"), rows)

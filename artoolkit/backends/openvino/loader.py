@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ def capabilities(device: str) -> tuple[str, ...]:
     return tuple(core.get_property(place, "OPTIMIZATION_CAPABILITIES"))
 
 
+def processor(device: str) -> str:
+    """OpenVINO's name of the device's hardware."""
+    core = require("openvino", "running a network on OpenVINO").Core()
+    return str(core.get_property(openvino_device(device), "FULL_DEVICE_NAME")).strip()
+
+
 def computes(device: str, precision: Precision) -> bool:
     """Whether the device's hardware computes in `precision`."""
     wanted = _CAPABILITIES.get(precision)
@@ -88,14 +95,7 @@ def compiled(
     Raises `BackendError` where the device, precision or file cannot be had,
     `MissingLibraryError` without OpenVINO.
     """
-    openvino = require("openvino", "running a network on OpenVINO")
-    core, place = openvino.Core(), openvino_device(device)
-    _check_device(core, place)
-    check_precision(place, precision)
-    hint = _HINTS[float_precision if precision == "int8" else precision]
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    if place == "CPU":
-        config |= {"INFERENCE_NUM_THREADS": threads or usable_cores(), "NUM_STREAMS": 1}
+    core, place, config = _opened(device, precision, float_precision, threads)
     if profile:
         config["PERF_COUNT"] = True
     if not model.is_file():
@@ -113,8 +113,48 @@ def compiled(
         operators=operators,
         inputs=tuple(_tensor(port, port.get_any_name()) for port in found.inputs),
         outputs=tuple(map(_tensor, found.outputs, names)),
-        settings={"version": openvino.__version__, "precision": precision} | _settings(found),
+        settings={"precision": precision} | _settings(found),
     )
+
+
+def imported(
+    blob: Path,
+    tensors: tuple[TensorSpec, TensorSpec],
+    *,
+    device: str,
+    precision: Precision,
+    float_precision: Precision,
+    threads: int | None,
+) -> Compiled:
+    """The compiled model in `blob`, whose input and output are `tensors`; errors as `compiled`.
+
+    It says no more which operators its layers were made of. Ask `blob.blob_of` for it: importing
+    runs native code.
+    """
+    core, place, config = _opened(device, precision, float_precision, threads)
+    with failing(f"OpenVINO cannot import {blob}"):
+        found = core.import_model(io.BytesIO(blob.read_bytes()), place, config)
+    settings = {"precision": precision, "plan": blob.name} | _settings(found)
+    return Compiled(found, {}, tensors[:1], tensors[1:], settings)
+
+
+def _opened(
+    device: str, precision: Precision, float_precision: Precision, threads: int | None
+) -> tuple[Any, str, dict[str, Any]]:
+    """OpenVINO's core, its name of the device, and the settings of a model in this precision."""
+    core = require("openvino", "running a network on OpenVINO").Core()
+    place = openvino_device(device)
+    _check_device(core, place)
+    check_precision(place, precision)
+    between = float_precision if precision == "int8" else precision
+    check_precision(place, between)
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[between],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if place == "CPU":
+        config |= {"INFERENCE_NUM_THREADS": threads or usable_cores(), "NUM_STREAMS": 1}
+    return core, place, config
 
 
 @contextmanager
@@ -166,9 +206,10 @@ def _tensor(port: Any, name: str) -> TensorSpec:
 
 
 def _settings(model: Any) -> dict[str, Any]:
+    version = require("openvino", "reading settings").__version__
     known = model.get_property("SUPPORTED_PROPERTIES")
     found = {name: model.get_property(name) for name in _REPORTED if name in known}
-    return {name.lower(): _plain(value) for name, value in found.items()}
+    return {"version": version} | {name.lower(): _plain(value) for name, value in found.items()}
 
 
 def _plain(value: Any) -> Any:

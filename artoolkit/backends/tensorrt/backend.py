@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from artoolkit.backends.backend import Backend, Model, ProgramComparison, Progress, onnx_of
+from artoolkit.backends.backend import (
+    Backend,
+    Built,
+    Model,
+    ProgramComparison,
+    Progress,
+    onnx_of,
+)
 from artoolkit.backends.tensorrt.build import build_in_process
 from artoolkit.backends.tensorrt.cuda.driver import driver_gpus
 from artoolkit.backends.tensorrt.library import check_range, open_library
-from artoolkit.backends.tensorrt.loader import building_gpu, options_for
+from artoolkit.backends.tensorrt.loader import (
+    Engine,
+    build_engines,
+    building_gpu,
+    options_for,
+)
 from artoolkit.backends.tensorrt.options import PORTABLE, build_options
 from artoolkit.backends.tensorrt.pair import compare_engines
 from artoolkit.backends.tensorrt.program import compare_programs, in_words
@@ -28,6 +40,7 @@ from artoolkit.backends.tensorrt.runner import TensorrtRunner, library_of, open_
 from artoolkit.backends.tensorrt.sidecar import PLAN
 from artoolkit.errors import EngineError, UnavailableError, UsageError
 from artoolkit.evidence.bundle import ENGINES, Bundle, open_bundle
+from artoolkit.fresh_process import Progress as Reporter
 from artoolkit.graph.forms import write_form
 from artoolkit.graph.memory import AHEAD_OF_TIME, MemoryComponents
 from artoolkit.graph.onnx_file import load_onnx
@@ -83,6 +96,16 @@ class _Engines(Backend):
             cuda_memory=self.cuda_memory,
             cuda_graph=self.cuda_graph,
         )
+
+    def build(
+        self, bundle: Bundle, asked: Mapping[str, Any], *, progress: Reporter | None = None
+    ) -> tuple[Built, ...]:
+        values = {"library": self.library, **asked}
+        if values.get("compute_capabilities") == (PORTABLE,):
+            values["compute_capabilities"] = ()
+        options = options_for(bundle.manifest.target, **values)
+        found = build_engines(bundle, options, cuda_memory=self.cuda_memory, progress=progress)
+        return tuple(map(_told, found))
 
     def memory(
         self, model: Model, *, device: str, threads: int | None = None
@@ -255,3 +278,23 @@ def engine_memory(spec: RunnerSpec) -> MemoryComponents:
         activations_bytes=settings["activation_bytes"],
         io_bytes=_tensor_bytes((*spec.inputs, *spec.outputs)),
     )
+
+
+def _told(engine: Engine) -> Built:
+    sidecar, plan = engine.sidecar, engine.plan
+    capabilities = (f"SM{c}" if c.isdecimal() else c for c in sidecar.compute_capabilities)
+    made_by = f"{sidecar.library} {sidecar.library_version}, {sidecar.options.precision}"
+    runs_on, seconds = sidecar.gpu or ", ".join(capabilities), sidecar.seconds
+    form = f"artoolkit build {plan.parent.parent} --onnx {plan.stem}.onnx && "
+    rows = {
+        "engine": f"{plan}, {sidecar.plan_bytes:,} bytes",
+        "built by": f"{made_by}, for {runs_on}, in {seconds:.1f} s",
+        "activations": _bytes(sidecar.activation_bytes),
+        "weights": _bytes(sidecar.weights_bytes),
+        "the same with NVIDIA's tool": (form if sidecar.forms else "") + sidecar.trtexec,
+    }
+    return Built(plan, sidecar.model_dump(mode="json"), rows)
+
+
+def _bytes(size: int | None) -> str:
+    return "not told by the build log" if size is None else f"{size:,} bytes"
