@@ -26,14 +26,14 @@ def serve(
     none, the ONNX file. Raises `UsageError` where several engines could be meant or the folder is
     taken, `EngineError` where DeepStream has none.
     """
-    from artoolkit.deploy.deepstream import write_deepstream
+    from artoolkit.deploy.deepstream import CONFIG, write_deepstream
+    from artoolkit.deploy.triton import CONFIG as TRITON_CONFIG
     from artoolkit.deploy.triton import isaac_ros_arguments, write_triton
+    from artoolkit.evidence.bundle import require_free
 
     folder = out / bundle.manifest.network if form == "triton" else out
-    if folder.exists() and not overwrite:
-        raise UsageError(
-            f"{folder} is already there", hint="Add --overwrite, or use another --out."
-        )
+    mark = TRITON_CONFIG if form == "triton" else CONFIG
+    require_free(folder, overwrite=overwrite, mark=mark, what=f"an export for {form}")
     plan = engine or _only_engine(bundle)
     if form == "deepstream":
         made = write_deepstream(bundle, out, plan=plan)

@@ -9,9 +9,10 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from artoolkit.errors import EngineError, StorageError, UsageError
+from artoolkit.errors import EngineError, UsageError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.engines import engine_problem
+from artoolkit.evidence.folders import new_folder
 from artoolkit.targets import export_folder
 
 CONFIG = "nvinfer.txt"
@@ -21,7 +22,8 @@ _MODES = {"int8": 1, "fp16": 2}
 
 
 def write_deepstream(bundle: Bundle, out: Path, *, plan: Path | None) -> Path:
-    """Write the folder `out` for an engine of TensorRT in the bundle, and return its configuration.
+    """Write the folder `out` for an engine of TensorRT in the bundle, in one step, and return its
+    configuration.
 
     Raises `UsageError` where the bundle's graph has another form than nvinfer takes, `EngineError`
     where there is no engine or it is not whole, `StorageError` where it cannot be written.
@@ -52,12 +54,9 @@ def write_deepstream(bundle: Bundle, out: Path, *, plan: Path | None) -> Path:
         mode=_MODES.get(target.precision, 0),
         classes=manifest.num_classes,
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(plan, out / plan.name)
+    with new_folder(out) as made:
+        shutil.copyfile(plan, made / plan.name)
         for name in _COPIED:
-            shutil.copyfile(folder / name, out / name)
-        (out / CONFIG).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror}") from error
+            shutil.copyfile(folder / name, made / name)
+        (made / CONFIG).write_text(text, encoding="utf-8")
     return out / CONFIG

@@ -18,6 +18,8 @@ from artoolkit.evidence.folders import new_folder
 from artoolkit.spec import TensorSpec
 from artoolkit.targets import export_folder
 
+CONFIG = "config.pbtxt"
+
 
 def triton_config(
     bundle: Bundle, name: str, *, backend: str, gpu: bool, instances: int = 1,
@@ -38,7 +40,7 @@ def triton_config(
         "artoolkit.precision": manifest.target.precision,
         "names": ",".join(manifest.labels.names),
     }
-    template = Template((export_folder("triton") / "config.pbtxt.in").read_text(encoding="utf-8"))
+    template = Template((export_folder("triton") / f"{CONFIG}.in").read_text(encoding="utf-8"))
     return template.substitute(
         name=_quoted(name),
         backend=backend,
@@ -103,7 +105,7 @@ def write_triton(
     with new_folder(repository / name) as folder:
         (folder / "1").mkdir()
         shutil.copyfile(model, folder / "1" / f"model{model.suffix}")
-        (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+        (folder / CONFIG).write_text(config, encoding="utf-8")
     return repository / name
 
 

@@ -214,12 +214,17 @@ def _built_at() -> datetime:
         ) from error
 
 
-def require_free(out: Path, *, overwrite: bool) -> None:
-    """Raises `UsageError` where `out` holds something, but a bundle that `overwrite` replaces."""
+def require_free(
+    out: Path, *, overwrite: bool, mark: str = MANIFEST, what: str = "a bundle"
+) -> None:
+    """Raises `UsageError` where `out` holds something, but `what` that `overwrite` replaces.
+
+    `mark`: the file that such a folder has.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / MANIFEST).is_file():
-        raise UsageError(f"{out} exists and is not a bundle", hint="Choose another --out.")
+    if not (out / mark).is_file():
+        raise UsageError(f"{out} exists and is not {what}", hint="Choose another --out.")
     if not overwrite:
         raise UsageError(f"{out} is already there", hint="Add --overwrite, or use another --out.")
 

@@ -7,6 +7,7 @@ finds what a killed one left there and removes it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -22,9 +23,12 @@ from artoolkit.optional import is_installed
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
 
+def _behind_links(out: Path) -> Path:
+    return Path(os.path.realpath(out))  # Path.resolve raises RuntimeError where links form a loop
+
+
 def _beside(out: Path, kind: str) -> Path:
-    place = Path(os.path.abspath(out))  # noqa: PTH100 (resolve would follow a link at `out`)
-    return place.with_name(f".{place.name}.{kind}")
+    return out.with_name(f".{out.name}.{kind}")
 
 
 @contextmanager
@@ -32,10 +36,14 @@ def new_folder(out: Path, *, partial: Path | None = None) -> Iterator[Path]:
     """An empty folder that takes the place of `out`, if any, when the block ends well.
 
     Otherwise, and where the process is killed, `out` stays as it was. `partial` is what it is
-    called until then. Raises `StorageError` where it cannot be written.
+    called until then. Where `out` is a link, it stays one, and the folder behind it is replaced.
+    Raises `StorageError` where it cannot be written, or is a file.
     """
+    out = _behind_links(out)
     partial, old = partial or _beside(out, "partial"), _beside(out, "old")
     try:
+        if out.exists() and not out.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
         if old.exists() and not out.exists():  # killed between the two renames of `_exchange`
             old.rename(out)
         for left in (partial, old):
@@ -71,7 +79,7 @@ def scratch_folder(out: Path) -> Iterator[Path]:
 
     On the same disk as `out`, and found by the next run where this one is killed.
     """
-    scratch = _beside(out, "scratch")
+    scratch = _beside(_behind_links(out), "scratch")
     try:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)

@@ -8,6 +8,7 @@ values is refused too: a seal covers bytes, not meanings.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -43,9 +44,15 @@ def seal(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` in one step: a reader sees the old file or the new one, never a part."""
+    """Replace `path` in one step: a reader sees the old file or the new one, never a part.
+
+    Raises `StorageError` where it cannot be written, or is a device, pipe or folder.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
+        # root could put a file in the place of /dev/null.
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)

@@ -86,6 +86,19 @@ def test_deepstream_gets_a_folder_of_its_own(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == [
         "README.md", plan.name, "nvinfer.txt", "parse_labels.cpp"
     ]  # fmt: skip
+    assert CliRunner().invoke(main, words).exit_code == 2
+    assert CliRunner().invoke(main, [*words, "--overwrite"]).exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["triton", "deepstream"])
+def test_what_is_no_such_export_is_not_overwritten(bundle, tmp_path, form):
+    for place in (tmp_path / "out" / "tiny", tmp_path / "out"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "mine.txt").write_text("mine")
+    words = ["export", str(bundle.path), "--format", form, "--out", str(tmp_path / "out")]
+    refused = CliRunner().invoke(main, [*words, "--overwrite"])
+    assert refused.exit_code == 2 and f"is not an export for {form}" in refused.stderr
+    assert (tmp_path / "out" / "tiny" / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

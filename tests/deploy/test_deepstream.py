@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crashing import every_crash
 from engine_bundles import tiny_bundle, tiny_target
 from sidecars import write_plan
 
-from artoolkit.deploy.deepstream import write_deepstream
+from artoolkit.deploy.deepstream import CONFIG, write_deepstream
 from artoolkit.errors import EngineError, StorageError, UsageError
 
 FORM = {"layout": "nchw_float32", "labels_dtype": "int32"}
@@ -80,9 +81,26 @@ def test_without_a_whole_engine_or_a_place_nothing_is_written(tmp_path):
         with pytest.raises(EngineError, match=message):
             write_deepstream(bundle, tmp_path / "out", plan=plan)
     assert not (tmp_path / "out").exists()
-    (tmp_path / "out").touch()
+    (tmp_path / "out").write_text("mine")
     with pytest.raises(StorageError, match="cannot write"):
         write_deepstream(bundle, tmp_path / "out", plan=write_plan(bundle))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_it_is_old_or_new_wherever_it_is_killed(tmp_path):
+    bundle = tiny_bundle(tmp_path, tiny_target("jetson-orin-nx", **FORM))
+    plan, out = write_plan(bundle), tmp_path / "out"
+    found = set()
+
+    def restore():
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        (out / CONFIG).write_text("old")
+
+    for _ in every_crash(lambda: write_deepstream(bundle, out, plan=plan), restore):
+        found.add(tuple(sorted(path.name for path in out.iterdir())))
+    whole = ("README.md", "engine.plan", CONFIG, "parse_labels.cpp")
+    assert found == {(CONFIG,), tuple(sorted(whole))}
 
 
 @pytest.mark.skipif(compiler is None, reason="there is no C++ compiler")

@@ -74,6 +74,39 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
             pass
 
 
+def test_a_file_in_the_place_of_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="it is no folder"):
+        write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "in two"])
+def test_a_link_stays_one_and_the_folder_behind_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(folders.sys, "platform", "darwin")
+    link, place = tmp_path / "out", tmp_path / "disk" / "place"
+    link.symlink_to(place)
+    for _ in range(2):  # at first nothing lies behind it
+        write(link)
+        assert link.is_symlink() and content(place) == NEW
+        assert [p.name for p in place.parent.iterdir()] == ["place"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "out"]
+    with scratch_folder(link) as scratch:
+        assert scratch.parent == place.parent
+
+
+def test_a_loop_of_links_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StorageError, match="cannot write"):
+        write(tmp_path / "a")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_scratch_of_a_killed_run_goes_with_the_next(tmp_path: Path) -> None:
     with scratch_folder(tmp_path / "out") as scratch:
         left = scratch

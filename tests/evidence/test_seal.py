@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,17 @@ def test_what_is_sealed_is_read_wherever_its_key_stands(
         path.write_bytes(canonical(values | {"sha256": wrong}))
         with pytest.raises(BundleError, match="was changed after it was written"):
             read_sealed(path)
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    """As root the name of /dev/null could be taken by a file."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    for name in before:
+        with pytest.raises(StorageError, match="no regular file"):
+            write_atomically(tmp_path / name, b"content")
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == {
+        name: found.st_ino for name, found in before.items()
+    }
