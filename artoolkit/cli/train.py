@@ -25,7 +25,7 @@ from artoolkit.words import BALANCINGS, SETTINGS
 
 if TYPE_CHECKING:
     from artoolkit.cli.terminal import Terminal
-    from artoolkit.training.run import Outcome
+    from artoolkit.training.watcher import Outcome
 
 # The paths in a recipe of the options that have a name of their own; `finetune` takes those of
 # the loss itself.
@@ -141,7 +141,7 @@ def carry_out(work: Callable[..., Outcome], options: dict[str, Any]) -> None:
     require("torch", "training")
     from artoolkit.trackers import tracking
     from artoolkit.training.display import ProgressBar
-    from artoolkit.training.run import Machine
+    from artoolkit.training.processes import Machine
     from artoolkit.training.state import STATE
 
     if options["out"] is None:

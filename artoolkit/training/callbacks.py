@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from artoolkit.evidence.callback import Callback
 from artoolkit.training.engine import Row
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Silent, Watcher
 from artoolkit.training.state import Progress
+from artoolkit.training.watcher import Silent, Watcher
 
 
 class Told:

@@ -36,6 +36,7 @@ from artoolkit.training.examination import examine
 from artoolkit.training.finetune import finetune_recipe
 from artoolkit.training.history import METRICS
 from artoolkit.training.loader import selected
+from artoolkit.training.processes import Machine
 from artoolkit.training.recipe import (
     Recipe,
     Selection,
@@ -43,10 +44,11 @@ from artoolkit.training.recipe import (
     load_recipe,
     toml_from_recipe,
 )
-from artoolkit.training.run import MODEL, Machine, Silent, Watcher, resume, start
-from artoolkit.training.state import STATE
+from artoolkit.training.run import resume, start
+from artoolkit.training.state import MODEL, STATE
 from artoolkit.training.teacher import is_taught, load_teacher
 from artoolkit.training.train import name_of
+from artoolkit.training.watcher import Silent, Watcher
 from artoolkit.words import ARMS, CONTROL
 
 log = logging.getLogger(__name__)

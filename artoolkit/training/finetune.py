@@ -19,10 +19,11 @@ from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.callbacks import Told
+from artoolkit.training.processes import Machine
 from artoolkit.training.recipe import Recipe, load_recipe, recipe_from_values, recipe_names
-from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.teacher import load_teacher
 from artoolkit.training.train import go_on, name_of, rates
+from artoolkit.training.watcher import Outcome, Watcher
 from artoolkit.words import FINETUNE_GRID, FINETUNE_WEIGHT, TAUGHT, Grid
 
 # 40 epochs at 0.05 become 8 at 0.01: what the trials on CamVid were fine-tuned with.

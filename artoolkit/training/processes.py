@@ -17,7 +17,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from artoolkit.errors import TrainingError
+from artoolkit.cores import usable_cores
+from artoolkit.errors import TrainingError, UsageError
 
 Item = TypeVar("Item")
 
@@ -93,6 +94,39 @@ def launched() -> Processes:
         return ALONE
     rank, count, local = (int(os.environ[n]) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     return Processes(rank, count, local)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Settings that may differ between two runs of one recipe: the device and the loader.
+
+    `workers` are those of each process.
+    """
+
+    device: str = "cpu"
+    workers: int = 0
+    processes: Processes = ALONE
+
+    @staticmethod
+    def of(device: str = "cpu", workers: int | None = None) -> Machine:
+        """This machine; by default one process loads images on a CPU, up to 8 beside a GPU.
+
+        Under torchrun, `cuda` is the GPU of each process's own number; `UsageError` for another.
+        """
+        processes = launched()
+        if processes.count > 1 and device.startswith("cuda"):
+            if device != "cuda":
+                raise UsageError(
+                    "under torchrun each process has a GPU of its own",
+                    got=f"--device {device}",
+                    expected="--device cuda",
+                )
+            device = f"cuda:{processes.local_rank}"
+        default = min(8, max(1, usable_cores() - 1)) if device.startswith("cuda") else 1
+        return Machine(device, default if workers is None else workers, processes)
+
+
+ONE_CPU = Machine()
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from artoolkit.data import DataSet
 from artoolkit.errors import TrainingError
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.training.engine import train_one_epoch
+from artoolkit.training.epochs import Run
 from artoolkit.training.loader import fetched
-from artoolkit.training.processes import together
+from artoolkit.training.processes import Machine, together
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, Run, balance, prepared
+from artoolkit.training.run import balance, prepared
 
 # SGD learns at up to 1, AdamW from 1e-5 on; ten steps a decade show where the loss turns.
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 60

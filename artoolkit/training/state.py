@@ -32,6 +32,8 @@ FORMAT = 3
 # The last two bytes of a zip archive are the length of its comment: 64 digits, and none by default.
 _LENGTH, _DIGITS = b"\x40\0", 64
 STATE = Path("state") / "last.pt"
+# The checkpoint of the last finished epoch, beside it.
+MODEL = "model.safetensors"
 RESTART = "Start again with another --out."
 
 log = logging.getLogger(__name__)

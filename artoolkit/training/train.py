@@ -23,11 +23,12 @@ from artoolkit.spec import RequestedNetwork
 from artoolkit.training import run
 from artoolkit.training.assembly import build_network
 from artoolkit.training.callbacks import Told
+from artoolkit.training.processes import Machine
 from artoolkit.training.rate_range import find_rate
 from artoolkit.training.recipe import Recipe, differences, load_recipe, recipe_names
-from artoolkit.training.run import Machine, Outcome, Watcher
 from artoolkit.training.state import Progress, require_state
 from artoolkit.training.teacher import load_teacher
+from artoolkit.training.watcher import Outcome, Watcher
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ import pytest
 
 from artoolkit.cli import run
 from artoolkit.errors import UsageError
-from artoolkit.training.processes import ALONE, Processes
-from artoolkit.training.run import Machine
+from artoolkit.training.processes import ALONE, Machine, Processes
 
 
 @pytest.fixture

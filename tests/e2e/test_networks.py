@@ -18,7 +18,8 @@ from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.targets import find_target
 from artoolkit.training.engine import Row
 from artoolkit.training.recipe import Recipe, recipe_from_values
-from artoolkit.training.run import Silent, resume, start
+from artoolkit.training.run import resume, start
+from artoolkit.training.watcher import Silent
 
 SIZE = (64, 96)
 

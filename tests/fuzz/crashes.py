@@ -40,8 +40,8 @@ from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.training.display import ExperimentBar
 from artoolkit.training.experiment import Experiment, Run, common_recipe, run_experiment
 from artoolkit.training.recipe import recipe_from_values
-from artoolkit.training.run import MODEL, resume, start
-from artoolkit.training.state import STATE, read_state
+from artoolkit.training.run import resume, start
+from artoolkit.training.state import MODEL, STATE, read_state
 
 OLD, NEW, BETWEEN = "old", "new", "between"
 

@@ -11,10 +11,12 @@ from streets import Streets
 
 from artoolkit.errors import TrainingError
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
-from artoolkit.training import run
+from artoolkit.training.epochs import BASELINE_MIOU, FELL, Run
+from artoolkit.training.processes import Machine
 from artoolkit.training.rate_range import HIGHEST, LOWEST, RateRange, find_rate
 from artoolkit.training.recipe import Recipe, load_recipe
-from artoolkit.training.run import Machine, Run, Silent, resume, start
+from artoolkit.training.run import resume, start
+from artoolkit.training.watcher import Silent
 
 Make = Callable[..., Recipe]
 
@@ -50,7 +52,7 @@ def test_the_baseline_is_evaluated_before_any_step(
     # What the baseline's own run said of it at its end, on the same images.
     assert first["mIoU"] == pytest.approx(baseline.meta.provenance["mIoU"])
     provenance = read_checkpoint(done.model).meta.provenance
-    assert provenance[run.BASELINE_MIOU] == first["mIoU"]
+    assert provenance[BASELINE_MIOU] == first["mIoU"]
 
 
 def test_a_run_from_scratch_has_no_epoch_0(tiny: Make, streets: Streets, tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_run_that_falls_far_below_its_baseline_stops_once(
     assert resume(tmp_path / "a", streets).finished
     assert [row["epoch"] for row in epochs(tmp_path / "a")] == [0, 1, 2]
     model = read_checkpoint(tmp_path / "a" / "model.safetensors")
-    assert model.meta.provenance[run.FELL] == 1
+    assert model.meta.provenance[FELL] == 1
 
 
 @pytest.mark.usefixtures("falling")

@@ -110,9 +110,9 @@ def test_what_was_changed_stands_in_the_checkpoint(
 ) -> None:
     out = tmp_path / "run"
     recipe = tiny({"schedule.epochs": 2})
-    from artoolkit.training import run
+    from artoolkit.training.epochs import Run
 
-    stop = run.Run._finish_epoch
+    stop = Run._finish_epoch
 
     def stopped(self, epoch, history):
         if epoch == 1:
@@ -120,7 +120,7 @@ def test_what_was_changed_stands_in_the_checkpoint(
         return stop(self, epoch, history)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run.Run, "_finish_epoch", stopped)
+        patch.setattr(Run, "_finish_epoch", stopped)
         train(recipe, opened(yard), out)
     before = read_state(out).provenance["data"]
     fewer(yard)

@@ -14,8 +14,9 @@ from artoolkit.data.dataset import Pairs
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import DataError, StorageError
 from artoolkit.training.decoded import Decoded, default_folder
+from artoolkit.training.processes import Machine
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, start
+from artoolkit.training.run import start
 
 
 @pytest.fixture

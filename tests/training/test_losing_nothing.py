@@ -18,9 +18,11 @@ from streets import Streets
 from artoolkit.data import open_dataset
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import ArtoolkitError, DataError
+from artoolkit.training.processes import Machine
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, Silent, resume, start
+from artoolkit.training.run import resume, start
 from artoolkit.training.state import STATE, read_state
+from artoolkit.training.watcher import Silent
 
 Make = Callable[..., Recipe]
 MODEL = "model.safetensors"

@@ -19,10 +19,11 @@ from artoolkit.errors import ArtoolkitError
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.training.assembly import build_network, checkpoint_of
 from artoolkit.training.optimizer import BATCH_NORM, freeze_batch_norm
-from artoolkit.training.processes import ALONE, PeerStopped, Processes, launched, together
+from artoolkit.training.processes import ALONE, Machine, PeerStopped, Processes, launched, together
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Machine, Silent, resume, start
+from artoolkit.training.run import resume, start
 from artoolkit.training.state import read_state
+from artoolkit.training.watcher import Silent
 from artoolkit.words import TAUGHT
 
 Make = Callable[..., Recipe]

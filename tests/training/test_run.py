@@ -25,10 +25,12 @@ from artoolkit.errors import (
 )
 from artoolkit.evidence.folders import owned
 from artoolkit.networks.checkpoint import read_checkpoint
-from artoolkit.training import run
+from artoolkit.training import epochs
+from artoolkit.training.processes import Machine
 from artoolkit.training.recipe import Recipe, load_recipe
-from artoolkit.training.run import Machine, Outcome, Silent, resume, start, stop_requests
+from artoolkit.training.run import resume, start
 from artoolkit.training.state import STATE, read_state, require_state
+from artoolkit.training.watcher import Outcome, Silent, stop_requests
 
 Make = Callable[..., Recipe]
 
@@ -201,7 +203,7 @@ def test_a_dead_worker_ends_with_one_line_and_a_run_that_goes_on(
 def test_a_disk_that_fills_up_leaves_the_last_state(
     whole: Path, tiny: Make, streets: Streets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, write = tmp_path / "full", run.write_checkpoint
+    out, write = tmp_path / "full", epochs.write_checkpoint
     calls = []
 
     def full_at_the_second(path: Path, checkpoint: object) -> None:
@@ -210,7 +212,7 @@ def test_a_disk_that_fills_up_leaves_the_last_state(
             raise StorageError(f"cannot write {path}: No space left on device")
         write(path, checkpoint)
 
-    monkeypatch.setattr(run, "write_checkpoint", full_at_the_second)
+    monkeypatch.setattr(epochs, "write_checkpoint", full_at_the_second)
     with pytest.raises(StorageError, match="No space left"):
         start(tiny(), streets, out)
     assert read_state(out).progress.epoch == 1

@@ -18,8 +18,9 @@ from artoolkit.spec import Target
 from artoolkit.training.assembly import build_network, checkpoint_of
 from artoolkit.training.finetune import finetune
 from artoolkit.training.recipe import Recipe
-from artoolkit.training.run import Silent, resume, start
+from artoolkit.training.run import resume, start
 from artoolkit.training.teacher import Teacher, load_teacher
+from artoolkit.training.watcher import Silent
 
 Make = Callable[..., Recipe]
 MODEL = "model.safetensors"
