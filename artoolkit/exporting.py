@@ -24,7 +24,7 @@ from artoolkit.checks.contest import Pair
 from artoolkit.checks.outputs import OutputsMeasurement
 from artoolkit.checks.registry import check_names
 from artoolkit.cost.benchmark import benchmark
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.cost.session_tuning import tuned_session
 from artoolkit.data import DataSet, dataset_of, spread
 from artoolkit.data.street.scene import street_scene
@@ -32,7 +32,7 @@ from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import FloatLayers
-from artoolkit.deploy.trained import Picture, parity_of_export
+from artoolkit.deploy.trained import LabelledImage, parity_of_export
 from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.errors import ArtoolkitError, CheckpointError, UsageError
 from artoolkit.evaluation.predictor import NetworkPredictor
@@ -76,14 +76,14 @@ class Task:
     split: str = "val"
     progress: Progress = lambda what, share: None
 
-    def images(self, count: int, split: str | None = None) -> list[Picture]:
+    def images(self, count: int, split: str | None = None) -> list[LabelledImage]:
         """`count` images spread over a split; without a data set, generated street scenes."""
         data = self.dataset
         if data is None:
             size = self.target.imgsz
-            return [Picture(street_scene(seed, size)[0]) for seed in range(count)]
+            return [LabelledImage(street_scene(seed, size)[0]) for seed in range(count)]
         return [
-            Picture(data.read_image(s), None if s.label is None else data.read_label(s))
+            LabelledImage(data.read_image(s), None if s.label is None else data.read_label(s))
             for s in spread(data.samples(split or self.split), count)
         ]
 
@@ -111,7 +111,7 @@ def export(
     golden: int = 4,
     calibration: int = 64,
     float_layers: FloatLayers = AUTO,
-    plan: LatencyPlan | None = None,
+    plan: LatencySettings | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, share: None,
     callbacks: Sequence[Callback] = (),
@@ -174,7 +174,7 @@ def export(
     )
     if reference is None:
         return Exported(bundle)
-    verdict = judge(task, bundle, plan or LatencyPlan())
+    verdict = judge(task, bundle, plan or LatencySettings())
     for one in callbacks:
         one.on_verdict(verdict)
     return Exported(bundle, verdict)
@@ -217,7 +217,7 @@ def _check_options(target: Target, *, float_layers: FloatLayers, tune_session: b
         )
 
 
-def judge(task: Task, bundle: Bundle, plan: LatencyPlan) -> Verdict:
+def judge(task: Task, bundle: Bundle, plan: LatencySettings) -> Verdict:
     """The verdict of the bundle against the baseline inside it, written into its evidence."""
     task.progress("outputs", 0.0)
     return compare(

@@ -39,7 +39,7 @@ from artoolkit.backends.runner import Feeds
 from artoolkit.checks.kind import Terms
 from artoolkit.checks.latency import LATENCY, read_latency
 from artoolkit.cost.latency import measure_latency
-from artoolkit.cost.latency_record import LatencyMeasurement, LatencyPlan, Phase
+from artoolkit.cost.latency_record import LatencyMeasurement, LatencySettings, Phase
 from artoolkit.cost.opening import seeded_feeds
 from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.deploy.untrained import untrained_checkpoint
@@ -164,7 +164,7 @@ def timing_run(
         opener,
         lambda: DelayedRunner(opener(), delay_percent),
         images=feeds,
-        plan=LatencyPlan(budget_s=budget_s),
+        plan=LatencySettings(budget_s=budget_s),
     )
     wall_s = time.perf_counter() - start
     row = _latency_row(record, delay_percent=delay_percent, seed=seed)
@@ -319,7 +319,7 @@ def latency(runs: int) -> None:
         (noise, delay, seed)
         for noise in NOISES
         for delay in DELAYS
-        for seed in range(runs if delay == LatencyPlan().margin_percent else max(1, runs // 5))
+        for seed in range(runs if delay == LatencySettings().margin_percent else max(1, runs // 5))
     ]
     # Simulated time is the same on a busy machine.
     with ProcessPoolExecutor() as pool, click.progressbar(length=len(jobs)) as bar:
@@ -327,7 +327,7 @@ def latency(runs: int) -> None:
         for run in pool.map(latency_run, *zip(*jobs, strict=True), chunksize=10):
             found.append(run)
             bar.update(1)
-    settings = {"latency_ms": LATENCY_MS, "plan": LatencyPlan().model_dump(mode="json")}
+    settings = {"latency_ms": LATENCY_MS, "plan": LatencySettings().model_dump(mode="json")}
     save("calibration-latency", found, machine="simulated", device="clock", settings=settings)
     click.echo(latency_table(found))
 
@@ -372,7 +372,7 @@ def next_run(runs: Sequence[dict[str, Any]], delays: Sequence[float]) -> tuple[s
 @click.option("--minutes", default=10.0, show_default=True, help="No run begins after them.")
 @click.option("--delays", default="0,5", show_default=True, help="In percent.")
 @click.option("--threads", default=1, show_default=True)
-@click.option("--budget-s", default=LatencyPlan().budget_s, show_default=True)
+@click.option("--budget-s", default=LatencySettings().budget_s, show_default=True)
 @click.option("--load", default="Nothing else ran.", show_default=True, help="For the page.")
 @click.option("--again", is_flag=True, help="Begin anew.")
 def timings(

@@ -33,8 +33,8 @@ from suite import is_measured, run_suite, shared_options
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.data import DataSet, Sample, open_dataset
+from artoolkit.data.image_files import write_png
 from artoolkit.data.label_files import LabelForm, read_train_ids
-from artoolkit.data.pictures import write_png
 from artoolkit.data.synthetic import synthesize
 from artoolkit.errors import MissingLibraryError
 from artoolkit.evaluation.predictor import Pixels, RunnerPredictor

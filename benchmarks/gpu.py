@@ -31,7 +31,7 @@ from artoolkit.backends.tensorrt.pair import compare_engines
 from artoolkit.backends.tensorrt.program import compare_programs, in_words
 from artoolkit.backends.tensorrt.runner import TensorrtRunner, open_tensorrt
 from artoolkit.cost.latency import measure_latency
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.errors import ArtoolkitError, BackendError, RecipeError
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.evidence.records import read_record
@@ -168,7 +168,7 @@ def latency(
         lambda: opener(pair[0], backend, device, cuda_graph=cuda_graph),
         lambda: opener(pair[1], backend, device, cuda_graph=cuda_graph),
         images=images,
-        plan=LatencyPlan(**settings.latency),
+        plan=LatencySettings(**settings.latency),
     )
     return record.model_dump(mode="json", exclude={"environment", "command", "created"})
 

@@ -52,7 +52,7 @@ def target_of(form: str, imgsz: tuple[int, int]) -> Target:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CalibrationImages:
     """The data set, its images for calibration at the network's size, and one for the layers."""
 
     dataset: DataSet
@@ -60,12 +60,12 @@ class Pictures:
     layers: Images
 
 
-def read_pictures(dataset: DataSet, imgsz: tuple[int, int], count: int) -> Pictures:
+def read_images(dataset: DataSet, imgsz: tuple[int, int], count: int) -> CalibrationImages:
     """`count` training images spread over the split, and the first validation image."""
     chosen = spread(dataset.samples("train"), count)
     images = [fit_image(dataset.read_image(sample), imgsz) for sample in chosen]
     first = fit_image(dataset.read_image(dataset.samples("val")[0]), imgsz)
-    return Pictures(dataset, np.stack(images), first[None])
+    return CalibrationImages(dataset, np.stack(images), first[None])
 
 
 def write_forms(
@@ -129,7 +129,7 @@ def layers(paths: dict[str, Path], image: Images) -> dict[str, Any]:
 
 
 def measure(
-    checkpoints: Sequence[tuple[str, Path]], pictures: Pictures, imgsz: tuple[int, int],
+    checkpoints: Sequence[tuple[str, Path]], images: CalibrationImages, imgsz: tuple[int, int],
     report: Report,
 ) -> dict[str, Any]:  # fmt: skip
     """Rows by role and form."""
@@ -139,15 +139,15 @@ def measure(
         checkpoint = read_checkpoint(path)
         with tempfile.TemporaryDirectory() as folder:
             report(f"{role}: exporting", 0.0)
-            paths = write_forms(checkpoint, imgsz, Path(folder), calibrations, pictures.calibration)
+            paths = write_forms(checkpoint, imgsz, Path(folder), calibrations, images.calibration)
             measured = {
-                form: quality(file, checkpoint, pictures.dataset, f"{role} {form}", report)
+                form: quality(file, checkpoint, images.dataset, f"{role} {form}", report)
                 for form, file in paths.items()
             }
             raw[role] = {
                 "checkpoint_sha256": file_sha256(path),
                 "forms": {form: row(one, measured[REFERENCE]) for form, one in measured.items()},
-                "largest_layer_errors": layers(paths, pictures.layers),
+                "largest_layer_errors": layers(paths, images.layers),
                 "float_layers": {form: decided(one) for form, one in calibrations.items()},
             }
     return raw
@@ -182,9 +182,9 @@ def main(
 ) -> None:  # fmt: skip
     """Evaluate every form of BASELINE and CANDIDATE, and write the result file."""
     checkpoints = [("baseline", baseline)] + ([("candidate", candidate)] if candidate else [])
-    pictures = read_pictures(open_dataset(dataset, data_root), imgsz, calibration)
+    images = read_images(open_dataset(dataset, data_root), imgsz, calibration)
     with progress_bar() as report:
-        raw = measure(checkpoints, pictures, imgsz, report)
+        raw = measure(checkpoints, images, imgsz, report)
     settings = {"dataset": dataset, "imgsz": imgsz, "calibration_images": calibration}
     path = write_result(f"int8-{dataset}", machine=machine, device="cpu",
                         settings=settings, raw=raw)  # fmt: skip

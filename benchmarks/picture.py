@@ -12,7 +12,7 @@ import numpy as np
 
 from artoolkit.backends import open_runner
 from artoolkit.data import open_dataset
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.preprocess import fit_image
 from artoolkit.report.overlay import overlay

@@ -14,12 +14,12 @@ from tiny import HEIGHT, LABELS, WIDTH, tiny_bundle
 from artoolkit.backends.backend import ProgramComparison
 from artoolkit.backends.tensorrt import RTX
 from artoolkit.checks.compare import compare
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.data import Sample
 from artoolkit.evidence.bundle import Bundle, open_bundle, write_bundle
 
 # As quick as it goes: what the latency check says is tested elsewhere.
-QUICK = LatencyPlan(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
+QUICK = LatencySettings(pairs=4, inferences=2, block_ms=0, warmup_ms=1, budget_s=1)
 
 
 class Scenes:

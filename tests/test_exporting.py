@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from deploy.tiny_network import CLASSES, Tiny, pictures, target, tiny_checkpoint
+from deploy.tiny_network import CLASSES, Tiny, seeded_images, target, tiny_checkpoint
 
 from artoolkit.checks.contest import Contestant, terms_of
 from artoolkit.checks.outputs import OUTPUTS
-from artoolkit.cost.benchmark import BenchmarkPlan
+from artoolkit.cost.benchmark import BenchmarkSettings
 from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.errors import CheckpointError, UsageError
@@ -34,7 +34,9 @@ def test_a_gate_that_is_missed_names_the_layers(
 ) -> None:
     device = target(precision=precision, margins=IMPOSSIBLE)
     task = Task(checkpoint=tiny_checkpoint(), target=device, dataset=None)
-    bundle = export_bundle(task.checkpoint, device, tmp_path / "bundle", images=list(pictures(1)))
+    bundle = export_bundle(
+        task.checkpoint, device, tmp_path / "bundle", images=list(seeded_images(1))
+    )
     record = measured_outputs(task, bundle)
     side = Contestant(bundle).subject
     check = OUTPUTS.judge({"outputs.json": record}, terms_of(bundle.manifest, side, side))
@@ -67,9 +69,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
 
 def test_a_grid_over_precisions_has_a_row_for_what_cannot_run(tmp_path: Path) -> None:
     device = target(precisions=("fp32", "fp16"))
-    bundle = export_bundle(tiny_checkpoint(), device, tmp_path / "b", images=list(pictures(1)))
+    bundle = export_bundle(tiny_checkpoint(), device, tmp_path / "b", images=list(seeded_images(1)))
     network = bundle.manifest.network
-    plan = BenchmarkPlan(warmup_ms=0, duration_s=0, iterations=2)
+    plan = BenchmarkSettings(warmup_ms=0, duration_s=0, iterations=2)
     rows = benchmark_grid(
         bundle.path, ["fp32", "int8"], [(64, 64), (32, 64)], plan=plan, memory=False
     )

@@ -19,7 +19,7 @@ import torch
 from small_town import tiny_recipe
 
 import artoolkit
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.data.synthetic import synthesize
 
 README = Path(__file__).parent.parent / "README.md"
@@ -88,7 +88,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.chdir(folder := tmp_path_factory.mktemp("notebook"))
         for module in ("artoolkit.exporting", "artoolkit.checks.compare"):
-            patch.setattr(f"{module}.LatencyPlan", lambda: LatencyPlan(pairs=2, budget_s=1))
+            patch.setattr(f"{module}.LatencySettings", lambda: LatencySettings(pairs=2, budget_s=1))
         synthesize(Path("streets"), train=4, val=2, size_hw=(64, 128))
         Path("tiny.toml").write_text(tiny_recipe(1))
         artoolkit.train("tiny.toml", dataset="cityscapes", data_root="streets", out="runs/base")

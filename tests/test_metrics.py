@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artoolkit.data import open_dataset
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.data.synthetic import synthesize
 from artoolkit.metrics import class_iou, confusion_matrix, mean_iou, pixel_accuracy, summary
 

@@ -16,7 +16,7 @@ from artoolkit.checks.contest import Pair, check_same_kind
 from artoolkit.checks.kind import Records
 from artoolkit.checks.registry import CHECKS, asked_by, check_names
 from artoolkit.cost.accelerator import device_identity
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import BundleError, DataError, UsageError
 from artoolkit.evidence.bundle import MODEL, Bundle, open_bundle
@@ -48,7 +48,7 @@ def compare(
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
-    plan: LatencyPlan | None = None,
+    plan: LatencySettings | None = None,
     margin_percent: float | None = None,
     inputs: Path | None = None,
     shapes: Shapes | None = None,
@@ -84,8 +84,8 @@ def compare(
     ONNX, `BackendError` where one does not open.
 
     >>> import artoolkit
-    >>> from artoolkit.cost.latency_record import LatencyPlan
-    >>> verdict = artoolkit.compare("bundle", plan=LatencyPlan(pairs=2, budget_s=1))
+    >>> from artoolkit.cost.latency_record import LatencySettings
+    >>> verdict = artoolkit.compare("bundle", plan=LatencySettings(pairs=2, budget_s=1))
     >>> {check.name: check.result for check in verdict.checks}["graph"]
     'PASS'
     """
@@ -109,7 +109,7 @@ def compare(
         pair = Pair.of(
             first, last, given=(first_given, last_given), backend=backend, device=device,
             threads=threads, options=options, dataset=data, split=split,
-            plan=plan or LatencyPlan(), margin_percent=margin_percent, inputs=inputs,
+            plan=plan or LatencySettings(), margin_percent=margin_percent, inputs=inputs,
             outputs=outputs, trained=trained, seed=seed, process_memory=process_memory,
             question=question, progress=progress,
         )  # fmt: skip

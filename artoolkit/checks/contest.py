@@ -14,7 +14,7 @@ import numpy as np
 from artoolkit.backends import backend_for
 from artoolkit.backends.backend import Backend, Model, Progress, onnx_of
 from artoolkit.checks.kind import Terms
-from artoolkit.cost.latency_record import LatencyPlan
+from artoolkit.cost.latency_record import LatencySettings
 from artoolkit.cost.opening import read_feeds, seeded_feeds, subject_of
 from artoolkit.errors import BundleError
 from artoolkit.evidence.bundle import Bundle, Manifest
@@ -80,7 +80,7 @@ class Pair:
     threads: int | None = None
     dataset: DataSet | None = None
     split: str = "val"
-    plan: LatencyPlan = field(default_factory=LatencyPlan)
+    plan: LatencySettings = field(default_factory=LatencySettings)
     margin_percent: float | None = None
     inputs: Path | None = None
     outputs: OutputsMeasurement | None = None

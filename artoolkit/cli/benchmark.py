@@ -115,7 +115,7 @@ def command(
     benchmark --lock-hint            commands that fix this device's clocks
     """
     from artoolkit.cli.progress import progress_bar
-    from artoolkit.cost.benchmark import BenchmarkPlan, benchmark
+    from artoolkit.cost.benchmark import BenchmarkSettings, benchmark
 
     if model is not None and (suite or lock_hint):
         raise UsageError("--suite and --lock-hint take no MODEL", got=model)
@@ -131,7 +131,7 @@ def command(
         return
     if model is None:
         raise UsageError("give a MODEL, or --suite or --lock-hint")
-    plan = BenchmarkPlan(
+    plan = BenchmarkSettings(
         warmup_ms=warmup_ms,
         soak_s=soak_s,
         duration_s=duration_s,

@@ -88,11 +88,11 @@ def command(
     from artoolkit import compare
     from artoolkit.cli.progress import progress_bar
     from artoolkit.cli.verdict_table import give_verdict
-    from artoolkit.cost.latency_record import MOST_SECONDS, LatencyPlan
+    from artoolkit.cost.latency_record import MOST_SECONDS, LatencySettings
     from artoolkit.trackers import tracking
 
     budget_s = MOST_SECONDS if until_decided else budget_s
-    plan = LatencyPlan(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
+    plan = LatencySettings(pairs=blocks, budget_s=budget_s, warmup_ms=warmup_ms, soak_s=soak_s)
     with tracking(track) as callbacks, progress_bar() as progress:
         verdict = compare(
             baseline,

@@ -122,7 +122,7 @@ def command(
         serve(open_bundle(checkpoint), out, engine=engine, **served)
         return
     from artoolkit import export
-    from artoolkit.cost.latency_record import MOST_SECONDS, LatencyPlan
+    from artoolkit.cost.latency_record import MOST_SECONDS, LatencySettings
 
     source = source_of(checkpoint, untrained, num_classes, options)
     options["float_layers"] = asked_layers(float_layers)
@@ -135,7 +135,7 @@ def command(
         return
     with tracking(names) as callbacks, progress_bar() as report:
         budget_s = MOST_SECONDS if until_decided else budget_s
-        plan = LatencyPlan(pairs=blocks, budget_s=budget_s)
+        plan = LatencySettings(pairs=blocks, budget_s=budget_s)
         made = export(source, **options, plan=plan, progress=report, callbacks=callbacks)
     if made.verdict is None:
         sha256 = made.bundle.manifest.sha256

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 SOURCE_KEYS = ("h2dMs", "computeMs", "d2hMs")
 
 
-class BenchmarkPlan(Frozen):
+class BenchmarkSettings(Frozen):
     """Length of the measurement; it ends when both duration and number of inferences are reached.
 
     `soak_s`: the network runs so long before, so that the device is as warm as in use.
@@ -53,7 +53,7 @@ class BenchmarkMeasurement(Record):
 
     subject: Subject
     runner: RunnerSpec
-    plan: BenchmarkPlan
+    plan: BenchmarkSettings
     includes: str
     samples: tuple[dict[str, float], ...]
     state: BlockState
@@ -98,7 +98,7 @@ def measure_benchmark(
     batches: Sequence[Batch],
     *,
     subject: Subject,
-    plan: BenchmarkPlan,
+    plan: BenchmarkSettings,
     machine: Machine | None = None,
     components: MemoryComponents | None = None,
     process: ProcessMemory | None = None,
@@ -137,7 +137,7 @@ def measure_benchmark(
 def benchmark(
     path: Path,
     *,
-    plan: BenchmarkPlan | None = None,
+    plan: BenchmarkSettings | None = None,
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -169,7 +169,7 @@ def benchmark(
             runner,
             [feeds],
             subject=subject_of(model),
-            plan=plan or BenchmarkPlan(),
+            plan=plan or BenchmarkSettings(),
             machine=Machine(gpu_reader(device)),
             components=components,
             process=process,

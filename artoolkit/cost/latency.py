@@ -32,7 +32,7 @@ from artoolkit.cost.latency_record import (
     Arm,
     Block,
     LatencyMeasurement,
-    LatencyPlan,
+    LatencySettings,
     Phase,
 )
 from artoolkit.cost.machine import Machine, heaviest, process_times
@@ -116,12 +116,12 @@ def settling_inferences(spec: RunnerSpec) -> int:
     return int(spec.settings.get("intra_op_threads", 1) > 1 and spec.settings.get("spinning", True))
 
 
-def inferences_a_turn(latency_ms: float, plan: LatencyPlan, *, settling: int = 0) -> int:
+def inferences_a_turn(latency_ms: float, plan: LatencySettings, *, settling: int = 0) -> int:
     """As many as fill a turn, and more than those that only settle."""
     return max(1, 2 * settling, math.ceil(plan.turn_ms / max(latency_ms, 1e-6)))
 
 
-def inferences_a_block(latency_ms: float, plan: LatencyPlan, *, settling: int = 0) -> int:
+def inferences_a_block(latency_ms: float, plan: LatencySettings, *, settling: int = 0) -> int:
     """As many as the plan asks for and a block's least duration needs, and the budget allows."""
     wanted = max(plan.inferences, math.ceil(plan.block_ms / max(latency_ms, 1e-6)))
     turn = inferences_a_turn(latency_ms, plan, settling=settling)
@@ -137,7 +137,7 @@ class _Session(Generic[Batch]):
         self,
         batches: Sequence[Batch],
         latency_ms: float,
-        plan: LatencyPlan,
+        plan: LatencySettings,
         *,
         settling: int,
         machine: Machine,
@@ -179,7 +179,7 @@ class _Session(Generic[Batch]):
 
 
 def _control(
-    session: _Session[Batch], first: Timed[Batch], second: Timed[Batch], *, plan: LatencyPlan
+    session: _Session[Batch], first: Timed[Batch], second: Timed[Batch], *, plan: LatencySettings
 ) -> list[float]:
     """Pairs of the control until it reads equal or its share of the budget is spent.
 
@@ -213,7 +213,7 @@ def _test(
             return
 
 
-def _planned_pairs(ratios: list[float], *, plan: LatencyPlan, seconds_a_pair: float) -> int:
+def _planned_pairs(ratios: list[float], *, plan: LatencySettings, seconds_a_pair: float) -> int:
     """Pairs that the control's spread asks for, within what is left of the budget.
 
     Half as many again, since a control that ends when it looks good looks a little too good.
@@ -225,7 +225,7 @@ def _planned_pairs(ratios: list[float], *, plan: LatencyPlan, seconds_a_pair: fl
     return wanted + wanted % 2
 
 
-def _notes(count: int, latency_ms: float, plan: LatencyPlan) -> tuple[str, ...]:
+def _notes(count: int, latency_ms: float, plan: LatencySettings) -> tuple[str, ...]:
     if count >= plan.inferences:
         return ()
     note = (
@@ -241,7 +241,7 @@ def measure_latency(
     *,
     images: Sequence[Batch],
     subjects: tuple[Subject, Subject] = (NAMELESS, NAMELESS),
-    plan: LatencyPlan | None = None,
+    plan: LatencySettings | None = None,
     machine: Machine | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -255,7 +255,7 @@ def measure_latency(
     """
     if not images:
         raise ValueError("latency needs at least one batch of images")
-    plan = plan or LatencyPlan()
+    plan = plan or LatencySettings()
     programs = process_times()
     with quiet_collector(), closing(open_baseline()) as first:
         with closing(open_baseline()) as second:

@@ -30,7 +30,7 @@ MOST_SECONDS = 600.0
 QUICK = 10
 
 
-class LatencyPlan(Frozen):
+class LatencySettings(Frozen):
     """Settings, declared before measuring. Times in seconds, those with `ms` in milliseconds.
 
     `budget_s` bounds the blocks of control and test together; opening and warming up come on top.
@@ -81,7 +81,7 @@ class LatencyMeasurement(PairRecord):
     KIND: ClassVar[str] = "latency"
     VERSION: ClassVar[str] = "3"
 
-    plan: LatencyPlan
+    plan: LatencySettings
     includes: str
     runners: tuple[RunnerSpec, RunnerSpec]
     images: int

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.data.dataset import Pairs, Sample, spread
+from artoolkit.data.image_files import inspect_image
 from artoolkit.data.label_files import LabelFacts, inspect_label
 from artoolkit.data.listing import Listing, counted, readable
-from artoolkit.data.pictures import inspect_image
 from artoolkit.data.twins import shared_images
 from artoolkit.errors import DataError
 from artoolkit.labels import VOID, LabelTable

@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.data.image_files import read_rgb, read_size
 from artoolkit.data.label_files import LabelForm, read_train_ids
 from artoolkit.data.listing import Listing
-from artoolkit.data.pictures import read_rgb, read_size
 from artoolkit.errors import DataError
 from artoolkit.labels import LabelTable
 

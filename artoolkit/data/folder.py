@@ -37,9 +37,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from artoolkit.data.dataset import Pairs, folder_at
+from artoolkit.data.image_files import IMAGE_ENDINGS
 from artoolkit.data.label_files import BLACK, LabelForm, LabelsBy
 from artoolkit.data.listing import Files, Listing, find_files, on_this_system
-from artoolkit.data.pictures import IMAGE_ENDINGS
 from artoolkit.errors import RecipeError
 from artoolkit.labels import MAX_CLASSES, VOID, Color, LabelTable
 from artoolkit.spec import Frozen, problems, read_toml

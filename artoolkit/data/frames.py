@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.data.image_files import read_rgb
 from artoolkit.data.listing import images_below
-from artoolkit.data.pictures import read_rgb
 from artoolkit.errors import DataError
 from artoolkit.optional import require
 

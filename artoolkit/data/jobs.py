@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from artoolkit.data.image_files import IMAGE_ENDINGS
 from artoolkit.data.listing import images_below, readable
-from artoolkit.data.pictures import IMAGE_ENDINGS
 from artoolkit.errors import DataError
 
 

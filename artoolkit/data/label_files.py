@@ -1,7 +1,7 @@
 """Label files -> train ids: the only place that says what a pixel of a label file means.
 
 `read_train_ids` is what training and evaluation read; `inspect_label` tells `data check` everything
-about a file at once, by the same rules. Files are opened by `pictures.py`.
+about a file at once, by the same rules. Files are opened by `image_files.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from artoolkit.data.pictures import WIDE_MODES, opened, upright
+from artoolkit.data.image_files import WIDE_MODES, opened, upright
 from artoolkit.errors import DataError
 from artoolkit.labels import MAX_CLASSES, VOID, Color, LabelTable
 
@@ -82,8 +82,8 @@ def read_train_ids(path: Path, form: LabelForm) -> NDArray[np.uint8]:
     are not to be read by color, or holds ids or colors that are neither a class nor void (all are
     named).
     """
-    with opened(path, "label") as picture:
-        stored = _stored(picture, path, form)
+    with opened(path, "label") as image:
+        stored = _stored(image, path, form)
         # Pillow maps bytes through a table in a third of numpy's time; an unknown id becomes 254,
         # so that looking for one byte replaces a histogram.
         labels: NDArray[np.uint8] = np.asarray(stored.pixels.point(list(stored.lut)))
@@ -102,10 +102,10 @@ def inspect_label(path: Path, form: LabelForm) -> LabelFacts:
 
     Raises `DataError` only where the file is no image that can be decoded.
     """
-    with opened(path, "label") as picture:
-        size_hw = (picture.height, picture.width)
+    with opened(path, "label") as image:
+        size_hw = (image.height, image.width)
         try:
-            stored = _stored(picture, path, form)
+            stored = _stored(image, path, form)
         except DataError as error:
             nothing = np.zeros(256, np.int64)
             return LabelFacts(size_hw, nothing, frozenset(), "", 0, False, (str(error),))
@@ -125,15 +125,15 @@ def inspect_label(path: Path, form: LabelForm) -> LabelFacts:
     )
 
 
-def _stored(picture: ImageFile, path: Path, form: LabelForm) -> _Stored:
+def _stored(image: ImageFile, path: Path, form: LabelForm) -> _Stored:
     """The file's pixels and their meaning; `DataError` for what is no label map."""
-    if picture.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO"):
         raise DataError(
             f"label {path} is a JPEG: the compression changed its ids along every border",
             expected="a lossless file such as PNG, made from what was drawn",
         )
-    raw = str([tile[3] for tile in picture.tile])
-    shown = upright(picture, f"label {path}")
+    raw = str([tile[3] for tile in image.tile])
+    shown = upright(image, f"label {path}")
     if form.by == "color":
         return _by_color(shown, path, form)
     if shown.mode == "P":  # the palette's indices are the ids, as in Pascal VOC

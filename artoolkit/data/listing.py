@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath, PureWindowsPath
 
-from artoolkit.data.pictures import IMAGE_ENDINGS
+from artoolkit.data.image_files import IMAGE_ENDINGS
 
 # The name of a file's sample by its path below the folder; None where it belongs to none.
 NameOf = Callable[[PurePath], str | None]

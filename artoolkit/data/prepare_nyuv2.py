@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artoolkit.data.image_files import write_png
 from artoolkit.data.nyuv2 import NAMES
-from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError
 from artoolkit.files import reading
 from artoolkit.optional import require

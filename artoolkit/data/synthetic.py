@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artoolkit.data.cityscapes import IMAGE_ENDING, LABEL_IDS_ENDING
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.data.street.scene import street_scene
 from artoolkit.errors import DataError, StorageError, UsageError
 from artoolkit.evidence.seal import write_atomically

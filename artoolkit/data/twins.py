@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from artoolkit.data.dataset import Sample
+from artoolkit.data.image_files import read_rgb
 from artoolkit.data.listing import counted, readable
-from artoolkit.data.pictures import read_rgb
 from artoolkit.evidence.seal import file_sha256
 
 # Grey 16 x 16 thumbnails of 200 CamVid images: an image and its JPEG of quality 40 differ by up to

@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledImage:
     """A uint8 RGB image H x W x 3 and its train ids H x W, None where it has no label."""
 
     image: Pixels
@@ -53,30 +53,30 @@ def open_trained(
 
 
 def parity_of_export(
-    checkpoint: Checkpoint, model: Path, target: Target, pictures: Sequence[Picture]
+    checkpoint: Checkpoint, model: Path, target: Target, labelled: Sequence[LabelledImage]
 ) -> Parity:
     """Scores and labels of the exported `model` in ONNX Runtime against the trained network's."""
     with (
         open_trained(checkpoint, target, outputs=BOTH) as trained,
         open_onnxruntime(model, outputs=BOTH, threads=target.threads) as exported,
     ):
-        return compare_outputs(trained, exported, _batches(pictures, target))
+        return compare_outputs(trained, exported, _batches(labelled, target))
 
 
-def _batches(pictures: Sequence[Picture], target: Target) -> Iterator[tuple[Pixels, Pixels]]:
+def _batches(labelled: Sequence[LabelledImage], target: Target) -> Iterator[tuple[Pixels, Pixels]]:
     """Full batches at the target's size; what fills the last one up is void, so not counted."""
-    for start in range(0, len(pictures), target.batch):
-        part = pictures[start : start + target.batch]
-        images = [fit_image(picture.image, target.imgsz) for picture in part]
-        labels = [_labels(picture, target) for picture in part]
+    for start in range(0, len(labelled), target.batch):
+        part = labelled[start : start + target.batch]
+        images = [fit_image(one.image, target.imgsz) for one in part]
+        labels = [_labels(one, target) for one in part]
         missing = target.batch - len(part)
         images += images[-1:] * missing
         labels += [np.full(target.labels_hw, VOID, np.uint8)] * missing
         yield np.stack(images), np.stack(labels)
 
 
-def _labels(picture: Picture, target: Target) -> Pixels:
+def _labels(one: LabelledImage, target: Target) -> Pixels:
     """Labels of an image; without labels every pixel counts."""
-    if picture.labels is None:
+    if one.labels is None:
         return np.zeros(target.labels_hw, np.uint8)
-    return fit_labels(picture.labels, target.labels_hw)
+    return fit_labels(one.labels, target.labels_hw)

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from artoolkit.backends import backend_for, backend_named, backend_names
+from artoolkit.data.image_files import read_rgb
 from artoolkit.data.jobs import jobs_of
-from artoolkit.data.pictures import read_rgb
 from artoolkit.errors import ArtoolkitError, BundleError, ExportError, UsageError
 from artoolkit.evaluation.predictor import (
     NetworkPredictor,

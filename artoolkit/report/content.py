@@ -33,7 +33,7 @@ def in_order(named: dict[str, Item]) -> dict[str, Item]:
     return {key: named[key] for key in keys}
 
 
-class Picture(Frozen):
+class PageImage(Frozen):
     """An image as a data URI, with the words for those who do not see it."""
 
     # Nothing else: a page that somebody's JSON fills must not ask the network for a picture.
@@ -58,7 +58,7 @@ class SampleRow(Frozen):
     """
 
     name: str
-    pictures: Annotated[dict[str, Picture], AfterValidator(in_order)]
+    pictures: Annotated[dict[str, PageImage], AfterValidator(in_order)]
     agreement_percent: float
     right_percent: tuple[float, float] | None = None
     classes: tuple[ClassShare, ...] = ()
@@ -71,7 +71,7 @@ class AffinityRow(Frozen):
     """
 
     name: str
-    maps: Annotated[dict[str, Picture], AfterValidator(in_order)]
+    maps: Annotated[dict[str, PageImage], AfterValidator(in_order)]
     losses: Annotated[dict[str, float], AfterValidator(in_order)]
     same: Annotated[dict[str, float], AfterValidator(in_order)]
     other: Annotated[dict[str, float], AfterValidator(in_order)]

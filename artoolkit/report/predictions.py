@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from artoolkit.data.frames import Newest, frame_rate, frames, is_live
+from artoolkit.data.image_files import read_rgb, write_png
 from artoolkit.data.jobs import Job
 from artoolkit.data.overlap import WriteBehind
-from artoolkit.data.pictures import read_rgb, write_png
 from artoolkit.errors import StorageError
 from artoolkit.evaluation.predictor import Pixels, Predictor, predicted
 from artoolkit.labels import LabelTable

@@ -19,7 +19,7 @@ from artoolkit.labels import VOID, LabelTable
 from artoolkit.losses.points import Points
 from artoolkit.preprocess import fit_image
 from artoolkit.report.affinity_maps import center_pixels, label_affinity, scores_at, sqrt_affinity
-from artoolkit.report.content import AffinityRow, ClassShare, Picture, SampleRow
+from artoolkit.report.content import AffinityRow, ClassShare, PageImage, SampleRow
 
 if TYPE_CHECKING:
     from artoolkit.data import DataSet
@@ -30,7 +30,9 @@ WIDTH = 360
 GAIN, LOSS, OTHER = (0, 158, 115), (213, 94, 0), (240, 228, 66)
 
 
-def picture(pixels: Pixels, alt: str, *, photograph: bool = False, width: int = WIDTH) -> Picture:
+def page_image(
+    pixels: Pixels, alt: str, *, photograph: bool = False, width: int = WIDTH
+) -> PageImage:
     """A data URI no wider than `width` pixels: JPEG for photographs, PNG for label colors."""
     height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
     small = (height, width) if pixels.shape[1] > width else pixels.shape[:2]
@@ -40,7 +42,7 @@ def picture(pixels: Pixels, alt: str, *, photograph: bool = False, width: int = 
     if not photograph:
         shown = shown.quantize(128)
     shown.save(buffer, kind, **({"quality": 80} if photograph else {"optimize": True}))
-    return Picture(
+    return PageImage(
         uri=f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", alt=alt
     )
 
@@ -100,14 +102,14 @@ def _row(
     name: str, image: Pixels, before: Pixels, after: Pixels, truth: Pixels | None, table: LabelTable
 ) -> SampleRow:
     maps = {"ground truth": truth, "baseline": before, "candidate": after}
-    pictures = {"image": picture(image, f"The image {name}.", photograph=True)}
+    pictures = {"image": page_image(image, f"The image {name}.", photograph=True)}
     for role, labels in maps.items():
         if labels is not None:
             alt = f"Segmentation by {role}: {_share(table.names, labels)}."
-            pictures[role] = picture(table.colorize(labels), alt)
+            pictures[role] = page_image(table.colorize(labels), alt)
     agreement = 100 * float((before == after).mean())
     words = f"Baseline and candidate agree on {agreement:.2f} % of the pixels."
-    pictures["where they differ"] = picture(difference(image, before, after, truth), words)
+    pictures["where they differ"] = page_image(difference(image, before, after, truth), words)
     return SampleRow(
         name=name,
         pictures=pictures,
@@ -137,7 +139,7 @@ def sample_rows(
     )
 
 
-def heat_map(affinity_NN: NDArray[np.float64], alt: str) -> Picture:
+def heat_map(affinity_NN: NDArray[np.float64], alt: str) -> PageImage:
     """Red 1 to blue 0, void grey, one pixel a pair, enlarged twice."""
     value = np.nan_to_num(affinity_NN, nan=0.0)[..., None]
     red, white, blue = (
@@ -148,7 +150,7 @@ def heat_map(affinity_NN: NDArray[np.float64], alt: str) -> Picture:
     colors = np.where(value > 0.5, warm, cold)
     colors[np.isnan(affinity_NN)] = (128, 128, 128)
     enlarged = colors.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    return picture(enlarged, alt)
+    return page_image(enlarged, alt)
 
 
 def affinity_rows(

@@ -76,9 +76,9 @@ class History:
 
     def show(
         self, recipe: dict[str, Any], names: Sequence[str], counts: Matrix,
-        pictures: dict[str, NDArray[np.uint8]], row: dict[str, Any],
+        images: dict[str, NDArray[np.uint8]], row: dict[str, Any],
     ) -> None:  # fmt: skip
-        """What an evaluation looked like, for TensorBoard alone: confusion matrix, `pictures`
+        """What an evaluation looked like, for TensorBoard alone: confusion matrix, `images`
         (uint8 H x W x 3 by name), and the recipe as hyper-parameters beside the row's mIoU."""
         if not has_tensorboard():
             return
@@ -91,8 +91,8 @@ class History:
             shown: Any = hparams
             for summary in shown(values, {"epoch/mIoU": row["mIoU"]}):
                 self._board.file_writer.add_summary(summary, row["iteration"])
-            for name, picture in pictures.items():
-                self._board.add_image(name, picture, row["iteration"], dataformats="HWC")
+            for name, image in images.items():
+                self._board.add_image(name, image, row["iteration"], dataformats="HWC")
             confusion = _confusion(names, counts)
             self._board.add_image("confusion", confusion, row["iteration"], dataformats="HWC")
 
@@ -132,7 +132,7 @@ def has_tensorboard() -> bool:
 
 
 def _confusion(names: Sequence[str], counts: Matrix, cell: int = 24) -> NDArray[np.uint8]:
-    """uint8 picture of the shares of each labelled class (a row, with its number and name) by what
+    """uint8 image of the shares of each labelled class (a row, with its number and name) by what
     was predicted (a column, with its number): white 0, blue 1.
 
     Drawn by pillow, in milliseconds: a figure of matplotlib takes longer than a small epoch.
@@ -141,8 +141,8 @@ def _confusion(names: Sequence[str], counts: Matrix, cell: int = 24) -> NDArray[
     shares = square / square.sum(1, keepdims=True).clip(1)
     left = 160
     size = (left + cell * len(names), cell * (1 + len(names)))
-    picture = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
     for row, name in enumerate(names):
         top = cell * (row + 1)
         draw.text((4, top + 6), f"{row} {name}", "black")
@@ -151,7 +151,7 @@ def _confusion(names: Sequence[str], counts: Matrix, cell: int = 24) -> NDArray[
             start = left + cell * column
             blue = (int(255 * (1 - share)), int(255 - 155 * share), 255)
             draw.rectangle((start, top, start + cell - 1, top + cell - 1), blue)
-    return np.asarray(picture)
+    return np.asarray(canvas)
 
 
 def _board(folder: Path, iteration: int) -> Any:

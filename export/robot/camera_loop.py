@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from artoolkit.backends import backend_names, open_runner
 from artoolkit.data.frames import Frame, Newest, frames, is_live
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import ArtoolkitError
 from artoolkit.evidence.bundle import open_bundle
 from artoolkit.preprocess import fit_image, fit_labels

@@ -8,7 +8,7 @@ import convolutions
 import numpy as np
 import onnx
 import pytest
-from deploy.tiny_network import Tiny, pictures, target, tiny_checkpoint
+from deploy.tiny_network import Tiny, seeded_images, target, tiny_checkpoint
 
 from artoolkit.backends.onnxruntime.session import open_session
 from artoolkit.deploy.onnx import onnx_from_checkpoint
@@ -16,7 +16,7 @@ from artoolkit.networks import builder
 from artoolkit.spec import SessionOptions
 
 ONE = SessionOptions(threads=1)
-IMAGE = pictures(1)
+IMAGE = seeded_images(1)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import cpu_parts
 import onnx
 import pytest
 from cpu_parts import CONVOLUTIONS, FLOAT, INT8, PROFILE
-from deploy.tiny_network import Tiny, pictures, tiny_checkpoint
+from deploy.tiny_network import Tiny, seeded_images, tiny_checkpoint
 
 from artoolkit.networks import builder
 from artoolkit.spec import SessionOptions
@@ -66,7 +66,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> cpu_parts.Forms:
     folder = tmp_path_factory.mktemp("forms")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(builder.NETWORKS, "tiny", entry)
-        return cpu_parts.write_forms(tiny_checkpoint(), SIZE_HW, folder, pictures(2, SIZE_HW))
+        return cpu_parts.write_forms(tiny_checkpoint(), SIZE_HW, folder, seeded_images(2, SIZE_HW))
 
 
 def operators(path: Path) -> list[str]:
@@ -82,7 +82,7 @@ def test_every_form_is_what_its_name_says(forms: cpu_parts.Forms) -> None:
 
 
 def test_all_forms_are_timed_in_the_same_rounds(forms: cpu_parts.Forms) -> None:
-    images = pictures(2, SIZE_HW)
+    images = seeded_images(2, SIZE_HW)
     values = cpu_parts.measured(forms, images, SessionOptions(threads=1), budget_s=0.0)
     rounds = {len(samples) for samples in values["seconds"].values()}
     assert len(rounds) == 1
@@ -92,6 +92,6 @@ def test_all_forms_are_timed_in_the_same_rounds(forms: cpu_parts.Forms) -> None:
 
 
 def test_labels_of_int8_are_beside_those_of_float(forms: cpu_parts.Forms) -> None:
-    values = cpu_parts.int8_labels(forms, pictures(2, SIZE_HW))
+    values = cpu_parts.int8_labels(forms, seeded_images(2, SIZE_HW))
     assert 0.9 < values["agreement_with_float"] < 1
     assert values["int8_float_layers"][0] == "stem"

@@ -7,7 +7,7 @@ from pathlib import Path
 import int8
 import numpy as np
 import pytest
-from deploy.tiny_network import CLASSES, Tiny, pictures, tiny_checkpoint
+from deploy.tiny_network import CLASSES, Tiny, images, tiny_checkpoint
 
 from artoolkit.data import Sample
 from artoolkit.deploy.untrained import numbered_classes
@@ -29,7 +29,7 @@ class Noise:
         return tuple(Sample(f"{split}{i}", Path(), Path()) for i in range(3))
 
     def read_image(self, sample: Sample) -> np.ndarray:
-        return pictures(3)[int(sample.name[-1])]
+        return images(3)[int(sample.name[-1])]
 
     def read_label(self, sample: Sample) -> np.ndarray:
         return np.random.default_rng(int(sample.name[-1])).integers(0, CLASSES, IMGSZ, np.uint8)
@@ -60,7 +60,7 @@ def test_every_form_of_both_is_evaluated_and_int8_decided_on_the_baseline(
         return real(checkpoint, target, images, **options)
 
     monkeypatch.setattr(int8, "calibrate", calibrate)
-    raw = int8.measure(pair, int8.read_pictures(Noise(), IMGSZ, 2), IMGSZ, lambda *_: None)
+    raw = int8.measure(pair, int8.read_images(Noise(), IMGSZ, 2), IMGSZ, lambda *_: None)
     assert calibrated == ["int8 u8", "int8 s8"]
     for found in raw.values():
         assert set(found["forms"]) == set(int8.FORMS)
@@ -87,5 +87,5 @@ def test_the_table_says_how_far_each_form_lies_from_float32() -> None:
 
 
 def test_calibration_images_are_spread_over_the_split() -> None:
-    found = int8.read_pictures(Noise(), IMGSZ, 2)
+    found = int8.read_images(Noise(), IMGSZ, 2)
     assert found.calibration.shape == (2, *IMGSZ, 3) and found.layers.shape == (1, *IMGSZ, 3)

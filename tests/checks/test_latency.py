@@ -12,7 +12,7 @@ from simulation import Noise, SimulatedMachine, SimulatedRunner
 from artoolkit.checks.kind import Terms
 from artoolkit.checks.latency import LATENCY, read_latency
 from artoolkit.cost.latency import measure_latency
-from artoolkit.cost.latency_record import LatencyMeasurement, LatencyPlan
+from artoolkit.cost.latency_record import LatencyMeasurement, LatencySettings
 from artoolkit.cost.machine import BlockState
 from artoolkit.evidence.verdict import Check
 from artoolkit.spec import Margins
@@ -27,7 +27,7 @@ def test_the_margin_is_that_of_the_terms_not_of_the_plan() -> None:
     record = measured(delay_percent=5)
     assert check_latency(record).result == "FAIL"
     assert check_latency(record, margin_percent=20).result == "PASS"
-    generous = measured(delay_percent=5, plan=LatencyPlan(margin_percent=20))
+    generous = measured(delay_percent=5, plan=LatencySettings(margin_percent=20))
     assert check_latency(generous).result != "PASS"
 
 
@@ -84,7 +84,7 @@ def test_a_faster_candidate_passes_as_faster() -> None:
 
 
 def test_the_margin_itself_is_undecided_with_the_number_of_pairs() -> None:
-    check = check_latency(measured(delay_percent=1.5, plan=LatencyPlan(power=0.6), seed=2))
+    check = check_latency(measured(delay_percent=1.5, plan=LatencySettings(power=0.6), seed=2))
     assert check.result == "UNDECIDED"
     assert check.numbers["quick"]["pairs_needed"] > check.numbers["quick"]["pairs"]
     assert check.advice.startswith("to decide: ")
@@ -135,12 +135,13 @@ def test_a_slower_median_fails_although_the_quick_tenth_is_equal() -> None:
 
 
 def test_the_advised_budget_decides_on_the_same_machine() -> None:
-    found = check_latency(measured(noise="shared", plan=LatencyPlan(budget_s=8)))
+    found = check_latency(measured(noise="shared", plan=LatencySettings(budget_s=8)))
     assert found.result == "UNDECIDED"
     seconds = float(found.advice.split("--budget-s ")[1].split(",")[0])
     assert 12 <= seconds <= 600
     assert (
-        check_latency(measured(noise="shared", plan=LatencyPlan(budget_s=seconds))).result == "PASS"
+        check_latency(measured(noise="shared", plan=LatencySettings(budget_s=seconds))).result
+        == "PASS"
     )
 
 

@@ -10,7 +10,7 @@ from cost.test_benchmark import measured
 from judged import judged_bundle
 
 from artoolkit.checks.schema import SCHEMAS, schema_of
-from artoolkit.cost.benchmark import BenchmarkPlan
+from artoolkit.cost.benchmark import BenchmarkSettings
 from artoolkit.evidence.bundle import Bundle
 
 
@@ -56,6 +56,6 @@ def test_what_is_written_keeps_to_its_schema(judged: Bundle, name: str, file: st
 
 def test_a_benchmark_keeps_to_its_schema() -> None:
     validator = jsonschema.Draft202012Validator(schema_of("performance-1"))
-    values = json.loads(measured(BenchmarkPlan(duration_s=0)).to_bytes())
+    values = json.loads(measured(BenchmarkSettings(duration_s=0)).to_bytes())
     assert [error.message for error in validator.iter_errors(values)] == []
     assert list(validator.iter_errors(values | {"samples": "none"}))

@@ -16,7 +16,7 @@ from artoolkit.cost.latency import (
     quiet_collector,
     time_block,
 )
-from artoolkit.cost.latency_record import LatencyMeasurement, LatencyPlan
+from artoolkit.cost.latency_record import LatencyMeasurement, LatencySettings
 
 
 def measured(
@@ -25,7 +25,7 @@ def measured(
     delay_percent: float = 0.0,
     noise: Noise = "normal",
     seed: int = 0,
-    plan: LatencyPlan | None = None,
+    plan: LatencySettings | None = None,
 ) -> LatencyMeasurement:
     machine = SimulatedMachine(noise, seed)
     slow_ms = latency_ms * (1 + delay_percent / 100)
@@ -65,7 +65,7 @@ class Named(SimulatedRunner):
 
 
 def heard_in_turns(
-    plan: LatencyPlan, threads: int = 1
+    plan: LatencySettings, threads: int = 1
 ) -> tuple[LatencyMeasurement, list[tuple[str, int]]]:
     """The record, and the runner and image of every inference of the test itself."""
     machine, heard = SimulatedMachine("normal", 0), list[tuple[str, int]]()
@@ -90,7 +90,7 @@ def heard_in_turns(
 
 
 def test_the_blocks_of_a_pair_take_turns() -> None:
-    plan = LatencyPlan(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10)
+    plan = LatencySettings(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10)
     record, heard = heard_in_turns(plan)
     assert (record.inferences_a_block, record.inferences_a_turn) == (7, 3)
     names = ["".join(name for name, _ in heard[i : i + 14]) for i in range(0, len(heard), 14)]
@@ -99,7 +99,7 @@ def test_the_blocks_of_a_pair_take_turns() -> None:
 
 
 def test_spinning_threads_settle_before_each_turn() -> None:
-    plan = LatencyPlan(warmup_ms=0, inferences=4, block_ms=0, turn_ms=8)
+    plan = LatencySettings(warmup_ms=0, inferences=4, block_ms=0, turn_ms=8)
     record, heard = heard_in_turns(plan, threads=2)
     assert (record.inferences_a_turn, record.settling_inferences) == (2, 1)
     assert "".join(name for name, _ in heard[:12]) == "AAABBBBBBAAA"
@@ -108,7 +108,7 @@ def test_spinning_threads_settle_before_each_turn() -> None:
 
 
 def test_without_turns_one_block_follows_the_other() -> None:
-    record, heard = heard_in_turns(LatencyPlan(inferences=5, block_ms=0, turn_ms=1000))
+    record, heard = heard_in_turns(LatencySettings(inferences=5, block_ms=0, turn_ms=1000))
     assert record.inferences_a_turn == 5
     assert "".join(name for name, _ in heard[:20]) == "AAAAABBBBBBBBBBAAAAA"
 
@@ -123,7 +123,7 @@ def test_every_sample_is_kept_and_measured_around_infer_only() -> None:
 
 
 def test_every_block_runs_the_same_batches_in_the_same_order() -> None:
-    _, heard = heard_in_turns(LatencyPlan(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10))
+    _, heard = heard_in_turns(LatencySettings(warmup_ms=0, inferences=7, block_ms=0, turn_ms=10))
     for name in "AB":
         assert [image for who, image in heard if who == name][:14] == [1, 2, 3, 1, 2, 3, 1] * 2
 
@@ -132,19 +132,19 @@ def test_every_block_runs_the_same_batches_in_the_same_order() -> None:
     ("latency_ms", "expected"), [(10.0, 20), (1.0, 50), (0.001, 2000), (150.0, 3), (5000.0, 1)]
 )
 def test_a_block_fits_the_network(latency_ms: float, expected: int) -> None:
-    assert inferences_a_block(latency_ms, LatencyPlan()) == expected
+    assert inferences_a_block(latency_ms, LatencySettings()) == expected
 
 
 @pytest.mark.parametrize(("latency_ms", "turn", "block"), [(45.0, 2, 8), (5.0, 2, 20)])
 def test_settling_is_paid_out_of_the_budget(latency_ms: float, turn: int, block: int) -> None:
-    plan = LatencyPlan()
+    plan = LatencySettings()
     assert inferences_a_turn(latency_ms, plan, settling=1) == turn
     assert inferences_a_block(latency_ms, plan, settling=1) == block
 
 
 @pytest.mark.parametrize(("latency_ms", "expected"), [(5.0, 2), (45.0, 1), (0.1, 100), (1.0, 10)])
 def test_a_turn_fills_its_time(latency_ms: float, expected: int) -> None:
-    assert inferences_a_turn(latency_ms, LatencyPlan()) == expected
+    assert inferences_a_turn(latency_ms, LatencySettings()) == expected
 
 
 def test_a_slow_network_keeps_the_budget_and_says_what_that_costs() -> None:
@@ -169,7 +169,7 @@ def test_a_soak_comes_before_every_block_and_is_recorded() -> None:
     def opener() -> SimulatedRunner:
         return SimulatedRunner(machine, 10.0)
 
-    plan = LatencyPlan(soak_s=30)
+    plan = LatencySettings(soak_s=30)
     record = measure_latency(
         opener, opener, images=[0], plan=plan, machine=machine, clock=machine.clock
     )

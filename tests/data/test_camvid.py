@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artoolkit.data.camvid import NAMES, CamVid, label_table
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError
 
 # SegNet-Tutorial/Scripts/test_segmentation_camvid.py, label_colours

@@ -8,7 +8,7 @@ from PIL import Image
 
 from artoolkit.data import open_dataset
 from artoolkit.data.check import check_dataset, glance
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError
 
 

@@ -6,7 +6,7 @@ from cityscapesscripts.helpers.csHelpers import getCsFileInfo
 from cityscapesscripts.helpers.labels import labels as OFFICIAL
 
 from artoolkit.data.cityscapes import LABELS, TRAIN_ID_LABELS, Cityscapes
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError
 
 EVALUATED = sorted((label for label in OFFICIAL if not label.ignoreInEval), key=lambda x: x.trainId)

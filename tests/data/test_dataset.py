@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from artoolkit.data import Sample, open_dataset
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError, UsageError
 from artoolkit.words import DATASETS
 

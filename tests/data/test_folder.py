@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from artoolkit.data import open_dataset
 from artoolkit.data.folder import FolderClass, FolderSpec, FolderSplit
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError, RecipeError
 
 FULL = """

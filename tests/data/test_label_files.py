@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artoolkit.data.image_files import write_png
 from artoolkit.data.label_files import LabelForm, inspect_label, read_train_ids
-from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError
 from artoolkit.labels import LabelTable
 

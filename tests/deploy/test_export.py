@@ -27,9 +27,9 @@ from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.signature import bundle_files
 from artoolkit.graph.identity import compare_graphs
 from artoolkit.spec import SessionOptions
-from deploy.tiny_network import pictures, target, tiny_checkpoint
+from deploy.tiny_network import seeded_images, target, tiny_checkpoint
 
-IMAGES = list(pictures(2, (60, 60)))
+IMAGES = list(seeded_images(2, (60, 60)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -12,16 +12,16 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.tensorrt.program import compare_programs
 from artoolkit.checks.outputs import golden_replay
 from artoolkit.deploy.export import export_bundle, trained_labels
-from artoolkit.deploy.trained import Picture, parity_of_export
+from artoolkit.deploy.trained import LabelledImage, parity_of_export
 from artoolkit.evaluation.predictor import RunnerPredictor
 from artoolkit.evidence.bundle import Bundle
 from artoolkit.graph.forms import FORMS, write_form
 from artoolkit.graph.identity import compare_graphs
 from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.optional import is_installed
-from deploy.tiny_network import CLASSES, Exporter, pictures, target, tiny_checkpoint
+from deploy.tiny_network import CLASSES, Exporter, seeded_images, target, tiny_checkpoint
 
-IMAGES = pictures(2)
+IMAGES = seeded_images(2)
 # Random weights, so that classes tie more often than those of a trained network.
 LEAST = {"fp32": 0.9995, "fp16": 0.98, "int8": 0.9}
 
@@ -92,7 +92,7 @@ def test_planar_floats_in_and_integers_out_are_the_same_network(
     image, labels = load_onnx(made.model, "a test").graph.input[0], chosen.tensors[1]
     assert image.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert [d.dim_value for d in image.type.tensor_type.shape.dim] == [1, 3, 40, 56]
-    shown = [Picture(one) for one in IMAGES]
+    shown = [LabelledImage(one) for one in IMAGES]
     parity = parity_of_export(tiny_checkpoint(1), made.model, chosen, shown)
     assert parity.agreement >= LEAST[precision]
     write_form(made.model, chosen.forms, tmp_path / "chain.onnx")

@@ -17,7 +17,7 @@ from artoolkit.deploy.graph import (
     upsampled,
 )
 from artoolkit.preprocess import Preprocess, normalise
-from deploy.tiny_network import CLASSES, pictures, target, tiny_checkpoint
+from deploy.tiny_network import CLASSES, seeded_images, target, tiny_checkpoint
 
 
 @settings(max_examples=50, deadline=None)
@@ -43,7 +43,7 @@ def test_the_head_says_the_first_maximum_also_where_scores_tie(
     ids=["rgb", "bgr"],
 )
 def test_normalisation_is_that_of_preprocess(preprocess: Preprocess) -> None:
-    images = pictures(2)
+    images = seeded_images(2)
     deployed = Deployed(tiny_checkpoint().network(), preprocess, labels_hw=(40, 56))
     result = deployed.normalised(torch.from_numpy(images))
     np.testing.assert_allclose(result.numpy(), normalise(images, preprocess), rtol=1e-5, atol=1e-5)
@@ -56,7 +56,7 @@ def test_labels_are_the_argmax_of_the_upsampled_scores(align_corners: bool) -> N
     network = checkpoint.network()
     network.align_corners = align_corners
     deployed = deployed_module(network, Preprocess(), target(output_size=(33, 61))).eval()
-    images = torch.from_numpy(pictures(1))
+    images = torch.from_numpy(seeded_images(1))
     with torch.inference_mode():
         labels, scores = LabelsAndScores(deployed)(images)
         normal = torch.from_numpy(normalise(images.numpy(), Preprocess()))
@@ -78,7 +78,7 @@ def test_scores_of_the_label_size_are_not_resized() -> None:
 def test_fp16_normalises_before_it_rounds() -> None:
     checkpoint = tiny_checkpoint()
     half = deployed_module(checkpoint.network(), Preprocess(), target(precision="fp16"))
-    images = pictures(1)
+    images = seeded_images(1)
     result = half.normalised(torch.from_numpy(images))
     assert result.dtype is torch.float16
     exact = normalise(images, Preprocess())

@@ -19,7 +19,7 @@ from artoolkit.graph.identity import compare_graphs
 from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.preprocess import Preprocess
-from deploy.tiny_network import CLASSES, Exporter, Tiny, pictures, target, tiny_checkpoint
+from deploy.tiny_network import CLASSES, Exporter, Tiny, seeded_images, target, tiny_checkpoint
 
 BOTH = ("labels", "scores")
 
@@ -45,7 +45,7 @@ def trained_outputs(
 def test_the_file_computes_what_the_trained_network_does(
     exporter: Exporter, changes: dict[str, object]
 ) -> None:
-    images = pictures(1)
+    images = seeded_images(1)
     labels, scores = trained_outputs(tiny_checkpoint(), images, **changes)
     found = outputs(exporter(**changes).path, images)
     np.testing.assert_allclose(found["scores"], scores, atol=1e-4)
@@ -54,7 +54,7 @@ def test_the_file_computes_what_the_trained_network_does(
 
 
 def test_fp16_stays_within_its_margins_of_float32(exporter: Exporter) -> None:
-    images = pictures(1)
+    images = seeded_images(1)
     labels, scores = trained_outputs(tiny_checkpoint(), images)
     info = exporter(precision="fp16")
     found = outputs(info.path, images)

@@ -20,7 +20,7 @@ from artoolkit.deploy.parity import (
 )
 from artoolkit.errors import BackendError
 from artoolkit.spec import RunnerSpec, TensorSpec
-from deploy.tiny_network import Exporter, pictures
+from deploy.tiny_network import Exporter, seeded_images
 
 SHAPE = (1, 2, 2, 3)
 Result = Callable[[np.ndarray], tuple[list[int], list[float]]]
@@ -82,7 +82,7 @@ def test_nan_and_nothing_labelled_are_errors() -> None:
 
 def test_a_file_does_not_differ_from_itself(exporter: Exporter) -> None:
     path = exporter().path
-    errors = layer_errors(path, path, pictures(1))
+    errors = layer_errors(path, path, seeded_images(1))
     assert {"stem", "body", "low", "classifier"} <= {error.layer for error in errors}
     assert max(error.max_abs for error in errors) == 0
     assert first_difference(errors, relative=1e-6) is None
@@ -96,7 +96,7 @@ def test_the_layer_that_was_changed_is_the_first_to_differ(
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
     changed = tmp_path / "changed.onnx"
     onnx.save(model, str(changed))
-    errors = layer_errors(exporter().path, changed, pictures(1))
+    errors = layer_errors(exporter().path, changed, seeded_images(1))
     first = first_difference(errors, relative=0.01)
     assert first is not None
     assert (first.layer, first.operator) == ("low", "Conv")
@@ -106,6 +106,6 @@ def test_the_layer_that_was_changed_is_the_first_to_differ(
 
 
 def test_fp16_errors_are_small_and_every_layer_is_compared(exporter: Exporter) -> None:
-    errors = layer_errors(exporter().path, exporter(precision="fp16").path, pictures(1))
+    errors = layer_errors(exporter().path, exporter(precision="fp16").path, seeded_images(1))
     assert {"stem", "body", "low", "classifier"} <= {error.layer for error in errors}
     assert 0 < max(error.relative for error in errors) < 0.01

@@ -13,10 +13,10 @@ from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.errors import ExportError
 from artoolkit.graph.identity import compare_graphs
-from deploy.tiny_network import pictures, target, tiny_checkpoint
+from deploy.tiny_network import seeded_images, target, tiny_checkpoint
 
 TARGET = target(precision="int8")
-IMAGES = pictures(3)
+IMAGES = seeded_images(3)
 Int8 = tuple[onnx.ModelProto, tuple[str, ...]]
 
 

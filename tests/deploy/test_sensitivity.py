@@ -13,9 +13,9 @@ from artoolkit.deploy.onnx import graph_from_checkpoint
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
 from artoolkit.deploy.sensitivity import Sensitivity, sensitive_layers
 from artoolkit.words import AUTO
-from deploy.tiny_network import pictures, target, tiny_checkpoint
+from deploy.tiny_network import seeded_images, target, tiny_checkpoint
 
-IMAGES = pictures(2)
+IMAGES = seeded_images(2)
 LAYERS = ("stem", "body", "low")
 NOISE = {"stem": 0.0, "body": 0.02, "low": 0.6}
 

@@ -79,7 +79,7 @@ def target(**changes: object) -> Target:
     return Target.model_validate({"name": "test", "imgsz": (40, 56), "threads": 1, **changes})
 
 
-def pictures(count: int, size_hw: tuple[int, int] = (40, 56)) -> np.ndarray:
+def seeded_images(count: int, size_hw: tuple[int, int] = (40, 56)) -> np.ndarray:
     """uint8 N x H x W x 3: smooth noise, so that neighbouring pixels agree as in a photograph."""
     coarse = np.random.default_rng(3).integers(0, 256, (count, 6, 8, 3), np.uint8)
     large = coarse.repeat(-(-size_hw[0] // 6), 1).repeat(-(-size_hw[1] // 8), 2)
@@ -88,7 +88,7 @@ def pictures(count: int, size_hw: tuple[int, int] = (40, 56)) -> np.ndarray:
 
 def _centre(network: Tiny) -> None:
     """Give every class the same mean score, so that each wins somewhere."""
-    images = torch.from_numpy(normalise(pictures(2), Preprocess()))
+    images = torch.from_numpy(normalise(seeded_images(2), Preprocess()))
     with torch.no_grad():
         scores = network.eval()(images)
         network.classifier.bias -= scores.mean((0, 2, 3))

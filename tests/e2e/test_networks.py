@@ -12,7 +12,7 @@ from streets import TABLE, Streets
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.deploy.export import export_bundle
-from artoolkit.deploy.trained import Picture, open_trained, parity_of_export
+from artoolkit.deploy.trained import LabelledImage, open_trained, parity_of_export
 from artoolkit.networks import NETWORKS
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.targets import find_target
@@ -63,12 +63,12 @@ def test_train_resume_export_and_the_same_labels(name: str, tmp_path: Path) -> N
     checkpoint = read_checkpoint(run / "model.safetensors")
     assert checkpoint.meta.recipe["loss"]["ar_weight"] == 0.1
     target = find_target("cpu", imgsz=SIZE)
-    pictures = [Picture(data.read_image(sample)) for sample in data.samples("val")]
+    labelled = [LabelledImage(data.read_image(sample)) for sample in data.samples("val")]
     bundle = export_bundle(
-        checkpoint, target, tmp_path / "bundle", images=[picture.image for picture in pictures]
+        checkpoint, target, tmp_path / "bundle", images=[one.image for one in labelled]
     )
     assert bundle.manifest.labels == TABLE
-    parity = parity_of_export(checkpoint, bundle.model, target, pictures)
+    parity = parity_of_export(checkpoint, bundle.model, target, labelled)
     # After two steps a deep network's statistics are off and its scores large: relative, then.
     assert (parity.agreement, parity.images) == (1.0, 2)
     assert parity.scores_max_rel < 1e-4

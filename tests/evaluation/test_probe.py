@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from artoolkit.cli import run
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.networks.checkpoint import read_checkpoint
 
 MODULE = """

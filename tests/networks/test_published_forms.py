@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from deploy.tiny_network import pictures, target
+from deploy.tiny_network import seeded_images, target
 from judged import QUICK, without_rtx
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
@@ -97,7 +97,7 @@ def test_a_published_form_goes_all_the_way(
     before = untrained(name, **options)
     bundle = export_bundle(
         two_steps(before, size), target(imgsz=size), tmp_path / "bundle",
-        images=list(pictures(1, size)), baseline=before,
+        images=list(seeded_images(1, size)), baseline=before,
     )  # fmt: skip
     assert bundle.baseline is not None
     assert verify(bundle).exit_code == 0
@@ -112,7 +112,7 @@ def test_a_published_form_goes_all_the_way(
 
 def test_adaptive_pools_are_exported_exactly(tmp_path: Path) -> None:
     """On a map of 16 x 24; without a gather, which no engine likes."""
-    checkpoint, device, images = untrained("Pooled"), target(imgsz=SIZE), pictures(1, SIZE)
+    checkpoint, device, images = untrained("Pooled"), target(imgsz=SIZE), seeded_images(1, SIZE)
     info = onnx_from_checkpoint(checkpoint, device, tmp_path / "model.onnx")
     pools = {"MatMul": 4, "AveragePool": 2, "ReduceMean": 1, "ReduceMax": 10, "MaxPool": 1}
     assert {name: info.census.get(name) for name in pools} == pools
@@ -188,7 +188,7 @@ def test_a_file_that_does_not_open_is_never_left(
         "artoolkit.deploy.export.graph_from_checkpoint", lambda *args: (model, trained)
     )
     with pytest.raises(ArtoolkitError, match="does not run"):
-        export_bundle(checkpoint, device, tmp_path / "out", images=list(pictures(1, SIZE)))
+        export_bundle(checkpoint, device, tmp_path / "out", images=list(seeded_images(1, SIZE)))
     assert not list(tmp_path.iterdir())
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from artoolkit.data import open_dataset
 from artoolkit.data.dataset import Pairs
-from artoolkit.data.pictures import write_png
+from artoolkit.data.image_files import write_png
 from artoolkit.errors import DataError, TrainingError
 from artoolkit.networks.checkpoint import read_checkpoint
 from artoolkit.training.recipe import Recipe

@@ -15,8 +15,8 @@ import numpy as np
 
 from artoolkit.data.convert import a2d2, bdd100k, coco, huggingface, vistas, yolo
 from artoolkit.data.convert.source import Pair, Settings, Source
+from artoolkit.data.image_files import write_png
 from artoolkit.data.listing import readable
-from artoolkit.data.pictures import write_png
 from artoolkit.errors import DataError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.labels import MAX_CLASSES, VOID, Color

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from artoolkit.data.convert.source import Pair, Pixels, Settings, Source, json_at
+from artoolkit.data.image_files import read_rgb
 from artoolkit.data.listing import images_below
-from artoolkit.data.pictures import read_rgb
 from artoolkit.errors import DataError
 from artoolkit.files import reading
 from artoolkit.labels import VOID, Color

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from artoolkit.data.convert.source import BACKGROUND, Pair, Pixels, Settings, Source, drawn, json_at
-from artoolkit.data.pictures import read_rgb
+from artoolkit.data.image_files import read_rgb
 from artoolkit.errors import DataError
 from artoolkit.files import reading
 from artoolkit.labels import VOID

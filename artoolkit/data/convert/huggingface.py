@@ -53,8 +53,8 @@ def _pairs(rows: Sequence[dict[str, Any]], settings: Settings) -> list[Pair]:
     return found
 
 
-def _label(picture: Image.Image, number: int, classes: int) -> Pixels:
-    ids = np.asarray(picture)
+def _label(image: Image.Image, number: int, classes: int) -> Pixels:
+    ids = np.asarray(image)
     wrong = np.setdiff1d(ids, [*range(classes), 255])
     if ids.ndim != 2 or wrong.size:
         raise DataError(f"the label of row {number} is no map of {classes} ids",

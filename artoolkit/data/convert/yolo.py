@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from artoolkit.data.convert.source import BACKGROUND, Pair, Pixels, Settings, Source, drawn
+from artoolkit.data.image_files import read_size
 from artoolkit.data.listing import images_below, on_this_system
-from artoolkit.data.pictures import read_size
 from artoolkit.errors import DataError
 from artoolkit.files import read_bytes, reading
 from artoolkit.optional import require

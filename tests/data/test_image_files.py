@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from artoolkit.data.pictures import inspect_image, read_rgb, read_size, write_png
+from artoolkit.data.image_files import inspect_image, read_rgb, read_size, write_png
 from artoolkit.errors import DataError, StorageError
 
 

@@ -52,15 +52,15 @@ def opened(path: Path, what: str) -> Iterator[ImageFile]:
     """The file opened by Pillow; whatever is wrong with it is a `DataError`."""
     with (
         reading(path, DataError, what=what, hint="Fetch the file again or remove it."),
-        Image.open(path) as picture,
+        Image.open(path) as image,
     ):
-        yield picture
+        yield image
 
 
 def read_size(path: Path, what: str = "image") -> tuple[int, int]:
     """Height and width in pixels as the image is shown, from the file's header only."""
-    with opened(path, what) as picture:
-        return _shown_size(picture)
+    with opened(path, what) as image:
+        return _shown_size(image)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -69,27 +69,27 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Grey and palettes are expanded. Raises `DataError` if the file is missing, truncated, no image,
     or has wider channels: only the high byte of those is decoded, which is black for 12-bit values.
     """
-    with opened(path, "image") as picture:
-        _require_bytes(picture, path)
-        shown = upright(picture, f"image {path}")
+    with opened(path, "image") as image:
+        _require_bytes(image, path)
+        shown = upright(image, f"image {path}")
         return np.asarray(shown if shown.mode == "RGB" else shown.convert("RGB"))
 
 
-def upright(picture: Image.Image, what: str) -> Image.Image:
+def upright(image: Image.Image, what: str) -> Image.Image:
     """The decoded picture as it is shown, in its own mode."""
-    stated = _orientation(picture)
-    picture.load()
+    stated = _orientation(image)
+    image.load()
     # A TIFF is turned by Pillow itself, which then states no orientation any more.
-    turn = _TURNS.get(orientation := _orientation(picture))
+    turn = _TURNS.get(orientation := _orientation(image))
     if turn is None:
-        return picture
+        return image
     if orientation != stated:
         raise DataError(
             f"{what} states its EXIF orientation behind its pixels, which many programs overlook",
             got=orientation,
             hint="Write it upright.",
         )
-    return picture.transpose(turn)
+    return image.transpose(turn)
 
 
 def inspect_image(path: Path) -> tuple[tuple[int, int], int]:
@@ -98,9 +98,9 @@ def inspect_image(path: Path) -> tuple[tuple[int, int], int]:
     Raises `DataError` for what `read_rgb` refuses. A PNG's chunks and a JPEG's end are looked at;
     where they are not whole, and for other kinds, the file is decoded to be sure.
     """
-    with opened(path, "image") as picture:
-        kind, size, orientation = picture.format, _shown_size(picture), _orientation(picture)
-        _require_bytes(picture, path)
+    with opened(path, "image") as image:
+        kind, size, orientation = image.format, _shown_size(image), _orientation(image)
+        _require_bytes(image, path)
     with path.open("rb") as file:
         whole = {"PNG": _is_whole_png, "JPEG": _ends_as_jpeg}.get(kind or "", lambda _: False)(file)
     if not whole:
@@ -118,34 +118,34 @@ def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where none is stated; broken EXIF is ignored, as viewers do."""
     # Pillow would decode a whole PNG to look for EXIF behind its pixels.
-    if picture.format == "PNG" and not {
+    if image.format == "PNG" and not {
         "exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"
-    } & picture.info.keys():  # fmt: skip
+    } & image.info.keys():  # fmt: skip
         return 1
     try:
-        stated = picture.getexif().get(_ORIENTATION, 1)
+        stated = image.getexif().get(_ORIENTATION, 1)
     except _BROKEN:
         return 1
     return stated if isinstance(stated, int) else 1
 
 
-def _shown_size(picture: Image.Image) -> tuple[int, int]:
-    width, height = picture.size
-    if tags := getattr(picture, "tag_v2", None):  # Pillow has turned the size of some TIFF already
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if tags := getattr(image, "tag_v2", None):  # Pillow has turned the size of some TIFF already
         width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
-    return (width, height) if _orientation(picture) in _SIDEWAYS else (height, width)
+    return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
-def _require_bytes(picture: ImageFile, path: Path) -> None:
+def _require_bytes(image: ImageFile, path: Path) -> None:
     """`DataError` for an image with more than 8 bits a channel."""
     # An RGB file of 16 bits opens as "RGB": only its raw mode, such as RGB;16B, tells, or a PPM's
     # value for white.
-    raw = str([tile[3] for tile in picture.tile])
-    if picture.mode in (*WIDE_MODES, "F") or ";16" in raw or "65535" in raw:
-        mode = picture.mode if picture.mode in (*WIDE_MODES, "F") else f"{picture.mode} of 16 bits"
+    raw = str([tile[3] for tile in image.tile])
+    if image.mode in (*WIDE_MODES, "F") or ";16" in raw or "65535" in raw:
+        mode = image.mode if image.mode in (*WIDE_MODES, "F") else f"{image.mode} of 16 bits"
         raise DataError(
             f"image {path} has wide pixels",
             got=f"mode {mode}",
