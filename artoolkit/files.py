@@ -97,9 +97,16 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):  # another reader may take the first of two
+        raise ValueError("a key stands twice in an object")
+    return values
+
+
 def parse_json(content: bytes | str) -> Any:
-    """The value of a JSON text; `ValueError` for NaN, 1e400 and lone surrogates too."""
-    values = json.loads(content, parse_constant=_no_constant)
+    """The value of a JSON text; `ValueError` for NaN, 1e400, lone surrogates and a key twice."""
+    values = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_once_each)
     json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     return values
 

@@ -128,6 +128,16 @@ def twice(values: dict[str, Any]) -> None:
     values["checks"].append(row(values, "graph"))
 
 
+def redated(bundle: Bundle) -> None:
+    """An older answer shown as the newest one."""
+    proof = bundle.proofs[0]
+    proof.rename(proof.with_name(f"20990101T000000Z{proof.name[16:]}"))
+
+
+def dated_by_hand(values: dict[str, Any]) -> None:
+    values["created"] = "2020-01-01T00:00:00+00:00"
+
+
 def engine_gone(bundle: Bundle) -> None:
     (bundle.engines / "engine.plan").unlink()
     (bundle.engines / "engine.json").unlink()
@@ -171,4 +181,5 @@ FORGED_VERDICTS = [
     (another_baseline, "against another baseline than the bundle carries"),
     (another_word, "graph: its words are not those measured again"),
     (twice, "answers a check twice"),
+    (dated_by_hand, "has another date than the verdict in it (2020-"),
 ]

@@ -14,7 +14,7 @@ from artoolkit.data.synthetic import RECORD, synthesize
 from artoolkit.errors import ArtoolkitError, BundleError, DataError, RecipeError
 from artoolkit.evaluation.experiment import read_rows
 from artoolkit.evidence.seal import read_sealed, write_sealed
-from artoolkit.files import read_bytes, read_json_lines, read_npz, reading
+from artoolkit.files import parse_json, read_bytes, read_json_lines, read_npz, reading
 from artoolkit.report.curves import METRICS, run_part
 from artoolkit.spec import read_toml
 
@@ -134,3 +134,11 @@ def test_a_cut_record_of_a_data_set_is_named(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text('{"seed": 1, "ima')
     with pytest.raises(ArtoolkitError, match=RECORD):
         synthesize(tmp_path, train=1, val=1, size_hw=(64, 96), seed=1)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": NaN}', '{"a": 1e400}', '"\\ud800"', '{"a": {"b": 1, "b": 1}}']
+)
+def test_json_that_readers_take_differently_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)

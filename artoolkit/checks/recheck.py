@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from artoolkit.checks.contest import Pair, check_same_kind, terms_of
 from artoolkit.checks.kind import CheckKind, Terms
 from artoolkit.checks.registry import CHECKS
 from artoolkit.errors import ArtoolkitError, BundleError
-from artoolkit.evidence.bundle import Bundle
+from artoolkit.evidence.bundle import STAMP, STAMP_DIGITS, Bundle
 from artoolkit.evidence.records import current_environment, read_record
 from artoolkit.evidence.seal import read_sealed
 from artoolkit.evidence.verdict import Check, Verdict, failed, in_brief, meaning
@@ -32,6 +33,8 @@ from artoolkit.spec import Target, problems
 # The same numbers on another processor: far more than rounding, far less than what decides.
 TOLERANCE = 1e-6
 NAME, TRUST = "evidence", "taken on trust"
+# From the verdict to its folder its records are written; on a slow card that takes seconds.
+WRITTEN_WITHIN = timedelta(minutes=1)
 
 
 def check_evidence(bundle: Bundle) -> list[Check]:
@@ -95,6 +98,8 @@ def _chain(proof: _Proof) -> Iterator[str]:
         yield "the verdict is of another bundle: it names another manifest"
     if bundle.manifest.baseline not in (None, verdict.baseline.sha256):
         yield "the verdict is against another baseline than the bundle carries"
+    if not _is_dated(proof):
+        yield f"{proof.folder} has another date than the verdict in it ({verdict.created})"
     if len({check.name for check in verdict.checks}) != len(verdict.checks):
         yield "the verdict answers a check twice"
     if verdict.meaning != meaning(verdict.checks):
@@ -105,6 +110,16 @@ def _chain(proof: _Proof) -> Iterator[str]:
             yield f"{record} is missing, and the verdict rests on it"
         elif read_sealed(record)["sha256"] != sha256:
             yield f"{record} is not the measurement that the verdict was made from"
+
+
+def _is_dated(proof: _Proof) -> bool:
+    """True if the folder's name, which says which verdict is the newest, has the verdict's date."""
+    try:
+        named = datetime.strptime(proof.folder.name[:STAMP_DIGITS], STAMP)
+        apart = named.replace(tzinfo=timezone.utc) - datetime.fromisoformat(proof.verdict.created)
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return False
+    return abs(apart) <= WRITTEN_WITHIN
 
 
 def _declared(proof: _Proof) -> Iterator[str]:

@@ -42,6 +42,8 @@ EVIDENCE, ENGINES, INDEX = "evidence", "engines", "index.json"
 SIGNATURE = "signature.json"
 # What a killed run leaves in evidence/: it is part of nothing, and the next run removes it.
 UNFINISHED = ".unfinished"
+# The date of a proof in the name of its folder, so that names sort by date.
+STAMP, STAMP_DIGITS = "%Y%m%dT%H%M%SZ", 16
 SCHEMA_VERSION: Literal["1"] = "1"
 
 
@@ -133,7 +135,7 @@ class Bundle:
         Raises `StorageError` where it cannot be written, and what `check_proofs` does.
         """
         self.check_proofs()
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.now(timezone.utc).strftime(STAMP)
         folder = self.evidence / f"{stamp}-{machine}"
         if folder.exists():  # two within a second
             places = (folder.with_name(f"{folder.name}.{number}") for number in count(2))

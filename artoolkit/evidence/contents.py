@@ -56,9 +56,12 @@ def is_unfinished(name: str) -> bool:
 
 
 def _unlisted(bundle: Bundle) -> Iterator[str]:
-    """Paths that nobody lists, and links and pipes among those that somebody does."""
+    """Paths that nobody lists, and links, pipes and names alike among those that somebody does."""
+    folded: dict[str, str] = {}
     for path in sorted(bundle.path.rglob("*")):
         name = path.relative_to(bundle.path).as_posix()
+        if (alike := folded.setdefault(name.casefold(), name)) != name:
+            yield f"{path} differs from {alike} only in case: some disks keep one of them"
         if is_unfinished(name) or (bundle.manifest.baseline and name.startswith(f"{BASELINE}/")):
             continue
         if path.is_symlink():

@@ -5,14 +5,16 @@ Where the hub is and who asks are its library's own settings: HF_ENDPOINT, HF_TO
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from artoolkit.errors import DownloadError, StorageError
-from artoolkit.evidence.bundle import Bundle, open_bundle
+from artoolkit.errors import BundleError, DownloadError, StorageError
+from artoolkit.evidence.bundle import SIGNATURE, Bundle, open_bundle
+from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.folders import scratch_folder
+from artoolkit.evidence.signature import bundle_files
 from artoolkit.optional import require
 from artoolkit.report.markdown import as_markdown
 from artoolkit.report.page import gather
@@ -47,10 +49,15 @@ def model_card(bundle: Bundle) -> str:
 def push(
     bundle: Bundle, repository: str, *, checkpoint: Path | None = None, private: bool = False
 ) -> str:
-    """Puts the bundle, the checkpoint and the card into `repository` in one commit; its address."""
+    """Puts the bundle, the checkpoint and the card into `repository` in one commit; its address.
+
+    Raises `BundleError` for a bundle that is not whole.
+    """
     hub: Any = require("huggingface_hub", "the Hugging Face hub")
-    files = {f"{FOLDER}/{path.relative_to(bundle.path).as_posix()}": path
-             for path in sorted(bundle.path.rglob("*")) if path.is_file()}  # fmt: skip
+    _require_whole(bundle.path)  # a link in it could publish any file of this machine
+    names = [name for name in (*bundle_files(bundle.path), SIGNATURE)
+             if (bundle.path / name).is_file()]  # fmt: skip
+    files = {f"{FOLDER}/{name}": bundle.path / name for name in names}
     content: dict[str, Any] = {"README.md": model_card(bundle).encode(), **files}
     if checkpoint is not None:
         content["model.safetensors"] = checkpoint
@@ -70,18 +77,22 @@ def pull(repository: str, out: Path, *, revision: str | None = None) -> Bundle:
     hub: Any = require("huggingface_hub", "the Hugging Face hub")
     if out.exists():
         raise StorageError(f"{out} exists", hint="Give another --out.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".hub-") as scratch:
+    with scratch_folder(out) as scratch:
         with _answers(repository):
             hub.snapshot_download(
                 repository, revision=revision, local_dir=scratch, allow_patterns=f"{FOLDER}/**"
             )
-        folder = Path(scratch) / FOLDER
+        folder = scratch / FOLDER
         if not folder.is_dir():
             raise DownloadError(f"{repository} holds no bundle", expected=f"a folder {FOLDER}/")
-        open_bundle(folder)
+        _require_whole(folder)
         folder.rename(out)
     return open_bundle(out)
+
+
+def _require_whole(path: Path) -> None:
+    if found := file_problems(path):
+        raise BundleError("; ".join(found), hint="Export it again.")
 
 
 @contextmanager

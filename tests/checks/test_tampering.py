@@ -20,6 +20,7 @@ from tampering import (
     another_engine,
     engine_gone,
     failures,
+    redated,
     rewrite,
     row,
     settled,
@@ -30,9 +31,9 @@ from tiny import tiny_bundle
 from artoolkit.checks.verify import verify
 from artoolkit.cli import main
 from artoolkit.evidence.bundle import INDEX, Bundle
-from artoolkit.evidence.keys import new_key, read_private_key
+from artoolkit.evidence.keys import new_key, read_private_key, read_public_key
 from artoolkit.evidence.seal import read_sealed, write_sealed
-from artoolkit.evidence.signature import sign_bundle
+from artoolkit.evidence.signature import check_signature, read_signature, sign_bundle
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,28 @@ def exchanged(bundle: Bundle) -> None:
 def of_another(bundle: Bundle, name: str = "latency.json") -> None:
     other = judged_bundle(bundle.path.parent / "other", network="other")
     replaced(bundle, name, read_sealed(other.proofs[0] / name))
+
+
+def test_a_verdict_under_another_date_is_refused(bundle: Bundle) -> None:
+    redated(bundle)
+    assert "20990101T000000Z" in failures(bundle)
+    proof = bundle.proofs[0]
+    proof.rename(proof.with_name("newest"))
+    assert "newest has another date than the verdict in it" in failures(bundle)
+
+
+def all_of_another(bundle: Bundle) -> None:
+    """Verdict and measurements of another bundle, whose index names this one."""
+    other = judged_bundle(bundle.path.parent / "other", network="other")
+    shutil.rmtree(bundle.evidence)
+    shutil.copytree(other.evidence, bundle.evidence)
+    index = bundle.proofs[0] / INDEX
+    write_sealed(index, read_sealed(index) | {"manifest": bundle.manifest.sha256})
+
+
+def test_the_whole_evidence_of_another_bundle_is_refused(bundle: Bundle) -> None:
+    all_of_another(bundle)
+    assert "the verdict is of another bundle" in failures(bundle)
 
 
 def test_measurements_that_were_exchanged_are_refused(bundle: Bundle) -> None:
@@ -178,6 +201,8 @@ def signed(copies: Copies, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
           for forge, _ in FORGED_VERDICTS),
         (exchanged, "quality-baseline.json was changed"),
         (of_another, "latency.json was changed"),
+        (all_of_another, "has gone since it was signed"),
+        (redated, "has gone since it was signed"),
         (partial(rewrite, name="verdict.json", change=invented), "/verdict.json was changed"),
         (weaker_baseline, "baseline/model.onnx was changed"),
         (out_of_range, "manifest.json"),
@@ -199,3 +224,25 @@ def test_no_tampering_passes_a_signature(
     # Whoever verifies without the key learns of it too.
     noted = {check.name: check.result for check in verify(bundle.path).checks}
     assert "FAIL" in (noted["files"], noted["signature"])
+
+
+def test_one_byte_of_any_subject_ends_the_signature(
+    signed: tuple[Copies, Path], tmp_path: Path
+) -> None:
+    """The first, a middle and the last one; the baseline's files, records and engines too."""
+    bundle, key = signed[0].new(tmp_path), read_public_key(signed[1])
+    names = read_signature(bundle.path).statement.files()
+    assert {name.partition("/")[0] for name in names} == {
+        "baseline", "engines", "evidence", "golden.npz", "manifest.json", "model.onnx"
+    }  # fmt: skip
+    for name in names:
+        path = bundle.path / name
+        content = path.read_bytes()
+        for place in (0, len(content) // 2, -1):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            path.write_bytes(changed)
+            found = check_signature(bundle.path, key)
+            assert found.result == "FAIL" and f"{name} was changed" in str(found), (name, place)
+        path.write_bytes(content)
+    assert check_signature(bundle.path, key).result == "PASS"

@@ -190,6 +190,15 @@ def test_links_pipes_and_folders_in_the_place_of_files_are_refused(
     assert file_problems(bundle.path) == []
 
 
+@pytest.mark.parametrize("name", ["engines/a.plan", "evidence/é", "baseline/engines/a.plan"])
+def test_names_that_differ_only_in_case_are_refused(bundle: Bundle, name: str) -> None:
+    path = bundle.path / name
+    path.parent.mkdir(exist_ok=True)
+    for one in (path, path.with_name(path.name.upper())):
+        one.write_bytes(b"?")
+    assert any(f"{path} differs from" in line for line in file_problems(bundle.path))
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/hostname", "a/b", "golden.npz ", "MODEL.ONNX"])
 def test_a_manifest_cannot_list_what_lies_elsewhere(bundle: Bundle, name: str) -> None:
     manifest = bundle.path / "manifest.json"

@@ -131,9 +131,23 @@ def test_a_changed_file_and_an_unknown_repository_are_refused(
 ) -> None:
     assert called("push", baseline.path, "someone/net").exit_code == 0
     files["bundle/golden.npz"] += b"0"
+    files["bundle/notes.txt"] = b"?"
     answer = called("pull", "someone/net", "--out", tmp_path / "pulled")
     assert answer.exit_code == 6, answer.output
-    assert not (tmp_path / "pulled").exists()
+    assert "golden.npz was changed" in answer.output
+    assert "notes.txt is not listed" in answer.output
+    assert not [path for path in tmp_path.iterdir() if "pulled" in path.name]
     answer = called("pull", "nobody/nothing", "--out", tmp_path / "pulled")
     assert answer.exit_code == 14, answer.output
     assert answer.stderr.count("\n") == 1
+
+
+def test_a_link_in_a_bundle_publishes_no_other_file(
+    files: dict[str, bytes], baseline: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    (baseline.path / "engines").mkdir()
+    (baseline.path / "engines" / "a.plan").symlink_to(tmp_path / "secret")
+    answer = called("push", baseline.path, "someone/net")
+    assert answer.exit_code == 6 and "a.plan is a link" in answer.output
+    assert not files
