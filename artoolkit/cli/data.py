@@ -74,6 +74,8 @@ def synthesize(
               help="Class list of a folder data set; ROOT/classes.toml by default.")  # fmt: skip
 @click.option("--split", "splits", multiple=True, help="Only this split; may be given repeatedly.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
+@click.option("--decode-images", is_flag=True,
+              help="Decode every image too: finds damage behind its header.")  # fmt: skip
 @_WORKERS
 @json_option
 def check(
@@ -83,10 +85,13 @@ def check(
     classes: Path | None,
     splits: tuple[str, ...],
     strict: bool,
+    decode_images: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Read all of the data set at ROOT: count it, and name every file that would stop a run.
+    """Check the data set at ROOT: count it, and name every file that would stop a run.
+
+    Reads every label, and of PNG and JPEG images the header and the end.
 
     Warnings are what a run goes on with: classes without a pixel, files left out, images that are
     in two splits. Exit code 4 where there is a problem, and with --strict where there is a warning.
@@ -99,8 +104,9 @@ def check(
     data = open_dataset(dataset, root, classes=classes)
     with counter("reading") as progress:
         reports = check_dataset(
-            data, splits=splits, workers=workers or usable_cores(), progress=progress
-        )
+            data, splits=splits, workers=workers or usable_cores(), decode_images=decode_images,
+            progress=progress,
+        )  # fmt: skip
     kinds = ("notes", "warnings", "problems")
     found = {
         kind: [f"{one.split}: {text}" for one in reports for text in getattr(one, kind)]

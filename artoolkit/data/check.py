@@ -75,10 +75,12 @@ def check_dataset(
     *,
     splits: Sequence[str] = (),
     workers: int = 2,
+    decode_images: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[SplitReport, ...]:
-    """Read every file of `splits` (all by default) in `workers` threads.
+    """Read every label of `splits` (all by default) and every image's header, in `workers` threads.
 
+    With `decode_images` the images' pixels are read too, which finds damage inside a PNG or JPEG.
     `progress` is called now and then with the number of samples read and the total. Raises
     `DataError` if the root or a split does not exist; everything else that is wrong is a problem in
     the report.
@@ -93,7 +95,9 @@ def check_dataset(
             samples = [Sample(n, p, labels.get(n)) for n, p in sorted(listing.images.items())]
             before, seen[split] = sum(map(len, seen.values())), []
             parts = [samples[i : i + _AT_ONCE] for i in range(0, len(samples), _AT_ONCE)]
-            for part in pool.map(lambda part: [_inspected(dataset, one) for one in part], parts):
+            for part in pool.map(
+                lambda part: [_inspected(dataset, one, decode=decode_images) for one in part], parts
+            ):
                 seen[split] += part
                 if progress is not None:
                     progress(before + len(seen[split]), total)
@@ -122,11 +126,13 @@ def glance(dataset: Pairs, role: str, listing: Listing, *, most: int) -> SplitRe
     return report
 
 
-def _inspected(dataset: Pairs, sample: Sample, *, images: bool = True) -> _Seen:
+def _inspected(
+    dataset: Pairs, sample: Sample, *, images: bool = True, decode: bool = False
+) -> _Seen:
     problems, size, orientation, label = list[str](), None, 1, None
     if images:
         try:
-            size, orientation = inspect_image(sample.image)
+            size, orientation = inspect_image(sample.image, decode=decode)
         except DataError as error:
             problems.append(str(error))
     if sample.label is not None:

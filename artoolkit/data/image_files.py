@@ -26,6 +26,9 @@ from artoolkit.evidence.seal import write_atomically
 from artoolkit.files import reading
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+# What is decoded here: Pillow knows more, among them PostScript, which runs another program.
+_KINDS = frozenset({"PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000",
+                    "AVIF"})  # fmt: skip
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L")
 # What Pillow's decoders raise on broken files, beside OSError.
 _BROKEN = (
@@ -52,9 +55,22 @@ def opened(path: Path, what: str) -> Iterator[ImageFile]:
     """The file opened by Pillow; whatever is wrong with it is a `DataError`."""
     with (
         reading(path, DataError, what=what, hint="Fetch the file again or remove it."),
-        Image.open(path) as image,
+        _recognized(path, what) as image,
     ):
         yield image
+
+
+def _recognized(path: Path, what: str) -> ImageFile:
+    try:
+        image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(f"{what} {path} is too large", expected=f"at most {most:,} pixels",
+                        hint="Cut it into tiles.") from error  # fmt: skip
+    if image.format not in _KINDS:
+        image.close()
+        raise DataError(f"{what} {path} is no image of pixels", got=image.format)
+    return image
 
 
 def read_size(path: Path, what: str = "image") -> tuple[int, int]:
@@ -72,11 +88,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     with opened(path, "image") as image:
         _require_bytes(image, path)
         shown = upright(image, f"image {path}")
+        shown.info.pop("transparency", None)  # of a palette; alpha counts for no other image either
         return np.asarray(shown if shown.mode == "RGB" else shown.convert("RGB"))
 
 
 def upright(image: Image.Image, what: str) -> Image.Image:
-    """The decoded picture as it is shown, in its own mode."""
+    """The decoded image as it is shown, in its own mode."""
     stated = _orientation(image)
     image.load()
     # A TIFF is turned by Pillow itself, which then states no orientation any more.
@@ -92,18 +109,21 @@ def upright(image: Image.Image, what: str) -> Image.Image:
     return image.transpose(turn)
 
 
-def inspect_image(path: Path) -> tuple[tuple[int, int], int]:
-    """Height and width as shown, and the EXIF orientation (1: upright), without decoding pixels.
+def inspect_image(path: Path, *, decode: bool = False) -> tuple[tuple[int, int], int]:
+    """Height and width as shown, and the EXIF orientation (1: upright).
 
-    Raises `DataError` for what `read_rgb` refuses. A PNG's chunks and a JPEG's end are looked at;
-    where they are not whole, and for other kinds, the file is decoded to be sure.
+    Raises `DataError` for what `read_rgb` refuses, except for damage inside the pixels of a PNG or
+    JPEG: of these only the header and the end are looked at, and where the end is missing, and for
+    other kinds, the file is decoded to be sure. With `decode` every file is.
     """
     with opened(path, "image") as image:
         kind, size, orientation = image.format, _shown_size(image), _orientation(image)
         _require_bytes(image, path)
-    with path.open("rb") as file:
-        whole = {"PNG": _is_whole_png, "JPEG": _ends_as_jpeg}.get(kind or "", lambda _: False)(file)
-    if not whole:
+    has_end = {"PNG": _ends_as_png, "JPEG": _ends_as_jpeg}.get(kind or "")
+    if not decode and has_end is not None:
+        with path.open("rb") as file:
+            decode = not has_end(file)
+    if decode or has_end is None:
         read_rgb(path)
     return size, orientation if orientation in _TURNS else 1
 
@@ -154,19 +174,17 @@ def _require_bytes(image: ImageFile, path: Path) -> None:
         )
 
 
-def _is_whole_png(file: IO[bytes]) -> bool:
-    """True if every chunk has its checksum, and the last one is IEND with no EXIF behind pixels."""
+def _ends_as_png(file: IO[bytes]) -> bool:
+    """True if chunk after chunk leads to IEND, with no EXIF behind the pixels."""
     file.seek(8)
     seen_pixels = False
     while len(head := file.read(8)) == 8:
-        content = file.read(int.from_bytes(head[:4], "big"))
-        if file.read(4) != zlib.crc32(content, zlib.crc32(head[4:])).to_bytes(4, "big"):
-            return False
         if head[4:] == b"IEND":
-            return seen_pixels
+            return seen_pixels and len(file.read(4)) == 4
         if head[4:] == b"eXIf" and seen_pixels:
             return False
         seen_pixels = seen_pixels or head[4:] == b"IDAT"
+        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)  # the content, its checksum
     return False
 
 

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath, PureWindowsPath
+from typing import NoReturn
 
 from artoolkit.data.image_files import IMAGE_ENDINGS
+from artoolkit.errors import DataError
+from artoolkit.files import one_line
 
 # The name of a file's sample by its path below the folder; None where it belongs to none.
 NameOf = Callable[[PurePath], str | None]
@@ -103,6 +106,7 @@ def find_files(folder: Path, name_of: NameOf, *, like: NameOf = lambda path: Non
     """
     paths: dict[str, Path] = {}
     clashes, hidden, nameless, others = [], list[Path](), list[Path](), dict[str, Path]()
+    broken = list[Path]()
     for path in _walk(folder):
         below = path.relative_to(folder)
         if any(part.startswith(".") for part in below.parts):
@@ -110,7 +114,9 @@ def find_files(folder: Path, name_of: NameOf, *, like: NameOf = lambda path: Non
             continue
         name = name_of(below)
         if name is None:
-            if (alike := like(below)) is not None:
+            if path.is_symlink() and not path.exists():  # maybe a folder, of a disk that is away
+                broken.append(path)
+            elif (alike := like(below)) is not None:
                 others[readable(PurePath(alike))] = path
             continue
         if not name or name.endswith("/"):
@@ -127,6 +133,7 @@ def find_files(folder: Path, name_of: NameOf, *, like: NameOf = lambda path: Non
     kinds = (
         (f"hidden in {shown}, left out", [path for path in hidden if _is_image(path)]),
         (f"in {shown} left out, named by nothing but the pattern", nameless),
+        (f"in {shown} left out, a link that leads nowhere", broken),
         (f"in {shown} left out, {listed}", list(others.values())),
         (f"in {shown} with a name that is not UTF-8", [p for p in paths.values() if _is_odd(p)]),
     )
@@ -147,7 +154,11 @@ def images_below(folder: Path, *, depth: int | None = None) -> list[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file, sorted; links to folders are followed, but not in a circle."""
     seen = set[tuple[int, int]]()
-    for place, folders, files in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> NoReturn:
+        raise DataError(f"{readable(Path(error.filename))} cannot be listed: {one_line(error)}")
+
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         state = Path(place).stat()
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()

@@ -26,11 +26,12 @@ from artoolkit.networks.layouts import State
 from artoolkit.optional import require
 
 # Where public code keeps the weights inside a file, the plain ones and their moving average.
-AVERAGES = ("ema", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "ema_net")
+AVERAGE = re.compile(r"(^|_)(ema|swa)(_|$)")
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "segmenter",
-            "net", "network")  # fmt: skip
+            "net", "network", "params", "weights")  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.")
-SUGGESTION = "torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+SUGGESTION = ("torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or .state_dict() "
+              "in place of the key where the file holds the module itself")  # fmt: skip
 
 # What a file starts with that is no file of weights, and what to do about it.
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (
@@ -175,8 +176,9 @@ def read_torch(path: Path, error: type[ArtoolkitError], *, hint: str = "") -> An
     with reading(path, error, what="torch file", hint=hint or "Is the download complete?"):
         raise_as_what_it_is(path, error, hint=hint)
         try:
-            with torch.serialization.safe_globals(_safe_globals()):
-                return torch.load(path, map_location="cpu", weights_only=True)
+            # By its path torch would judge the file by its ending.
+            with torch.serialization.safe_globals(_safe_globals()), path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as problem:
             named = re.search(r"GLOBAL (\S+)", str(problem))
             raise error(
@@ -190,8 +192,10 @@ def read_torch(path: Path, error: type[ArtoolkitError], *, hint: str = "") -> An
 def is_pickle(path: Path) -> bool:
     """True if the file starts as torch's zip archives and bare pickles do."""
     with path.open("rb") as opened:
-        start = opened.read(4)
-    return start == b"PK\x03\x04" or (len(start) > 1 and start[0] == 0x80 and start[1] <= 5)
+        start = opened.read(9)
+    if start[8:] == b"{":  # a safetensors header, whose length may look like the start of a pickle
+        return False
+    return start[:4] == b"PK\x03\x04" or (len(start) > 1 and start[0] == 0x80 and start[1] <= 5)
 
 
 def raise_as_what_it_is(
@@ -218,6 +222,9 @@ def raise_as_what_it_is(
                 f"{path} is a TorchScript archive: a program with its weights",
                 hint="Keep the weights alone: torch.save(torch.jit.load(FILE).state_dict(), NEW).",
             )
+        if names and all(name.endswith(".npy") for name in names):
+            raise raised(f"{path} is an archive of NumPy arrays (.npz)",
+                         hint="Only weights of PyTorch and Caffe are read.")  # fmt: skip
         if not any(name.endswith("data.pkl") for name in names):
             raise raised(
                 f"{path} is a zip archive without torch's weights",
@@ -229,19 +236,28 @@ def raise_as_what_it_is(
 def require_finite(
     state: Mapping[str, Tensor], source: Path, names: Mapping[str, str] | None = None
 ) -> None:
-    """`CheckpointError` that names the tensors with NaN or infinite values."""
-    bad = [
-        key
-        for key, tensor in state.items()
-        if tensor.is_floating_point() and not tensor.isfinite().all()
-    ]
+    """`CheckpointError` that names the tensors with NaN or infinite values, or no plain numbers."""
+    bad = []
+    for key, tensor in state.items():
+        name = (names or {}).get(key, key)
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise CheckpointError(
+                f"{name} in {source} is no plain tensor",
+                got="meta" if tensor.is_meta else f"{tensor.layout} of {tensor.dtype}",
+                expected="numbers one after the other, not quantized",
+            )
+        # 8-bit floats know no arithmetic.
+        numbers = tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
+        if not numbers.isfinite().all():
+            wrong = int((~numbers.isfinite()).sum())
+            bad.append(f"{wrong} of {tensor.numel()} values of {name} NaN or infinite")
+        elif key.endswith("running_var") and (numbers < 0).any():  # its root will be NaN
+            bad.append(f"variances below 0 in {name}")
     if bad:
-        first = (names or {}).get(bad[0], bad[0])
-        wrong, total = int((~state[bad[0]].isfinite()).sum()), state[bad[0]].numel()
         more = f", and in {len(bad) - 1} more tensors" if len(bad) > 1 else ""
         raise CheckpointError(
             f"the weights in {source} are not finite",
-            got=f"{wrong} of {total} values of {first} NaN or infinite{more}",
+            got=f"{bad[0]}{more}",
             hint="The training that wrote them failed: take an earlier checkpoint.",
         )
 
@@ -256,15 +272,18 @@ def unwrap(content: object) -> State:
 
 def unwrapped(content: object, *, take: str | None = None, source: str = "the file") -> Published:
     """As `unwrap`, with the keys of the file and which set of weights was taken."""
-    sets = dict(_sets(content, ()))
+    wrappers = (*WRAPPERS, take) if take is not None else WRAPPERS
+    sets = dict(_sets(content, (), wrappers))
     if not sets:
+        held = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else ""
         raise CheckpointError(
             f"no weights found in {source}",
-            got=type(content).__name__,
+            got=f"{type(content).__name__} {held and 'of '}{held}".strip(),
             expected=f"a state dict, or one under {', '.join(WRAPPERS)}",
+            hint="Name its key with --take." if held else None,
         )
     names = {".".join(path): path for path in sets}
-    averages = [path for path in sets if set(path) & set(AVERAGES)]
+    averages = [path for path in sets if any(map(AVERAGE.search, path))]
     chosen = averages[0] if averages else next(iter(sets))
     if take is not None:
         asked = [path for name, path in names.items() if take in (name, name.split(".")[0])]
@@ -292,13 +311,17 @@ def unwrapped(content: object, *, take: str | None = None, source: str = "the fi
     return Published(state, keys=keys, taken=taken)
 
 
-def _sets(content: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], State]]:
+def _sets(
+    content: object, path: tuple[str, ...], wrappers: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], State]]:
     """Every state dict in what a file held, by the keys that lead to it; the outermost first."""
     if not isinstance(content, Mapping):
         return
-    inner = [key for key in (*WRAPPERS, *AVERAGES) if isinstance(content.get(key), Mapping)]
+    averages = (key for key in content if isinstance(key, str) and AVERAGE.search(key))
+    inner = [key for key in dict.fromkeys((*wrappers, *averages))
+             if isinstance(content.get(key), Mapping)]  # fmt: skip
     for key in inner:
-        yield from _sets(content[key], (*path, key))
+        yield from _sets(content[key], (*path, key), wrappers)
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if state and not inner and all(isinstance(key, str) for key in state):
         yield path, state

@@ -127,13 +127,14 @@ def test_an_inspection_finds_a_truncated_file(tmp_path, kind, share):
         inspect_image(path)
 
 
-def test_an_inspection_finds_a_flipped_byte_of_a_png(tmp_path):
+def test_an_inspection_that_decodes_finds_a_flipped_byte(tmp_path):
     content = bytearray(encoded("PNG"))
     content[len(content) // 2] ^= 1
     path = tmp_path / "a.png"
     path.write_bytes(content)
+    assert inspect_image(path) == ((40, 40), 1)
     with pytest.raises(DataError, match=r"a\.png cannot be read"):
-        inspect_image(path)
+        inspect_image(path, decode=True)
 
 
 def encoded(kind: str) -> bytes:

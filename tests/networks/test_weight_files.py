@@ -144,7 +144,13 @@ def plain_zip(path: Path) -> None:
 
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 94\n"
+def arrays(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **{key: value.numpy() for key, value in STATE.items()})
+
+
 INSTEAD = [
+    (arrays, "an archive of NumPy arrays"),
     (LFS.encode(), "a Git-LFS pointer"),
     (b"<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title>", "a web page"),
     (b"\n\n  <html>", "a web page"),
@@ -191,6 +197,91 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float, dty
     (tmp_path / "w.safetensors").write_bytes(safetensors.torch.save(state))
     with pytest.raises(CheckpointError, match=r"not finite; got 1 of 4 values of a\.weight"):
         read_published(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("n.running_mean", torch.tensor([0.0, float("inf")]), "1 of 2 values of n.running_mean"),
+        ("n.running_var", torch.tensor([float("nan"), 1.0]), "1 of 2 values of n.running_var"),
+        ("n.running_var", torch.tensor([-1e-3, 1.0]), "variances below 0 in n.running_var"),
+        ("c", torch.tensor([complex(0, float("nan"))]), "1 of 1 values of c"),
+        ("c", torch.tensor([float("nan")]).to(torch.float8_e4m3fn), "1 of 1 values of c"),
+        ("c", torch.eye(2).to_sparse(), "torch.sparse_coo of torch.float32"),
+        ("c", torch.ones(2, device="meta"), "got meta"),
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_with_are_named(tmp_path, key, value, said) -> None:
+    torch.save({**STATE, key: value}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError) as caught:
+        read_published(tmp_path / "w.pth")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [torch.tensor(2**62), torch.ones(2).to(torch.float8_e5m2), torch.zeros(0)]
+)
+def test_counters_small_floats_and_empty_tensors_are_weights(tmp_path, value) -> None:
+    torch.save({**STATE, "c": value}, tmp_path / "w.pth")
+    assert torch.equal(read_published(tmp_path / "w.pth").state["c"].float(), value.float())
+
+
+WRAPPED = {
+    "two state_dicts": lambda s: {"state_dict": {"state_dict": s}},
+    "three wrappers and a prefix": lambda s: {"model": {"net": {"state_dict": prefixed(s)}}},
+    "compiled": lambda s: prefixed(s, "_orig_mod."),
+    "compiled in parallel": lambda s: prefixed(prefixed(s, "_orig_mod."), "module."),
+    "parallel, compiled, parallel": lambda s: prefixed(prefixed(prefixed(s), "_orig_mod.")),
+    "parameters": lambda s: {k: nn.Parameter(v) if v.is_floating_point() else v
+                             for k, v in s.items()},
+    "beside its optimizer": lambda s: {"optimizer": {"state": {0: s}}, "epoch": 3, "model": s},
+}  # fmt: skip
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str = "module.") -> dict[str, torch.Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+@pytest.mark.parametrize("old", [False, True])
+def test_weights_are_found_in_whatever_they_are_wrapped(form: str, old: bool, tmp_path) -> None:
+    path = tmp_path / "w.safetensors"  # the content says what a file is, not its ending
+    torch.save(WRAPPED[form](STATE), path, _use_new_zipfile_serialization=not old)
+    assert set(read_published(path).state) == set(STATE)
+
+
+@pytest.mark.parametrize("key", ["ema_model_state_dict", "swa_model", "params_ema", "student_ema"])
+def test_an_average_is_one_by_its_name(key: str) -> None:
+    found = unwrapped({"model": STATE, key: scaled(2)})
+    assert torch.equal(found.state["a.weight"], 2 * STATE["a.weight"])
+    assert found.taken == f"{key}, beside model"
+    assert unwrapped({"model": STATE, "schema": scaled(2)}).taken == ""
+
+
+@pytest.mark.parametrize("content", [{"generator": STATE, "critic": STATE}, {"student": STATE}])
+def test_a_key_that_nobody_knows_is_asked_for_and_taken(content) -> None:
+    with pytest.raises(CheckpointError, match=f"got dict of {', '.join(content)}") as caught:
+        unwrapped(content)
+    assert "--take" in caught.value.hint
+    assert set(unwrapped(content, take=next(iter(content))).state) == set(STATE)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"state_dict": {}}, [torch.ones(1)], torch.ones(1), {"optimizer": {"lr": 1}}]
+)
+def test_a_file_without_weights_is_refused(content, tmp_path) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="no weights found"):
+        read_published(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_a_torch_file_that_is_cut_off_is_one_line(share: float, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "w.pth")
+    content = (tmp_path / "w.pth").read_bytes()
+    (tmp_path / "w.pth").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_published(tmp_path / "w.pth")
 
 
 def test_another_reader_may_ask_for_its_own_error(tmp_path: Path) -> None:
