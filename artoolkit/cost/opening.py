@@ -6,6 +6,7 @@ input names to arrays, made from a seed where the user gives none.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,26 @@ from artoolkit.errors import DataError
 from artoolkit.evidence.bundle import Bundle, open_bundle
 from artoolkit.evidence.seal import file_sha256
 from artoolkit.evidence.verdict import Subject
-from artoolkit.files import read_npz
+from artoolkit.files import MOST_ARRAY_BYTES, read_npz
 from artoolkit.graph.onnx_file import onnx_sha256
 from artoolkit.preprocess import as_taken
 from artoolkit.spec import RunnerSpec
 
 
 def seeded_feeds(spec: RunnerSpec, random: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """Inputs of the declared shapes: integers over 0-255 or the type's range, normal floats."""
+    """Inputs of the declared shapes: integers over 0-255 or the type's range, normal floats.
+
+    `DataError` for one of more bytes than an .npz file of them might have.
+    """
     feeds: dict[str, NDArray[Any]] = {}
     for tensor in spec.inputs:
         dtype = np.dtype(tensor.dtype)
+        if (asked := dtype.itemsize * math.prod(tensor.shape)) > MOST_ARRAY_BYTES:
+            raise DataError(
+                f"input {tensor.name} of {' x '.join(map(str, tensor.shape))} is too large to draw",
+                got=f"{asked:,} bytes",
+                expected=f"at most {MOST_ARRAY_BYTES:,}",
+            )
         if dtype.kind == "f":
             feeds[tensor.name] = random.standard_normal(tensor.shape).astype(dtype)
         else:

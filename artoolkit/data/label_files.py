@@ -113,6 +113,7 @@ def inspect_label(path: Path, form: LabelForm) -> LabelFacts:
         pixels = np.asarray(stored.pixels)
     found, runs = _counted(pixels)
     some = pixels[:: max(1, pixels.shape[0] // _SOME_LINES)]
+    looks = (pixels.shape, found.tobytes(), some.tobytes())
     ids, lut = np.flatnonzero(found), np.frombuffer(stored.lut, np.uint8)
     unknown = _unknown(path, form, stored, ids) if (lut[ids] == UNKNOWN).any() else None
     problems = (unknown, _misnamed(path, form, ids))
@@ -121,7 +122,7 @@ def inspect_label(path: Path, form: LabelForm) -> LabelFacts:
         counts=np.bincount(lut, weights=found, minlength=256).astype(np.int64),
         ids=frozenset() if stored.colors else frozenset(ids.tolist()),
         note=stored.note,
-        digest=hash((pixels.shape, found.tobytes(), some.tobytes())) if runs >= _DISTINCT_RUNS else 0,
+        digest=hash(looks) if runs >= _DISTINCT_RUNS else 0,
         has_slivers=not stored.colors and _has_slivers(pixels, some),
         problems=tuple(str(problem) for problem in problems if problem),
     )
@@ -131,8 +132,8 @@ def _stored(image: ImageFile, path: Path, form: LabelForm) -> _Stored:
     """The file's pixels and their meaning; `DataError` for what is no label map."""
     if image.format in _LOSSY or image.info.get("compression") == "jpeg":  # the latter in TIFF
         raise DataError(
-            f"label {path} is {_LOSSY.get(image.format or '', 'a JPEG inside another file')}: the "
-            "compression changed its ids along every border",
+            f"label {path} is {_LOSSY.get(image.format or '', 'a JPEG inside another file')}: "
+            "the compression changed its ids along every border",
             expected="a lossless file such as PNG, made from what was drawn",
         )
     raw = str([tile[3] for tile in image.tile])

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import NoReturn
 
 from artoolkit.data.image_files import IMAGE_ENDINGS
 from artoolkit.errors import DataError
@@ -155,8 +154,9 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Every file, sorted; links to folders are followed, but not in a circle."""
     seen = set[tuple[int, int]]()
 
-    def refuse(error: OSError) -> NoReturn:
-        raise DataError(f"{readable(Path(error.filename))} cannot be listed: {one_line(error)}")
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # a split may lack its folder of labels
+            raise DataError(f"{readable(Path(error.filename))} cannot be listed: {one_line(error)}")
 
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         state = Path(place).stat()

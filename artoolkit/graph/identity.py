@@ -17,7 +17,7 @@ from onnx import helper, inliner
 from artoolkit.graph.canonical import CanonicalGraph, Source, Step
 
 # Which inputs of an operator are weights in any network; ONNX Runtime's own operators included.
-_WEIGHT_INPUTS = {
+WEIGHT_INPUTS = {
     "Conv": (1, 2),
     "FusedConv": (1, 2),
     "ConvTranspose": (1, 2),
@@ -69,7 +69,7 @@ def weights_by_rule(model: onnx.ModelProto) -> frozenset[str]:
     dequantised = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
     found: set[str] = set()
     for node in model.graph.node:
-        for index in _WEIGHT_INPUTS.get(node.op_type, ()):
+        for index in WEIGHT_INPUTS.get(node.op_type, ()):
             if index >= len(node.input):
                 continue
             maker = dequantised.get(node.input[index])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artoolkit.errors import UnavailableError
-from artoolkit.graph.onnx_file import load_onnx
+from artoolkit.graph.onnx_file import load_onnx, with_inferred_shapes
 from artoolkit.spec import Frozen
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _declared_bytes(value: onnx.ValueInfoProto) -> int:
 
 def _sizes(model: onnx.ModelProto) -> dict[str, int]:
     """Bytes of every tensor that nodes make, from the declared or inferred shapes."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = with_inferred_shapes(model).graph
     values = [*inferred.input, *inferred.output, *inferred.value_info]
     return {value.name: _declared_bytes(value) for value in values}
 

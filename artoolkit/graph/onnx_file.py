@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artoolkit.errors import ExportError, UsageError
 from artoolkit.evidence.seal import file_sha256
-from artoolkit.files import reading
+from artoolkit.files import faults_of, reading
 from artoolkit.optional import require
 from artoolkit.wire import messages
 
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, tuple[int, ...]]
 # ModelProto.graph, GraphProto.initializer, TensorProto.external_data; key and value of an entry.
 _GRAPH, _INITIALIZER, _EXTERNAL, _KEY, _VALUE = 7, 5, 13, 1, 2
+# GraphProto.node, NodeProto.attribute, AttributeProto.t and .g.
+_NODE, _ATTRIBUTE, _TENSOR, _INNER = 1, 5, 5, 6
+# What hands on the values that it is given first, and DequantizeLinear, which scales them.
+_HANDING_ON = frozenset({"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze",
+                         "DequantizeLinear"})  # fmt: skip
 
 
 def load_onnx(path: Path, purpose: str) -> onnx.ModelProto:
     """The ONNX model in `path`, its external data inside; `MissingLibraryError` without onnx.
 
-    `ExportError` if it is no such file, if its external data is not beside it, and if the weight
-    of a convolution, product or normalisation is not finite.
+    `ExportError` if it is no such file, if its external data is not beside it, if the weight of a
+    convolution, product or normalisation is not finite, and for NaN anywhere.
     """
     library = require("onnx", purpose)
     missing = [str(file) for file in data_files(path) if not file.is_file()]
@@ -64,18 +70,23 @@ def data_files(path: Path) -> tuple[Path, ...]:
     with reading(path, ExportError, what="ONNX file"):
         content = memoryview(path.read_bytes())
     try:
-        names = {*_locations(content)}
+        names = {name for graph in messages(content, _GRAPH) for name in _locations(graph)}
     except (IndexError, ValueError):  # no protobuf at all: whoever parses the file says so
         return ()
     return tuple(path.parent / name for name in sorted(names))
 
 
-def _locations(content: memoryview) -> Iterator[str]:
-    for graph in messages(content, _GRAPH):
-        for tensor in messages(graph, _INITIALIZER):
-            for entry in messages(tensor, _EXTERNAL):
-                if b"".join(messages(entry, _KEY)) == b"location":
-                    yield b"".join(messages(entry, _VALUE)).decode()
+def _locations(graph: memoryview) -> Iterator[str]:
+    """The file of every tensor in a graph, its nodes and its inner graphs that lies in another."""
+    attributes = [a for node in messages(graph, _NODE) for a in messages(node, _ATTRIBUTE)]
+    tensors = (tensor for attribute in attributes for tensor in messages(attribute, _TENSOR))
+    for tensor in (*messages(graph, _INITIALIZER), *tensors):
+        for entry in messages(tensor, _EXTERNAL):
+            if b"".join(messages(entry, _KEY)) == b"location":
+                yield b"".join(messages(entry, _VALUE)).decode()
+    for attribute in attributes:
+        for inner in messages(attribute, _INNER):
+            yield from _locations(inner)
 
 
 def onnx_sha256(path: Path) -> str:
@@ -106,10 +117,14 @@ def with_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
     for value in fixed.graph.input:
         if value.name not in shapes:
             continue
-        dims, wanted = value.type.tensor_type.shape.dim, shapes[value.name]
+        kind, wanted = value.type.tensor_type, shapes[value.name]
+        if not kind.HasField("shape"):  # a shape of any rank
+            for _ in wanted:
+                kind.shape.dim.add()
+        dims = kind.shape.dim
         stated = [d.dim_value if d.HasField("dim_value") else None for d in dims]
         if len(stated) != len(wanted) or any(
-            a not in (None, b) for a, b in zip(stated, wanted, strict=True)
+            b < 1 or a not in (None, b) for a, b in zip(stated, wanted, strict=True)
         ):
             said = " x ".join("?" if size is None else str(size) for size in stated)
             raise UsageError(
@@ -122,8 +137,15 @@ def with_shapes(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
     del fixed.graph.value_info[:]
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    assert isinstance(inferred, onnx.ModelProto), "as it was given"
+    return with_inferred_shapes(fixed)
+
+
+def with_inferred_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with the shapes of what nodes make; `ExportError` for operators unknown to onnx."""
+    import onnx
+
+    with faults_of("the graph's operators", ExportError):
+        inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, data_prop=True)
     return inferred
 
 
@@ -134,7 +156,10 @@ def open_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
         value.name
         for value in model.graph.input
         if value.name not in weights
-        and not all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+        and not (
+            value.type.tensor_type.HasField("shape")
+            and all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+        )
     )
 
 
@@ -151,26 +176,61 @@ def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
 
 
 def _require_finite(model: onnx.ModelProto, path: Path) -> None:
-    from artoolkit.graph.identity import weights_by_rule
-
-    weights = weights_by_rule(model)
-    inner = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
-    for tensor in (*model.graph.initializer, *inner):
-        values = _floats(tensor)
-        if tensor.name in weights and values is not None and not np.isfinite(values).all():
-            wrong = int(np.count_nonzero(~np.isfinite(values)))
+    weights, variances = _weights(model)
+    for name, values in _numbers(model.graph):
+        # An infinite constant may be meant, as of a mask; NaN never is.
+        wrong = ~np.isfinite(values) if name in weights else np.isnan(values)
+        if name in variances:
+            wrong |= values < 0
+        if count := int(np.count_nonzero(wrong)):
+            kind = "NaN, infinite or below 0" if name in variances else "NaN or infinite"
             raise ExportError(
                 f"the weights in {path} are not finite",
-                got=f"{wrong} of {values.size} values of {tensor.name} NaN or infinite",
+                got=f"{count} of {values.size} values of {name} {kind}",
                 hint="The training that wrote them failed: take an earlier checkpoint.",
             )
 
 
-def _floats(tensor: onnx.TensorProto) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
-    """The values of a float tensor; None for other kinds, which are looked at all the same."""
+def _weights(model: onnx.ModelProto) -> tuple[set[str], set[str]]:
+    """Names of what becomes weights, wherever that begins, and of variances among them."""
+    from artoolkit.graph.identity import WEIGHT_INPUTS, weights_by_rule
+
+    nodes = model.graph.node
+    makers = {node.output[0]: node for node in nodes if node.op_type in _HANDING_ON}
+    taken = {
+        node.input[index]
+        for node in nodes
+        for index in WEIGHT_INPUTS.get(node.op_type, ())
+        if index < len(node.input)
+    }
+    found = taken | weights_by_rule(model)
+    for name in taken:
+        while name in makers:
+            name = makers[name].input[0]
+            found.add(name)
+    batch_norms = (node for node in nodes if node.op_type == "BatchNormalization")
+    return found, {node.input[4] for node in batch_norms if len(node.input) > 4}
+
+
+def _numbers(graph: onnx.GraphProto) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Every float in a graph, its nodes and its inner graphs, by the name it has there."""
+    for tensor in graph.initializer:
+        yield tensor.name, _floats(tensor)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield (f"{attribute.name} of {node.name or node.op_type}",
+                   np.array(attribute.floats or [attribute.f], np.float32))  # fmt: skip
+            if attribute.HasField("t"):
+                yield (*node.output, "")[0], _floats(attribute.t)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _numbers(inner)
+
+
+def _floats(tensor: onnx.TensorProto) -> NDArray[np.float32]:
+    """The values of a float tensor; none for other kinds, which are looked at all the same."""
     import onnx
 
     kinds, values = onnx.TensorProto, np.asarray(onnx.numpy_helper.to_array(tensor))
     if tensor.data_type not in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16):
-        return None
+        return np.empty(0, np.float32)
     return values.astype(np.float32)

@@ -30,8 +30,8 @@ AVERAGE = re.compile(r"(^|_)(ema|swa)(_|$)")
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "segmenter",
             "net", "network", "params", "weights")  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.")
-SUGGESTION = ("torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or .state_dict() "
-              "in place of the key where the file holds the module itself")  # fmt: skip
+SUGGESTION = ("torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or "
+              ".state_dict() for the key where it holds the module itself")  # fmt: skip
 
 # What a file starts with that is no file of weights, and what to do about it.
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (

@@ -110,6 +110,26 @@ def test_open_sizes_leave_the_checks_alone_that_need_none(tmp_path: Path) -> Non
     assert {found[name] for name in ("memory", "latency", "outputs")} == {"UNAVAILABLE"}
 
 
+@pytest.mark.parametrize("fault", ["operator of nobody", "no opset", "opset 99", "ir 99"])
+def test_operators_that_nobody_knows_leave_the_graph_check_alone(
+    tmp_path: Path, fault: str
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(foreign(tmp_path / "a.onnx"))
+    if fault == "operator of nobody":
+        model.graph.node[1].domain = "my.ops"
+    elif fault == "no opset":
+        del model.opset_import[:]
+    elif fault == "opset 99":
+        model.opset_import[0].version = 99
+    else:
+        model.ir_version = 99
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    found = answers(tmp_path / "a.onnx", tmp_path / "a.onnx")
+    assert found["graph"] == "PASS"
+    assert found["latency"] == found["outputs"] == "UNAVAILABLE"
+
+
 @pytest.mark.parametrize("by", ["shape", "inputs"])
 def test_open_sizes_come_from_a_shape_or_from_the_inputs(tmp_path: Path, by: str) -> None:
     a = foreign(tmp_path / "a.onnx", ("n", 3, "h", "w"))

@@ -16,6 +16,7 @@ from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.cost.opening import feeds_for, model_at, read_feeds, seeded_feeds
 from artoolkit.errors import BackendError, DataError
 from artoolkit.evidence.bundle import Bundle
+from artoolkit.spec import RunnerSpec, TensorSpec
 
 
 def write_foreign(path: Path, batch: int | str = 2) -> Path:
@@ -56,6 +57,14 @@ def test_a_foreign_file_is_fed_by_name_from_a_seed(tmp_path: Path) -> None:
         assert runner.infer(feeds)["y"] == pytest.approx(feeds["x"] * feeds["ids"])
         again = seeded_feeds(runner.spec, np.random.default_rng(3))
     assert all(np.array_equal(again[name], feeds[name]) for name in feeds)
+
+
+def test_an_input_that_no_memory_holds_is_refused() -> None:
+    size = (1, 3, 99_999_999_999, 8)
+    spec = RunnerSpec(backend="onnxruntime", device="cpu", outputs=(),
+                      inputs=(TensorSpec(name="x", dtype="float32", shape=size),))  # fmt: skip
+    with pytest.raises(DataError, match="input x of 1 x 3 x 99999999999 x 8 is too large"):
+        seeded_feeds(spec, np.random.default_rng(0))
 
 
 def test_inputs_from_a_file_must_fit(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def test_by_hand(tmp_path: Path) -> None:
         for index, content in enumerate((b"road", b"sky"))
     )
     digest = hashlib.sha256(lines.encode()).hexdigest()
-    assert found == {"images": 2, "sha256": digest, "image_bytes": 0}
+    nothing = hashlib.sha256(b"[]").hexdigest()
+    assert found == {"images": 2, "sha256": digest, "image_bytes": 0, "image_sha256": nothing}
 
 
 def test_another_image_file_shows_in_the_bytes(tmp_path: Path) -> None:
@@ -33,6 +34,18 @@ def test_another_image_file_shows_in_the_bytes(tmp_path: Path) -> None:
     for sample, size in zip(made, (3, 5), strict=True):
         sample.image.write_bytes(b"x" * size)
     assert fingerprint(made)["image_bytes"] == 8
+
+
+def test_other_images_of_the_same_sizes_show(tmp_path: Path) -> None:
+    made = samples(tmp_path, b"road", b"sky")
+    one, two = (bytes([value]) * 20_000 for value in (1, 2))
+    seen = []
+    for first, second in ((one, two), (two, one), (one, one), (one, two)):
+        made[0].image.write_bytes(first)
+        made[1].image.write_bytes(second)
+        seen.append(fingerprint(made)["image_sha256"])
+    assert len(set(seen)) == 3
+    assert seen[0] == seen[3]
 
 
 def test_another_label_name_or_order_is_another_set(tmp_path: Path) -> None:

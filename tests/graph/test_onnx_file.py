@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,112 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, kind, value, writ
         load_onnx(path, "a test")
 
 
+def graph_of(nodes: list[onnx.NodeProto], **weights: np.ndarray) -> onnx.ModelProto:
+    """Nodes from `x` to `y`, and their initialisers."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [value("x", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [value("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def hidden(how: str, bad: float) -> onnx.ModelProto:
+    """A convolution with one bad number, not in an initialiser that it takes itself."""
+    node, fine = helper.make_node, np.ones((4, 3, 3, 3), np.float32)
+    w = fine.copy()
+    w[0, 0, 0, 0] = bad
+    conv, four = node("Conv", ["x", "w"], ["y"]), np.ones(4, np.float32)
+    first = node("Conv", ["x", "w"], ["c"])
+    if how == "constant":
+        return graph_of([node("Constant", [], ["w"], value=numpy_helper.from_array(w)), conv])
+    if how == "list":
+        flat = node("Constant", [], ["v"], value_floats=w.ravel().tolist())
+        shape = np.array(w.shape, np.int64)
+        return graph_of([flat, node("Reshape", ["v", "s"], ["w"]), conv], s=shape)
+    if how in ("Identity", "Transpose"):
+        return graph_of([node(how, ["v"], ["w"]), conv], v=w)
+    if how == "Cast":
+        cast = node(how, ["v"], ["w"], to=TensorProto.FLOAT)
+        return graph_of([cast, conv], v=w.astype(np.float16))
+    if how == "scale":
+        scaled = node("DequantizeLinear", ["q", "s", "z"], ["w"])
+        return graph_of([scaled, conv], q=w.astype(np.int8) * 0, s=np.array(bad, np.float32),
+                        z=np.array(0, np.int8))  # fmt: skip
+    if how == "variance":
+        norm = node("BatchNormalization", ["c", "o", "o", "o", "v"], ["y"])
+        return graph_of([first, norm], w=fine, o=four, v=np.array([1, bad, 1, 1], np.float32))
+    if how == "operand":
+        return graph_of([first, node("Mul", ["c", "a"], ["y"])], w=fine, a=np.array([bad], "f4"))
+    if how == "attribute":
+        return graph_of([first, node("LeakyRelu", ["c"], ["y"], alpha=bad)], w=fine)
+    assert how == "branch"
+    branch = helper.make_graph(
+        [node("Conv", ["x", "v"], ["t"])], "t", [],
+        [helper.make_tensor_value_info("t", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "v")],
+    )  # fmt: skip
+    choose = node("If", ["k"], ["y"], then_branch=branch, else_branch=branch)
+    return graph_of([choose], k=np.array(True))
+
+
+ANYWHERE = ["constant", "list", "Identity", "Transpose", "Cast", "scale", "variance"]
+
+
+@pytest.mark.parametrize(
+    ("how", "bad"),
+    [*((how, np.nan) for how in (*ANYWHERE, "operand", "attribute", "branch")),
+     *((how, np.inf) for how in ANYWHERE if how not in ("list",)), ("variance", -1e-3)],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_a_bad_number_is_found_wherever_it_stands(tmp_path: Path, how: str, bad: float) -> None:
+    onnx.save(hidden(how, bad), tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match="are not finite; got 1 of"):
+        load_onnx(tmp_path / "m.onnx", "a test")
+    onnx.save(hidden(how, 1.0), tmp_path / "m.onnx")
+    assert load_onnx(tmp_path / "m.onnx", "a test").graph.node
+
+
+def test_a_constant_of_a_node_may_lie_beside_the_graph(tmp_path: Path) -> None:
+    model = hidden("constant", 1.0)
+    tensor = model.graph.node[0].attribute[0].t
+    (tmp_path / "c.data").write_bytes(tensor.raw_data)
+    onnx.external_data_helper.set_external_data(tensor, "c.data")
+    tensor.ClearField("raw_data")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert data_files(tmp_path / "m.onnx") == (tmp_path / "c.data",)
+    before = onnx_sha256(tmp_path / "m.onnx")
+    assert numpy_helper.to_array(load_onnx(tmp_path / "m.onnx", "").graph.node[0].attribute[0].t)[
+        0, 0, 0, 0
+    ] == 1  # fmt: skip
+    (tmp_path / "c.data").write_bytes(b"\0" * 432)
+    assert onnx_sha256(tmp_path / "m.onnx") != before
+    (tmp_path / "c.data").unlink()
+    with pytest.raises(ExportError, match=r"c\.data\. Copy it beside"):
+        load_onnx(tmp_path / "m.onnx", "a test")
+
+
+@pytest.mark.parametrize(
+    "place", ["../w.data", "/etc/passwd", ".", "", "sub\\w.data", "a\0b", "m.onnx", "link", "pipe"]
+)
+def test_data_in_a_place_where_none_can_be_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "w.data").write_bytes(b"\0" * 432)
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "link").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "pipe")
+    model = onnx.load(saved(folder / "m.onnx"))
+    tensor = model.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, place)
+    tensor.ClearField("raw_data")
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    assert len(onnx_sha256(folder / "m.onnx")) == 64
+    with pytest.raises(ExportError) as caught:
+        load_onnx(folder / "m.onnx", "a test")
+    assert "m.onnx" in str(caught.value)
+
+
 def test_an_infinite_constant_that_is_no_weight_is_nobodys_fault(tmp_path: Path) -> None:
     path = saved(tmp_path / "m.onnx")
     model = onnx.load(path)
@@ -146,9 +253,19 @@ def test_open_sizes_are_fixed_and_the_rest_inferred(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [({"image": (1, 3, 8, 8)}, "no input image; expected x"), ({"x": (1, 1, 8, 8)}, "x 3 x"),
-     ({"x": (3, 8, 8)}, "does not take this shape")],
+     ({"x": (3, 8, 8)}, "does not take this shape"), ({"x": (1, 3, 0, 8)}, "does not take"),
+     ({"x": (1, 3, -8, 8)}, "does not take")],
 )  # fmt: skip
 def test_a_shape_that_does_not_fit_is_said(tmp_path: Path, shapes, message: str) -> None:
     model = load_onnx(saved(tmp_path / "m.onnx", shape=("n", 3, "h", "w")), "a test")
     with pytest.raises(UsageError, match=message):
         with_shapes(model, shapes)
+
+
+def test_an_input_without_any_shape_is_open_until_one_is_given(tmp_path: Path) -> None:
+    model = onnx.load(saved(tmp_path / "m.onnx"))
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    assert open_inputs(model) == ("x",)
+    fixed = with_shapes(model, {"x": (1, 3, 16, 24)})
+    assert open_inputs(fixed) == ()
+    assert fixed.graph.output[0].type.tensor_type.shape.dim[3].dim_value == 24

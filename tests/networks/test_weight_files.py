@@ -144,6 +144,8 @@ def plain_zip(path: Path) -> None:
 
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 94\n"
+
+
 def arrays(path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, **{key: value.numpy() for key, value in STATE.items()})

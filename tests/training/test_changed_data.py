@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from artoolkit.data import open_dataset
 from artoolkit.data.dataset import Pairs
@@ -79,6 +81,28 @@ def photographed_again(yard: Path) -> None:
     write_png(np.full((32, 48, 3), 9, np.uint8), yard / "train" / "images" / "0.png")
 
 
+def photographed_again_as_large(yard: Path) -> None:
+    one, two = (yard / "train" / "images" / f"{index}.png" for index in (0, 1))
+    first = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(first)
+
+
+def drawn_again_by_color(yard: Path) -> None:
+    """The same numbers, now an index into a palette: files of other bytes."""
+    path = yard / "train" / "labels" / "2.png"
+    with Image.open(path) as picture:
+        indices = picture.convert("P")
+    indices.save(path)
+
+
+def no_longer_there(yard: Path) -> None:
+    shutil.rmtree(yard / "val" / "images")
+    shutil.copytree(yard / "train" / "images", yard / "val" / "images")
+    shutil.rmtree(yard / "val" / "labels")
+    shutil.copytree(yard / "train" / "labels", yard / "val" / "labels")
+
+
 def renumbered(yard: Path) -> None:
     (yard / "classes.toml").write_text("void = [255, 254]\n" + CLASSES)
 
@@ -88,6 +112,9 @@ CHANGES = [
     (renamed, "train has other label files, or names"),
     (drawn_again, "val has other label files, or names"),
     (photographed_again, "train has other image files"),
+    (photographed_again_as_large, "train has other image files"),
+    (drawn_again_by_color, "train has other label files, or names"),
+    (no_longer_there, "val has 4 images, had 2"),
     (renumbered, "the ids of void are 255, 254, were 255"),
 ]
 
