@@ -7,7 +7,7 @@ command that installs it. Raw measurements are written beside the verdict and na
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,25 +171,31 @@ def judged(pair: Pair, kept: Mapping[str, Check] | None = None) -> tuple[Verdict
 def _earlier_answers(pair: Pair, bundle: Bundle) -> dict[str, Check]:
     """The newest answers in the bundle's evidence that hold on any machine, by name of the check.
 
-    They are of the same two bundles. Read before anything is measured; a proof that cannot be read
-    gives none, and `artoolkit verify` says why.
+    Read before anything is measured.
     """
     hashes = (pair.baseline.subject.sha256, pair.candidate.subject.sha256)
-    portable = {kind.name: kind for kind in CHECKS if kind.portable}
-    found: dict[str, Check] = {}
-    for folder in bundle.proofs:
+    return {
+        kind.name: found.model_copy(update={"required": kind.requires(pair.terms)})
+        for kind in CHECKS
+        if kind.portable and (found := newest_answer(kind.name, bundle.proofs, hashes))
+    }
+
+
+def newest_answer(name: str, proofs: Iterable[Path], hashes: tuple[str, ...]) -> Check | None:
+    """The first answer to a check in `proofs` of the bundles with these hashes, with its origin.
+
+    A proof that cannot be read gives none, and `artoolkit verify` says why.
+    """
+    for folder in proofs:
         try:
             verdict = read_record(folder / VERDICT, Verdict)
         except BundleError:
             continue
-        if tuple(subject.sha256 for subject in verdict.subjects) != hashes:
-            continue
-        for row in verdict.checks:
-            if row.name in portable and row.name not in found and row.result != "UNAVAILABLE":
-                required = portable[row.name].requires(pair.terms)
-                origin = row.origin or folder.name
-                found[row.name] = row.model_copy(update={"origin": origin, "required": required})
-    return found
+        if tuple(subject.sha256 for subject in verdict.subjects) == hashes:
+            for row in verdict.checks:
+                if row.name == name and row.result != "UNAVAILABLE":
+                    return row.model_copy(update={"origin": row.origin or folder.name})
+    return None
 
 
 def _sides(

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from artoolkit.checks.compare import VERDICT
+from artoolkit.checks.compare import VERDICT, newest_answer
 from artoolkit.checks.contest import Pair, check_same_kind, terms_of
 from artoolkit.checks.kind import CheckKind, Terms
 from artoolkit.checks.registry import CHECKS
@@ -173,18 +173,18 @@ def _row(kind: CheckKind, verdict: Verdict) -> Check | None:
 
 
 def _kept(kind: CheckKind, row: Check, proof: _Proof) -> list[str]:
-    """Origin of an answer that was taken over from an earlier proof, which is checked by itself."""
-    folder = next((one for one in proof.bundle.proofs if one.name == row.origin), None)
-    if folder is None or folder.name >= proof.folder.name or not kind.portable:
-        raise BundleError(f"there is no earlier proof {row.origin} that answers it")
-    earlier = read_record(folder / VERDICT, Verdict)
-    hashes = [tuple(s.sha256 for s in one.subjects) for one in (earlier, proof.verdict)]
-    theirs = _row(kind, earlier)
-    if hashes[0] != hashes[1] or theirs is None or theirs.origin:
-        raise BundleError(f"{folder.name} does not answer it for these two bundles")
-    if theirs.model_copy(update={"origin": row.origin, "required": row.required}) != row:
-        raise BundleError(f"{folder.name} has another answer")
-    return [f"{kind.name} {row.result}: answered in {folder.name}"]
+    """Origin of an answer that was taken over from an earlier proof, which is checked by itself.
+
+    It has to be the newest one: an older answer may be the better one.
+    """
+    older = (one for one in proof.bundle.proofs if one.name < proof.folder.name)
+    hashes = tuple(subject.sha256 for subject in proof.verdict.subjects)
+    earlier = newest_answer(kind.name, older, hashes)
+    if earlier is None or not kind.portable:
+        raise BundleError("no earlier proof answers it for these two bundles")
+    if earlier.model_copy(update={"required": row.required}) != row:
+        raise BundleError(f"the newest answer before, in {earlier.origin}, is another")
+    return [f"{kind.name} {row.result}: answered in {row.origin}"]
 
 
 def _measured(kind: CheckKind, bundle: Bundle) -> tuple[Check | None, str]:

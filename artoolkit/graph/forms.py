@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.errors import EngineError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.graph.onnx_file import load_onnx
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _EXPORT_AGAIN = "Export it again: earlier versions put forms of a backend into m
 def write_form(model: Path, forms: Collection[str], out: Path) -> None:
     """Derive `forms` from the plain graph in `model`, in order, and write the result to `out`.
 
-    Raises `EngineError` for a graph that is not the plain one.
+    Raises `EngineError` for a graph that is not the plain one, `StorageError`.
     """
     loaded = load_onnx(model, "deriving a form of the graph")
     images = {value.name for value in loaded.graph.input}
@@ -39,7 +40,7 @@ def write_form(model: Path, forms: Collection[str], out: Path) -> None:
             FORMS[form](loaded)
     except EngineError as error:
         raise EngineError(f"{model}: {error.what}", hint=error.hint) from error
-    out.write_bytes(loaded.SerializeToString(deterministic=True))
+    write_atomically(out, loaded.SerializeToString(deterministic=True))
 
 
 def chain_head(model: onnx.ModelProto) -> None:

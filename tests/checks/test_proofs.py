@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from judged import QUICK, Copies, judged_bundle, without_rtx
+from judged import QUICK, Copies, Scenes, judged_bundle, without_rtx
 
 from artoolkit.checks import compare as compare_module
 from artoolkit.checks.compare import compare
@@ -112,12 +112,16 @@ def test_what_was_measured_on_a_machine_is_not_kept_for_another(
     assert {again[name].result for name in there} == {"UNAVAILABLE"}
 
 
-@pytest.mark.parametrize("change", ["answer", "origin", "nothing behind it", "a machine's check"])
+@pytest.mark.parametrize(
+    "change", ["answer", "origin", "nothing behind it", "a machine's check", "an older answer"]
+)
 def test_a_kept_answer_that_was_not_given_is_found(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
+    if change == "an older answer":
+        compare(bundle, plan=QUICK, process_memory=False, dataset=Scenes())
     compare(bundle, plan=QUICK, process_memory=False)
-    newest, first = bundle.proofs
+    newest, first = bundle.proofs[0], bundle.proofs[-1]
     path = newest / "verdict.json"
     values = read_sealed(path)
     rows = {row["name"]: row for row in values["checks"]}
@@ -125,6 +129,9 @@ def test_a_kept_answer_that_was_not_given_is_found(
         rows["accuracy"]["headline"] = "better: mIoU 10 -> 90 %"
     elif change == "origin":
         rows["accuracy"]["origin"] = newest.name
+    elif change == "an older answer":
+        assert rows["accuracy"]["origin"] == bundle.proofs[1].name
+        rows["accuracy"]["origin"] = first.name
     elif change == "nothing behind it":
         rows["accuracy"]["origin"] = "20200101T000000Z-nowhere"
     else:

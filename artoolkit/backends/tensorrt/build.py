@@ -25,6 +25,7 @@ from artoolkit.backends.tensorrt.library import (
 )
 from artoolkit.backends.tensorrt.options import BuildOptions
 from artoolkit.errors import EngineError
+from artoolkit.evidence.seal import write_atomically
 from artoolkit.fresh_process import Progress, call_fresh
 from artoolkit.spec import Frozen
 from artoolkit.words import CudaMemory
@@ -273,5 +274,5 @@ def _serialized(
     if host_memory is None:
         return None, ()
     if timing_cache is not None and options.timing_cache is not None:
-        options.timing_cache.write_bytes(timing_cache.serialize())
+        write_atomically(options.timing_cache, bytes(timing_cache.serialize()))
     return memoryview(host_memory), _flags_in_effect(trt, config)
