@@ -136,6 +136,9 @@ def _stored(image: ImageFile, path: Path, form: LabelForm) -> _Stored:
             "the compression changed its ids along every border",
             expected="a lossless file such as PNG, made from what was drawn",
         )
+    if image.format == "GIF" and form.by != "color":
+        raise DataError(f"label {path} is a GIF, whose writers renumber what they write",
+                        expected="PNG")  # fmt: skip
     raw = str([tile[3] for tile in image.tile])
     shown = upright(image, f"label {path}")
     if form.by == "color":

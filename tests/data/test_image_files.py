@@ -29,15 +29,15 @@ def test_other_colour_modes_are_expanded_to_rgb(tmp_path, image, mode):
     assert pixels.dtype == np.uint8
 
 
-def png(depth: int, kind: int, channels: int, *, behind: bytes = b"") -> bytes:
-    """A 2 x 2 PNG of 12 bits in 16, or of 8; `behind`: EXIF after the pixels."""
+def png(depth: int, kind: int, channels: int, *, size: int = 2, behind: bytes = b"") -> bytes:
+    """A PNG of 12 bits in 16, or of 8, with 2 x 2 pixels; `behind`: EXIF after them."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(name + content))
         return struct.pack(">I", len(content)) + name + content + checksum
 
     row = b"\0" + (b"\x0f\xff" if depth == 16 else b"\x7f") * channels * 2
-    header = struct.pack(">IIBBBBB", 2, 2, depth, kind, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", size, size, depth, kind, 0, 0, 0)
     exif = chunk(b"eXIf", behind) if behind else b""
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 2))
@@ -168,6 +168,95 @@ def test_a_flipped_byte_gives_a_picture_or_a_data_error_and_nothing_else(
         assert "a.png" in str(error)
     else:
         assert pixels.dtype == np.uint8
+
+
+def saved(path, pixels, kind, mode="RGB", **options):
+    Image.fromarray(pixels).convert(mode).save(path, kind, **options)
+    return path
+
+
+def turned(orientation=6):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    return exif
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("MPO", {"save_all": True, "exif": turned()}), ("JPEG", {"xmp": XMP, "quality": 100}),
+     ("WEBP", {"xmp": XMP, "lossless": True}), ("JPEG", {"progressive": True, "exif": turned()}),
+     ("PNG", {"exif": turned(), "save_all": True})],
+)  # fmt: skip
+def test_other_ways_to_state_an_orientation(tmp_path, kind, options):
+    stored = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    path = saved(tmp_path / "a.img", stored, kind, **options)
+    pixels = read_rgb(path)
+    assert np.abs(pixels[..., 0].astype(int) - stored.T[:, ::-1]).max() <= 3
+    assert read_size(path) == pixels.shape[:2]
+    assert inspect_image(path) == (pixels.shape[:2], 6)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, image, orientation):
+    path = saved(tmp_path / "a.png", image, "PNG", exif=turned(orientation))
+    assert np.array_equal(read_rgb(path), image)
+    assert inspect_image(path) == ((6, 8), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [("PNG", "P", {"transparency": bytes(range(64))}), ("PNG", "P", {"transparency": 3}),
+     ("GIF", "P", {"transparency": 3}), ("PNG", "LA", {}), ("JPEG", "CMYK", {"quality": 100}),
+     ("TIFF", "LAB", {}), ("TIFF", "YCbCr", {}), ("WEBP", "RGBA", {"lossless": True})],
+)  # fmt: skip
+def test_colors_of_every_kind_become_rgb_of_the_file(tmp_path, kind, mode, options):
+    flat = Image.new("RGB", (16, 16), (200, 40, 90))
+    (flat.quantize(4) if mode == "P" else flat.convert(mode)).save(tmp_path / "a", kind, **options)
+    pixels = read_rgb(tmp_path / "a")
+    expected = (94, 94, 94) if mode == "LA" else (200, 40, 90)  # its luma
+    assert np.abs(pixels.astype(int) - expected).max() <= 4
+
+
+def test_the_first_of_several_images_in_a_file_is_read(tmp_path, image):
+    for kind in ("TIFF", "PNG", "WEBP"):
+        path = tmp_path / "many.img"
+        more = [Image.fromarray(image[::-1])]
+        Image.fromarray(image).save(path, kind, save_all=True, append_images=more,
+                                    **({"lossless": True} if kind == "WEBP" else {}))  # fmt: skip
+        assert np.array_equal(read_rgb(path), image)
+
+
+@pytest.mark.parametrize("read", [read_rgb, inspect_image, read_size])
+def test_postscript_is_not_run_whatever_its_name(tmp_path, image, read):
+    path = saved(tmp_path / "a.png", image, "EPS")
+    with pytest.raises(DataError, match=r"a\.png is no image of pixels; got EPS"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [read_rgb, inspect_image, read_size])
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, read):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(8, 0, 1, size=60_000))
+    with pytest.raises(DataError, match=r"a\.png is too large; expected at most"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "WEBP", "PPM", "GIF", "TIFF"])
+def test_an_inspection_finds_the_end_of_other_kinds_missing(tmp_path, image, kind):
+    path = saved(tmp_path / "a.img", np.tile(image, (8, 8, 1)), kind)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="cannot be read"):
+        inspect_image(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_bytes_behind_an_image_are_no_damage(tmp_path, image, kind):
+    path = saved(tmp_path / "a.img", image, kind)
+    path.write_bytes(path.read_bytes() + b"more" * 3000)
+    assert inspect_image(path)[0] == read_rgb(path).shape[:2]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture"])

@@ -144,6 +144,110 @@ def test_a_jpeg_is_no_label_whatever_its_name(tmp_path, name, mode, by):
 
 
 @pytest.mark.parametrize(
+    ("kind", "options"), [("TIFF", {"compression": "jpeg"}), ("MPO", {"save_all": True})]
+)
+def test_jpeg_inside_another_file_is_no_label_either(tmp_path, kind, options):
+    path = tmp_path / "a.tif"
+    Image.new("L", (16, 16)).save(path, kind, **options)
+    for form in (LabelForm(THREE), LabelForm(THREE, by="color")):
+        with pytest.raises(DataError, match="is a JPEG"):
+            read_train_ids(path, form)
+
+
+def test_a_gif_is_no_label_as_its_writers_renumber_what_they_write(tmp_path):
+    Image.fromarray(np.array([[0, 2]], np.uint8)).save(tmp_path / "a.gif")  # index 1 is grey 2
+    with pytest.raises(DataError, match=r"a\.gif is a GIF"):
+        read_train_ids(tmp_path / "a.gif", LabelForm(THREE))
+    Image.fromarray(THREE.colorize(np.array([[0, 2]], np.uint8))).save(tmp_path / "a.gif")
+    assert read_train_ids(tmp_path / "a.gif", LabelForm(THREE, by="color")).tolist() == [[0, 2]]
+
+
+IDS = np.kron(np.array([[0, 1, 2], [2, 1, 255]], np.uint8), np.ones((4, 4), np.uint8))
+LOSSLESS = {
+    "16 bits": lambda path: Image.fromarray(IDS.astype(np.uint16)).save(path, "PNG"),
+    "32 bits, void -1": lambda path: Image.fromarray(
+        np.where(IDS == 255, 255, IDS).astype(np.int32)
+    ).save(path, "TIFF"),
+    "several frames": lambda path: Image.fromarray(IDS).save(
+        path, "PNG", save_all=True, append_images=[Image.fromarray(IDS[::-1])]
+    ),
+    "transparent": lambda path: Image.fromarray(IDS).save(path, "PNG", transparency=1),
+    "white is zero": lambda path: Image.fromarray(IDS).save(path, "TIFF", tiffinfo={262: 0}),
+    "interlaced": lambda path: path.write_bytes(interlaced(IDS)),
+}
+
+
+def interlaced(pixels: np.ndarray) -> bytes:
+    """An 8-bit grey PNG in the seven passes of Adam7."""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+              (1, 0, 2, 1))  # fmt: skip
+    rows = b""
+    for top, left, down, across in passes:
+        part = pixels[top::down, left::across]
+        rows += b"".join(b"\0" + row.tobytes() for row in part) if part.size else b""
+    return grey_png(pixels.shape, 8, rows, interlace=1)
+
+
+@pytest.mark.parametrize("how", LOSSLESS)
+def test_a_file_without_loss_is_read_as_it_was_drawn(tmp_path, how):
+    LOSSLESS[how](tmp_path / "a.png")
+    assert read_train_ids(tmp_path / "a.png", LabelForm(THREE)).tolist() == IDS.tolist()
+
+
+@pytest.mark.parametrize("wide", [256, 257, 1000])
+def test_ids_scaled_to_16_bits_or_with_instances_are_refused(tmp_path, wide):
+    """Cityscapes' instance files and grey values scaled up are no ids."""
+    Image.fromarray(IDS.astype(np.uint16) * wide).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="holds ids that three does not have"):
+        read_train_ids(tmp_path / "a.png", LabelForm(THREE))
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 4}, {"transparency": bytes([9, 8, 7, 255])}])
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_a_permuted_palette_is_one_in_every_form(tmp_path, options, twice, orientation):
+    """With few bits, half transparent, with colors that stand twice, and turned."""
+    order = np.where(IDS == 255, 3, (IDS.astype(int) + 1) % 3).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    picture = Image.frombytes("P", IDS.shape[::-1], order.tobytes())
+    colors = [THREE.colors[2], THREE.colors[0], THREE.colors[1], (0, 0, 0)]
+    picture.putpalette([c for color in colors + colors[:3] * twice for c in color])
+    picture.save(tmp_path / "a.png", exif=exif, **options)
+    shown = IDS if orientation == 1 else IDS[::-1, ::-1]
+    assert read_train_ids(tmp_path / "a.png", LabelForm(THREE)).tolist() == shown.tolist()
+    facts = inspect_label(tmp_path / "a.png", LabelForm(THREE))
+    assert [facts.counts[i] for i in (0, 1, 2, 255)] == [16, 32, 32, 16]
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_label_on_its_side_has_the_size_that_is_shown(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(IDS).save(tmp_path / "a.png", exif=exif)
+    read = read_train_ids(tmp_path / "a.png", LabelForm(THREE))
+    assert read.shape == (12, 8) == inspect_label(tmp_path / "a.png", LabelForm(THREE)).size_hw
+
+
+@pytest.mark.parametrize("how", ["BILINEAR", "LANCZOS"])
+@pytest.mark.parametrize("palette", [False, True])
+def test_colors_that_were_mixed_by_resizing_are_named(tmp_path, how, palette):
+    picture = Image.fromarray(THREE.colorize(IDS)).resize((50, 37), Image.Resampling[how])
+    (picture.quantize(64) if palette else picture).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="holds colors that three does not have"):
+        read_train_ids(tmp_path / "a.png", LabelForm(THREE, by="color"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (2, 2), (1, 5), (7, 3)])
+def test_small_labels_are_counted_to_the_last_pixel(tmp_path, shape):
+    labels = np.resize(np.array([7, 7, 26, 255, 26], np.uint8), shape)
+    write_png(labels, tmp_path / "a.png")
+    counts = inspect_label(tmp_path / "a.png", FORM).counts
+    assert [counts[i] for i in (0, 1, 255)] == [np.count_nonzero(labels == i) for i in (7, 26, 255)]
+    assert counts.sum() == labels.size
+
+
+@pytest.mark.parametrize(
     ("ids", "void", "white"), [((0, 1), (255,), 1), ((0, 255), (), 1), ((1,), (0, 255), 0)]
 )
 def test_white_of_a_one_bit_mask_is_1_or_where_there_is_none_255(tmp_path, ids, void, white):
@@ -166,12 +270,15 @@ def test_grey_of_few_bits_is_refused_as_nobody_knows_whether_it_was_scaled(tmp_p
 
 
 def few_bits(bits: int) -> bytes:
+    return grey_png((2, 8), bits, (b"\0" + b"\x11" * (8 * bits // 8)) * 2)
+
+
+def grey_png(shape: tuple[int, ...], bits: int, rows: bytes, *, interlace: int = 0) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         end = struct.pack(">I", zlib.crc32(name + data))
         return struct.pack(">I", len(data)) + name + data + end
 
-    header = struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0)
-    rows = (b"\0" + b"\x11" * (8 * bits // 8)) * 2
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, 0, 0, 0, interlace)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")

@@ -31,6 +31,24 @@ def test_hidden_files_and_folders_are_no_samples_and_are_named(tmp_path):
         assert name in remark
 
 
+def test_a_link_that_leads_nowhere_is_said(tmp_path):
+    """A drive whose disk is not there would be left out in silence."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "day2").symlink_to(tmp_path / "gone")
+    (tmp_path / "b.png").symlink_to("b.png")
+    found = find_files(tmp_path, with_ending(".png"))
+    assert set(found.paths) == {"a", "b"}  # reading b says what is wrong with it
+    assert any("a link that leads nowhere: day2" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    "name", ["50%", "#1", "a\nb", "-rf", "😀", " a", "a\\b", "[x]", "a'b\"", "x" * 250, "\u202egnp"]
+)
+def test_a_name_is_a_name_whatever_it_holds(tmp_path, name):
+    (tmp_path / f"{name}.png").touch()
+    assert list(find_files(tmp_path, with_ending(".png")).paths) == [name]
+
+
 def test_linked_folders_are_followed_and_circles_end(tmp_path):
     make(tmp_path / "far", "b.png")
     make(tmp_path / "set", "a.png", "day/c.png")
