@@ -144,15 +144,16 @@ def _rename(model: onnx.ModelProto) -> None:
 def _name_layers(model: onnx.ModelProto, trained: set[str]) -> None:
     """Call each node that reads a trained parameter by the module of the first one it reads.
 
-    The sum with a bias takes a name of its own: ONNX Runtime refuses a name that stands twice.
+    The sum with a bias takes the bias's name, and others of one module keep their own: ONNX Runtime
+    refuses a name that stands twice.
     """
     taken: set[str] = set()
     for node in model.graph.node:
         own = next((name for name in node.input if name in trained), None)
         if own is not None:
-            module = own.rpartition(".")[0]
-            node.name = own if module in taken else module
-            taken.add(module)
+            free = (name for name in (own.rpartition(".")[0], own) if name not in taken)
+            node.name = next(free, node.name)
+            taken.add(node.name)
 
 
 def _metadata(meta: CheckpointMeta, target: Target, stride: int) -> dict[str, str]:
@@ -224,6 +225,16 @@ def checked(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError("the exported graph is not valid ONNX", got=str(error)) from error
+    for value in model.graph.value_info:
+        if any(not side.HasField("dim_value") for side in value.type.tensor_type.shape.dim):
+            node = next(node for node in model.graph.node if value.name in node.output)
+            raise ExportError(
+                "the size of a tensor depends on the values in an image, so its memory cannot be "
+                "stated",
+                got=f"{node.op_type}, {node.name}",
+                hint="Select by torch.where instead of a mask as an index: docs/your-network.md, "
+                "section Exports.",
+            )
     return model
 
 

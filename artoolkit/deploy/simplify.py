@@ -25,7 +25,8 @@ def simplified(model: onnx.ModelProto, trained: Collection[str]) -> onnx.ModelPr
     def is_constant(node: onnx_ir.Node) -> bool:
         return not any(value is not None and value.name in trained for value in node.inputs)
 
-    graph = onnx_ir.from_proto(model)
+    # Without the shapes between the nodes, sizes computed from them stay in the graph (torch.roll).
+    graph = onnx_ir.from_proto(onnx.shape_inference.infer_shapes(model, data_prop=True))
     # No limit of size: a constant that is left out is computed again for every image.
     fold_constants(graph, output_size_limit=sys.maxsize, should_fold=is_constant)
     Sequential(

@@ -14,6 +14,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -31,7 +32,10 @@ from artoolkit.words import ChannelOrder
 PREFIX = "module."
 PROBE_HW = (256, 320)
 # What published code calls the number of classes, and the scores in a mapping.
-CLASS_COUNTS = ("num_classes", "n_classes", "classes", "nclass", "num_class", "n_class")
+CLASS_COUNTS = (
+    "num_classes", "n_classes", "classes", "nclass", "num_class", "n_class", "num_labels",
+    "nb_classes",
+)  # fmt: skip
 SCORES = ("out", "logits")
 TRUSTED_VARIABLE = "ARTOOLKIT_TRUSTED_NETWORKS"
 
@@ -96,17 +100,51 @@ class CustomNetwork(Network):
         self.only_hw, self.void_outputs = options.only_hw, frozenset(options.void_outputs)
         self.main = None if options.main is None else str(options.main)
         self.unreached: tuple[str, ...] = ()
+        self.has_logits = False
         self.preprocess = Preprocess(
             mean=options.mean, std=options.std, channel_order=options.channel_order
         )
 
     def forward(self, images_B3HW: Tensor) -> Tensor | Outputs:
         self.check_size(images_B3HW)
-        returned = self.module(images_B3HW)
+        returned = self.called(images_B3HW)
         if not self.training:
             return self._scores(_output(returned, "main", self.main))
         self.find_main(returned)  # in training some return more than in evaluation
-        return {name: self._scores(_output(returned, name, self.main)) for name in self.outputs}
+        found = {name: self._scores(_output(returned, name, self.main)) for name in self.outputs}
+        self._check_logits(found["main"])
+        return found
+
+    def called(self, images_B3HW: Tensor) -> object:
+        """What the module returns; what it raises becomes a `UsageError`, apart from memory.
+
+        Not of meta tensors and not while it is exported: those who do either ask what it was.
+        """
+        try:
+            return self.module(images_B3HW if self.channels_last else images_B3HW.contiguous())
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            other = images_B3HW.is_meta or torch.compiler.is_exporting()
+            if other or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise UsageError(
+                f"network {self.name} fails on images of {' x '.join(map(str, images_B3HW.shape))}"
+                f"{' in training' if self.training else ''}: {type(error).__name__}: {error}",
+                hint="Another size: --imgsz H W; one size only: --option only_hw=[H,W]. Where it "
+                "takes more than a tensor B x 3 x H x W, give a factory that wraps it.",
+            ) from error
+
+    def _check_logits(self, scores: Tensor) -> None:
+        """`UsageError`, in the first step, where the loss would take a softmax of a softmax."""
+        if self.has_logits or scores.is_meta:
+            return
+        values = scores.detach().float()
+        if float(values.min()) >= 0 and bool((values.sum(1) - 1).abs().max() < 1e-2):
+            raise UsageError(
+                f"network {self.name} returns probabilities in training",
+                expected="scores before the softmax: the loss takes one itself",
+                hint="Give a factory whose module leaves it out.",
+            )
+        self.has_logits = True
 
     @property
     def trial_hw(self) -> tuple[int, int]:
@@ -163,6 +201,8 @@ def _entries(returned: object, head: str = "") -> dict[str, object]:
         inside = [(str(key), value) for key, value in returned.items()]
     elif isinstance(returned, (tuple, list)):
         inside = [(str(index), value) for index, value in enumerate(returned)]
+    elif is_dataclass(returned) and not isinstance(returned, type):
+        inside = [(field.name, getattr(returned, field.name)) for field in fields(returned)]
     else:
         return {head: returned}
     found = (_entries(value, f"{head}.{key}" if head else key) for key, value in inside)
@@ -227,13 +267,19 @@ def find_factory(name: str) -> Callable[..., object]:
         module = importlib.import_module(module_name)
     except ValueError as error:
         raise UsageError("not a network", got=name, expected="package.module:factory") from error
-    except Exception as error:  # a user's code may raise anything; it is passed on in one line
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         what = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
         raise UsageError(
             f"network {name}: the module {module_name} cannot be imported ({what}{error})",
             hint="Install it, or run from the folder that holds it.",
         ) from error
     factory = getattr(module, attribute, None)
+    if isinstance(factory, nn.Module):
+        raise UsageError(
+            f"network {name} is a module that was made already",
+            expected="a class, or a function that makes one",
+            hint="Two copies are needed, baseline and candidate: give the function that made it.",
+        )
     if not callable(factory):
         raise UsageError(
             f"network {name}: {module_name} has no function or class {attribute!r}",
@@ -273,9 +319,15 @@ def _make(
     elif not given.keys() & set(CLASS_COUNTS):
         count = next((word for word in CLASS_COUNTS if word in parameters), None)
         given |= {} if count is None else {count: num_classes}
+    first = [
+        parameter.name
+        for parameter in parameters.values()
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in given
+    ]
+    by_name = {key: value for key, value in given.items() if key not in first}
     try:
-        module = factory(**given)
-    except Exception as error:  # a user's code may raise anything; it is passed on in one line
+        module = factory(*(given[key] for key in first), **by_name)
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         needed = [
             parameter.name
             for parameter in parameters.values()
@@ -288,59 +340,87 @@ def _make(
             hint=f"Give it {', '.join(needed)}: --option 'arguments={{...}}', and --option "
             f"namespace={needed[0]} where that is one object with attributes."
             if needed
-            else None,
+            else "Give it others with --option 'arguments={...}', or name a factory of your own.",
         ) from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{name} did not return an nn.Module", got=type(module).__name__)
     return module
 
 
-def _probed_stride(network: CustomNetwork, name: str) -> int:
-    """Image pixels per score, from one image of zeros in evaluation mode.
+def _probed_stride(network: CustomNetwork) -> int:
+    """Image pixels per score, from one image in evaluation mode.
 
-    `UsageError` where the module does not run, or returns another number of classes, or most of
-    its parameters have no part in the scores.
+    `UsageError` where the module does not run or is random, or returns another number of classes,
+    or most of its parameters have no part in the scores.
     """
     height, width = network.trial_hw
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    # Of zeros most features would be zeros too, and what is random would stay hidden.
+    ramp = torch.linspace(-2, 2, 3 * height * width, device=device).view(1, 3, height, width)
+    images = ramp.repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
     network.eval()
     try:
-        images = torch.zeros(1, 3, height, width, device=device)
         with torch.no_grad():
-            network.find_main(network.module(images))
+            network.find_main(network.called(ramp.clone()))  # some write into their input
         with torch.enable_grad():
-            scores: Tensor = network(images)
-    except UsageError:
-        raise
-    except Exception as error:  # a user's code may raise anything; it is passed on in one line
-        raise UsageError(
-            f"network {name} fails on an image of {height} x {width}: "
-            f"{type(error).__name__}: {error}",
-            hint="Where it runs at one size only: --option only_hw=[H,W].",
-        ) from error
+            try:  # two, pixel by pixel, as images come: `Tensor.view` may fail then
+                scores: Tensor = network(images.clone())
+            except UsageError:
+                network.channels_last, images = False, ramp
+                scores = network(images.clone())
+        with torch.no_grad():
+            again = network(images)
     finally:
         network.train()
     _, classes, rows, columns = scores.shape
     if classes != network.num_classes:
         raise UsageError(
-            f"network {name} returns other classes",
+            f"network {network.name} returns other classes",
             got=classes,
             expected=network.num_classes,
-            hint=f"Where the last is void: --option void_outputs=[{classes - 1}]."
-            if classes == network.num_classes + 1
-            else None,
+            hint=_other_classes(network, tuple(scores.shape)),
         )
     strides = round(height / rows), round(width / columns)
-    if strides[0] != strides[1] or strides[0] < 1:
+    larger = rows > height or columns > width
+    if larger or strides[0] != strides[1]:
+        fault = "returns more scores than pixels" if larger else "scales both sides differently"
         raise UsageError(
-            f"network {name} scales height and width differently",
+            f"network {network.name} {fault}",
             got=f"scores of {rows} x {columns} for an image of {height} x {width}",
+            hint="Give a factory whose module leaves the last resize out: artoolkit resizes to "
+            "the labels itself.",
         )
-    _find_unreached(network, name, scores)
+    if not torch.allclose(again, scores, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise UsageError(
+            f"network {network.name} gives an image other scores each time it sees it",
+            hint="No export can do the same. Is it functional.dropout without self.training?",
+        )
+    _find_unreached(network, scores)
     return strides[0]
 
 
-def _find_unreached(network: CustomNetwork, name: str, scores: Tensor) -> None:
+def _other_classes(network: CustomNetwork, shape: tuple[int, ...]) -> str:
+    """The next step where the scores have `shape`, B x C x h x w, and C is not what it should."""
+    classes, extra = network.num_classes, shape[1] - network.num_classes
+    if shape[-1] == classes:
+        return (
+            "The last axis is of classes: give a factory whose module permutes it to B x C x h x w."
+        )
+    if extra > 0 and network.void_outputs:
+        return (
+            f"It is asked for {classes + len(network.void_outputs)} channels, those of void among "
+            f"them; where it adds them itself: --option 'arguments={{\"num_classes\": {classes}}}'."
+        )
+    if extra in (1, 2):
+        last = list(range(classes, shape[1]))
+        return f"Where the last is void: --option void_outputs={last}; the first: [0]."
+    return (
+        "Is another output the scores: --option main=KEY? Has its factory another word for the "
+        "number of classes: --option 'arguments={...}'?"
+    )
+
+
+def _find_unreached(network: CustomNetwork, scores: Tensor) -> None:
     """Sets `unreached`: parameters without a part in the scores, from the graph of gradients.
 
     What is declared as `training_only` counts neither as reached nor as missing. `UsageError`
@@ -367,7 +447,7 @@ def _find_unreached(network: CustomNetwork, name: str, scores: Tensor) -> None:
     if 2 * lost > whole:
         keys = [key.removeprefix(PREFIX) for key in missing]
         raise UsageError(
-            f"most parameters of network {name} never reach its scores",
+            f"most parameters of network {network.name} never reach its scores",
             got=f"{lost:,} of {whole:,}: {', '.join(keys[:8])}{', ...' if keys[8:] else ''}",
             hint="Is another output the scores? --option main=KEY. Parts that exist in training "
             "only: --option 'training_only=[\"PREFIX\"]'.",
@@ -387,5 +467,6 @@ def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> Cus
         name, num_classes + len(checked.void_outputs), checked.arguments, checked.namespace
     )
     network = CustomNetwork(module, num_classes, checked)
-    network.output_stride = _probed_stride(network, name)
+    network.name = name
+    network.output_stride = _probed_stride(network)
     return network

@@ -31,7 +31,8 @@ class Network(nn.Module):
     `align_corners` and `output_stride` describe how the main scores lie on the image: they are
     brought to the label's size by bilinear resizing with this `align_corners`. `encoder` and
     `training_only` are prefixes of state-dict keys: the trunk that can be pre-trained, and what
-    never reaches a device.
+    never reaches a device. `channels_last`: False where its code needs one plane after the other
+    in memory.
     """
 
     align_corners: bool = True
@@ -41,6 +42,7 @@ class Network(nn.Module):
     training_only: tuple[str, ...] = ()
     encoder: tuple[str, ...] = ("trunk.",)
     minimum_hw: tuple[int, int] = (32, 32)
+    channels_last: bool = True
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -35,6 +35,18 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Row = dict[str, Any]
 
 
+def _to_channels_last(network: nn.Module) -> None:
+    """Lays out the weights of 2-D convolutions, where every network in it can take that.
+
+    `nn.Module.to` would refuse weights of 3-D convolutions beside them.
+    """
+    if not all(getattr(part, "channels_last", True) for part in network.modules()):
+        return
+    for weight in (*network.parameters(), *network.buffers()):
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
+
 @dataclass
 class Learner:
     """State that changes while a network is trained; everything else is the recipe's.
@@ -59,15 +71,14 @@ class Learner:
     def __post_init__(self) -> None:
         self.network.to(self.device)
         if self.recipe.execution.channels_last:
-            # torch's stubs know this keyword only beside a device and a dtype.
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _to_channels_last(self.network)
         if self._joint_statistics:
             # torch leaves this method without types.
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)  # type: ignore[no-untyped-call]
         if self.teacher is not None:
             self.teacher.to(self.device)
             if self.recipe.execution.channels_last:
-                self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                _to_channels_last(self.teacher)
         # Pixels are normalised in the step as they are in evaluation and in the exported graph.
         self.deployed = Deployed(self.network, self.network.preprocess).to(self.device)
         self.model = self.processes.joint(self.network, self.device)

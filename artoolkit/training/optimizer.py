@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from artoolkit.errors import RecipeError
 from artoolkit.networks import Network
 from artoolkit.networks.custom import is_custom
 from artoolkit.training.recipe import Optimizer, Schedule
@@ -61,6 +62,12 @@ def build_optimizer(network: Network, settings: Optimizer) -> torch.optim.Optimi
         {"params": parameters, "multiplier": multiplier, "weight_decay": decay}
         for (multiplier, decay), parameters in groups.items()
     ]
+    if not members:
+        raise RecipeError(
+            f"nothing of {network.name} would be trained",
+            got=f"{len(list(network.parameters()))} parameters, optimizer.encoder_multiplier "
+            f"{settings.encoder_multiplier:g}, decoder_multiplier {settings.decoder_multiplier:g}",
+        )
     if settings.algorithm == "adamw":
         betas = (settings.momentum, SECOND_BETA)
         return torch.optim.AdamW(members, lr=settings.lr, betas=betas, fused=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -163,3 +164,137 @@ class Forgotten(Plain):
     def __init__(self, num_classes: int, width: int = 40) -> None:
         super().__init__(num_classes)
         self.other, self.last = nn.Conv2d(8, 1, 1), nn.Conv2d(8, width, 3)
+
+
+class Attributes(Plain):
+    """Scores as an attribute of a dataclass."""
+
+    def forward(self, x: Tensor) -> Any:
+        return Found(features=x, logits=super().forward(x))
+
+
+@dataclass
+class Found:
+    features: Tensor
+    logits: Tensor
+
+
+class LastAxis(Plain):
+    """Classes as the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).permute(0, 2, 3, 1)
+
+
+class Labels(Plain):
+    """Labels in evaluation, as if they were scores of one class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).argmax(1, keepdim=True).float()
+
+
+class Larger(Plain):
+    """More scores than pixels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.interpolate(super().forward(x), scale_factor=8.0)
+
+
+class Probabilities(Plain):
+    """A softmax inside."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(1)
+
+
+class WithTarget(Plain):
+    """Asks for the labels as well."""
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x) * target
+
+
+class Restless(Plain):
+    """Dropout in evaluation too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(functional.dropout(self.trunk(x), 0.5))
+
+
+class Stirred(Plain):
+    """Fails in training only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise AttributeError("no teacher was set")
+        return super().forward(x)
+
+
+class Masked(Plain):
+    """A mask as an index: how much it selects depends on the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        return self.head(f + f[f > 0].mean())
+
+
+class Constant(nn.Module):
+    """Nothing to train."""
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        self.count = num_labels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :1] * torch.arange(self.count, device=x.device).view(1, -1, 1, 1)
+
+
+class Swish(torch.autograd.Function):
+    """What saves memory in training, by hand."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        s = ctx.saved_tensors[0].sigmoid()
+        return gradient * (s + ctx.saved_tensors[0] * s * (1 - s))
+
+
+class Operators(Plain):
+    """Windows that roll, mixed kernels by `view`, a GRU, 3-D and normalised weights, flow, ..."""
+
+    def __init__(self, nb_classes: int, /) -> None:
+        super().__init__(nb_classes)
+        self.rows = nn.GRU(8, 4, batch_first=True, bidirectional=True)
+        self.depth = nn.Conv3d(1, 1, 3, padding=1)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1))
+        self.norms = nn.Sequential(nn.GroupNorm(2, 8), nn.SyncBatchNorm(8), nn.PixelShuffle(2))
+        self.kernels, self.gate = nn.Parameter(torch.ones(2, 64) / 8), nn.Linear(8, 2)
+        self.flow = nn.Conv2d(8, 2, 1)
+        self.tied = self.normed
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.tied(self.normed(self.trunk(x)))
+        n, c, h, w = f.shape
+        kernels = (self.gate(f.mean((2, 3))).sigmoid() @ self.kernels).view(n * c, c, 1, 1)
+        f = functional.conv2d(f.view(1, n * c, h, w), kernels, groups=n).view(n, c, h, w)
+        f = f + torch.roll(f, (-2, 3), (2, 3)) + self.depth(f[:, None])[:, 0]
+        rows = self.rows(f.permute(0, 2, 3, 1).reshape(n * h, w, c))[0].view(n, h, w, c)
+        f = f + rows.permute(0, 3, 1, 2) + functional.interpolate(self.norms(f).repeat(
+            1, 4, 1, 1), (h, w), mode="bicubic")  # fmt: skip
+        axes = (torch.linspace(-1, 1, size, device=x.device) for size in (h, w))
+        ys, xs = torch.meshgrid(*axes, indexing="ij")
+        grid = torch.stack((xs, ys), -1) + self.flow(f).permute(0, 2, 3, 1) / 16
+        f = f + functional.grid_sample(f, grid, align_corners=True)
+        gram = torch.einsum("bchw,bdhw->bcd", f, f).softmax(-1)
+        return self.head(Swish.apply(torch.einsum("bcd,bdhw->bchw", gram, f)))
+
+
+made_already = Plain(3)  # a name that is no factory
+
+
+def leaves(num_classes: int) -> nn.Module:
+    raise SystemExit("no licence")

@@ -24,13 +24,15 @@ from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.graph import LabelsAndScores, deployed_module
 from artoolkit.deploy.onnx import graph_from_checkpoint, onnx_from_checkpoint
 from artoolkit.deploy.untrained import numbered_classes, untrained_checkpoint
-from artoolkit.errors import ArtoolkitError, ExportError, UsageError
+from artoolkit.errors import ArtoolkitError, ExportError, RecipeError, UsageError
 from artoolkit.losses.objective import Objective, WeightedTerm
 from artoolkit.losses.terms import AFFINITY, CROSS_ENTROPY
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.networks.custom import TRUSTED_VARIABLE
 from artoolkit.networks.importing import checkpoint_from_published
+from artoolkit.training.optimizer import build_optimizer
+from artoolkit.training.recipe import Optimizer
 
 CLASSES, SIZE = 3, (64, 96)
 NAMES = {
@@ -47,6 +49,8 @@ NAMES = {
     "everything": ("Everything", {}),
     "sizes": ("MultiplesOf32", {}),
     "fixed": ("Fixed", {"only_hw": [64, 128]}),
+    "attributes": ("Attributes", {}),
+    "operators": ("Operators", {}),
 }  # fmt: skip
 
 
@@ -87,7 +91,7 @@ def test_a_published_form_learns(form: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["void", "fixed", "everything"])
+@pytest.mark.parametrize("form", ["void", "fixed", "everything", "operators"])
 def test_a_published_form_goes_all_the_way(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +138,15 @@ def test_adaptive_pools_are_exported_exactly(tmp_path: Path) -> None:
         ("Configured", {}, "namespace=cfg"),
         ("Configured", {"namespace": "cfg"}, "KeyError: 'model'"),
         ("Forgotten", {}, r"never reach its scores; got 2,929 of .*: other.weight.*training_only"),
+        ("LastAxis", {}, "got 64; expected 3. The last axis is of classes"),
+        ("Labels", {}, "got 1; expected 3. Is another output the scores: --option main=KEY"),
+        ("Larger", {}, "more scores than pixels; got scores of 512 x 640"),
+        ("WithTarget", {}, r"missing 1 required .*: 'target'\..* give a factory that wraps it"),
+        ("Restless", {}, "other scores each time"),
+        ("OneMore", {"arguments": {"classes": 5}}, r"void_outputs=\[3, 4\]; the first: \[0\]"),
+        ("OneMore", {"arguments": {"classes": 5}, "void_outputs": [3]}, '"num_classes": 3'),
+        ("made_already", {}, "made already; expected a class, or a function that makes one"),
+        ("leaves", {}, "cannot be made: SystemExit: no licence"),
     ],
 )
 def test_a_form_that_needs_a_word_says_which(
@@ -142,6 +155,27 @@ def test_a_form_that_needs_a_word_says_which(
     with pytest.raises(UsageError, match=message) as caught:
         untrained(name, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Probabilities", "returns probabilities in training; expected scores before the softmax"),
+        ("Stirred", "fails on images of 2 x 3 x 64 x 96 in training: AttributeError: no teacher"),
+    ],
+)
+def test_what_fails_in_training_alone_is_one_line(name: str, message: str) -> None:
+    network = build(f"published_forms:{name}", num_classes=CLASSES)
+    network.eval()(torch.rand(2, 3, *SIZE))
+    with pytest.raises(UsageError, match=message):
+        network.train()(torch.rand(2, 3, *SIZE))
+
+
+def test_a_network_without_parameters_is_evaluated_and_not_trained() -> None:
+    network = build("published_forms:Constant", num_classes=CLASSES)
+    assert network(torch.rand(2, 3, *SIZE))["main"].shape[1] == CLASSES
+    with pytest.raises(RecipeError, match="nothing of published_forms:Constant would be trained"):
+        build_optimizer(network, Optimizer(algorithm="adamw", lr=1.0))
 
 
 def test_main_of_training_is_asked_for_and_taken() -> None:
@@ -165,15 +199,19 @@ def test_code_that_does_not_import_is_one_line(
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [("Branching", r"module \(published_forms.py, line"), ("Foreign", r"module\.body\.1 \(publ")],
+    [
+        ("Branching", r"cannot be exported: module \(published_forms.py, line"),
+        ("Foreign", r"cannot be exported: module\.body\.1 \(publ"),
+        ("Masked", "depends on the values in an image.*; got NonZero, .*torch.where"),
+    ],
 )
 def test_what_no_graph_can_hold_is_named(
     name: str, place: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = untrained(name)
-    with pytest.raises(ExportError, match=f"cannot be exported: {place}") as caught:
+    with pytest.raises(ExportError, match=place) as caught:
         graph_from_checkpoint(checkpoint, target(imgsz=SIZE))
-    assert "factory" in (caught.value.hint or "")
+    assert "section Exports" in (caught.value.hint or "")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
