@@ -42,13 +42,18 @@ def fold_batch_norm(model: onnx.ModelProto, state: Mapping[str, Array]) -> None:
                 readers.setdefault(name, []).append(node)
         before = makers.get(norm.input[0])
         (after, *others) = readers.get(norm.output[0], [None])
+        # A parameter of two nodes (one module called twice), or a computed one, is not theirs.
+        own = {name for name in values if len(readers.get(name, ())) == 1}
         if before is not None and before.op_type == "Conv" and len(readers[norm.input[0]]) == 1:
-            if norm.input[0] in outputs:
+            mine = own.issuperset((*before.input[1:], *norm.input[1:5]))
+            if norm.input[0] in outputs or not mine:
                 continue
             conv, weight, bias = before, *_scaled_outputs(before, norm, values)
             conv.output[0] = norm.output[0]
         elif _takes_up(after, norm, state) and not others and norm.output[0] not in outputs:
             assert after is not None, "there is a convolution that takes it up"
+            if not own.issuperset((*after.input[1:], *norm.input[1:5])):
+                continue
             conv, weight, bias = after, *_scaled_inputs(after, norm, values)
             conv.input[0] = norm.input[0]
         else:

@@ -298,3 +298,22 @@ made_already = Plain(3)  # a name that is no factory
 
 def leaves(num_classes: int) -> nn.Module:
     raise SystemExit("no licence")
+
+
+class Shared(Plain):
+    """EfficientDet: one convolution, two norms; both called twice; statistics of the batch."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.conv, self.norms = nn.Conv2d(8, 8, 1), nn.ModuleList(nn.BatchNorm2d(8) for _ in "ab")
+        self.twice = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
+        self.computed = nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), nn.BatchNorm2d(8),
+            nn.BatchNorm2d(8, track_running_stats=False), nn.ReLU(), nn.BatchNorm2d(8),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        f = sum(norm(self.conv(f)).relu() for norm in self.norms)
+        f = self.computed(self.twice(self.twice(f)))
+        return self.head(f) + self.head(f * f)
