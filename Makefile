@@ -4,13 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-device lint format docs package release clean
+.PHONY: demo test test-libraries test-device lint format docs package release clean
 
 demo: $(INSTALLED)
 	$(BIN)/artoolkit quickstart --out demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=25
+
+# Networks of others as the site shows them, where their library is too large for every run.
+test-libraries: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group libraries
+	$(BIN)/python -m pytest tests/e2e/test_own_network.py -k library
 
 # As on a robot: no torch, and the NumPy 1 that JetPack's OpenCV and ROS 2 Humble need.
 test-device:

@@ -13,8 +13,9 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -468,5 +469,29 @@ def build_custom(name: str, num_classes: int, options: Mapping[str, Any]) -> Cus
     )
     network = CustomNetwork(module, num_classes, checked)
     network.name = name
+    known, declared = frozenset(network.state_dict()), _buffers(network)
     network.output_stride = _probed_stride(network)
+    if made := network.state_dict().keys() - known:
+        # Buffers that the probe's image made have its size: every image makes its own.
+        for key in made:
+            owner, _, last = key.rpartition(".")
+            if key in declared:
+                setattr(network.get_submodule(owner), last, None)
+            else:
+                delattr(network.get_submodule(owner), last)
+        # torch leaves this method without types.
+        network.register_state_dict_post_hook(partial(_keep, known))  # type: ignore[no-untyped-call]
     return network
+
+
+def _buffers(network: nn.Module) -> set[str]:
+    """Keys of all buffers, those that are None too."""
+    return {f"{path}.{key}" for path, part in network.named_modules() for key in part._buffers}
+
+
+def _keep(
+    known: Collection[str], module: nn.Module, state: dict[str, Any], prefix: str, metadata: object
+) -> None:
+    for key in [key for key in state if key.removeprefix(prefix) not in known]:
+        if key.startswith(prefix):
+            del state[key]

@@ -76,7 +76,7 @@ _NOT_RUN = {
     "experiment": "many runs; tests/cli/test_experiment.py runs a tiny one",
     "weights fetch|weights/|artoolkit hub ": "the internet; tests have a server in its place",
     "weights import|caffemodel|icnet.safetensors|pspnet50": "published weights are not at hand",
-    "mynet|compare bundle$": "tests/e2e/test_own_network.py runs docs/your-network.md",
+    "mynet|theirs|compare bundle$": "tests/e2e/test_own_network.py runs docs/your-network.md",
     "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
     r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
     "artoolkit (delta|refit)": "tests/cli/test_delta.py",

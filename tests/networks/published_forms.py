@@ -179,6 +179,21 @@ class Found:
     logits: Tensor
 
 
+class Positions(Plain):
+    """Buffers of the image's size, made when it comes: one declared before, one not."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.register_buffer("rows", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.trunk(x)
+        if self.rows is None or self.rows.shape[2] != f.shape[2]:
+            self.register_buffer("rows", torch.linspace(0, 1, f.shape[2]).view(1, 1, -1, 1))
+            self.register_buffer("columns", torch.linspace(0, 1, f.shape[3]).view(1, 1, 1, -1))
+        return self.head(f + self.rows + self.columns)
+
+
 class LastAxis(Plain):
     """Classes as the last axis."""
 

@@ -182,6 +182,15 @@ def test_what_fails_in_training_alone_is_one_line(name: str, message: str) -> No
         network.train()(torch.rand(2, 3, *SIZE))
 
 
+def test_buffers_of_the_size_of_an_image_are_no_weights(tmp_path: Path) -> None:
+    checkpoint = two_steps(untrained("Positions"), SIZE)
+    assert sorted(checkpoint.state) == [
+        "module.head.bias", "module.head.weight", "module.trunk.bias", "module.trunk.weight"
+    ]  # fmt: skip
+    assert checkpoint.network()(torch.rand(1, 3, 128, 32)).shape == (1, CLASSES, 32, 8)
+    onnx_from_checkpoint(checkpoint, target(imgsz=SIZE), tmp_path / "model.onnx")
+
+
 def test_a_network_without_parameters_is_evaluated_and_not_trained() -> None:
     network = build("published_forms:Constant", num_classes=CLASSES)
     assert network(torch.rand(2, 3, *SIZE))["main"].shape[1] == CLASSES
