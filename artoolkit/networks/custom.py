@@ -451,7 +451,7 @@ def _find_unreached(network: CustomNetwork, scores: Tensor) -> None:
             f"most parameters of network {network.name} never reach its scores",
             got=f"{lost:,} of {whole:,}: {', '.join(keys[:8])}{', ...' if keys[8:] else ''}",
             hint="Is another output the scores? --option main=KEY. Parts that exist in training "
-            "only: --option 'training_only=[\"PREFIX\"]'.",
+            "only: --option 'training_only=[\"PREFIX\"]'. Under no_grad: requires_grad_(False).",
         )
 
 
