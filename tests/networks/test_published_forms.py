@@ -135,7 +135,7 @@ def assert_same_scores(checkpoint: Checkpoint, model: Path, images: np.ndarray) 
 
 
 def test_parameters_of_two_nodes_are_folded_into_neither(tmp_path: Path) -> None:
-    checkpoint, images = two_steps(untrained("Shared"), SIZE), pictures(1, SIZE)
+    checkpoint, images = two_steps(untrained("Shared"), SIZE), seeded_images(1, SIZE)
     info = onnx_from_checkpoint(checkpoint, target(imgsz=SIZE), tmp_path / "model.onnx")
     assert_same_scores(checkpoint, info.path, images)
 
