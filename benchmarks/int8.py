@@ -1,16 +1,19 @@
-"""Cost of half precision and int8 in mIoU on CamVid, in ONNX Runtime, layer by layer.
+"""Cost of half precision and int8 in mIoU on CamVid, in ONNX Runtime and OpenVINO.
 
-    python benchmarks/int8.py BASELINE [CANDIDATE] --data-root CAMVID
+    python benchmarks/int8.py BASELINE [CANDIDATE] --data-root CAMVID [--packages PEERS]
 
 Both are checkpoints. int8, the layers that stay in float included, is decided on the baseline with
 its training images and reused for the candidate, as an export does it. ONNX Runtime computes all
-forms on the CPU: u8 activations are what a CPU is given, s8 what TensorRT is given.
+forms on the CPU: u8 activations are what a CPU is given, s8 what TensorRT is given. OpenVINO runs
+the same files in bf16 where int8 leaves them in float, beside NNCF's quantisation of the plain
+graph on the same images, where NNCF is under PEERS (`peer_networks.py`).
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +21,19 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
+from peer_networks import nncf_quantised
 from result_file import write_result
+from side_by_side import open_openvino
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.runner import Runner
 from artoolkit.checks.accuracy import compare_quality
 from artoolkit.cli.progress import Report, progress_bar
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
+from artoolkit.errors import MissingLibraryError
 from artoolkit.evaluation.predictor import RunnerPredictor
 from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.seal import file_sha256
@@ -44,6 +51,9 @@ FORMS: dict[str, dict[str, str]] = {
     "int8 u8": {"precision": "int8", "backend": "onnxruntime"},
     "int8 s8": {"precision": "int8", "backend": "tensorrt"},
 }
+NNCF = "NNCF + bf16"
+# On OpenVINO: the form whose file is run.
+OPENVINO = {"bf16": REFERENCE, "int8 u8 + bf16": "int8 u8", NNCF: NNCF}
 MARGIN_POINTS = 0.5
 
 
@@ -70,7 +80,7 @@ def read_images(dataset: DataSet, imgsz: tuple[int, int], count: int) -> Calibra
 
 def write_forms(
     checkpoint: Checkpoint, imgsz: tuple[int, int], folder: Path,
-    calibrations: dict[str, Calibration], images: Images,
+    calibrations: dict[str, Calibration], images: Images, packages: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Every form as ONNX file; int8 is calibrated where `calibrations` does not hold it yet."""
     paths = {}
@@ -82,13 +92,23 @@ def write_forms(
                 calibrations[form] = calibrate(checkpoint, target, images, float_layers=AUTO)
             model, trained = quantized(model, trained, target, calibrations[form])
         paths[form] = write_onnx(model, trained, folder / f"{form}.onnx").path
+    with suppress(MissingLibraryError):
+        paths[NNCF] = nncf_quantised(paths[REFERENCE], images, folder / "nncf.xml", packages)
     return paths
 
 
+def opened(form: str, paths: dict[str, Path]) -> Runner | None:
+    """The form on its runtime; None for NNCF's where that is not installed."""
+    if form in FORMS:
+        return open_onnxruntime(paths[form])
+    path = paths.get(OPENVINO[form])
+    return None if path is None else open_openvino(path, "bf16" if form == "bf16" else "int8")
+
+
 def quality(
-    path: Path, checkpoint: Checkpoint, dataset: DataSet, what: str, report: Report
+    runner: Runner, path: Path, checkpoint: Checkpoint, dataset: DataSet, what: str, report: Report
 ) -> QualityMeasurement:
-    with RunnerPredictor(open_onnxruntime(path), checkpoint.meta.labels) as predictor:
+    with RunnerPredictor(runner, checkpoint.meta.labels) as predictor:
         return measure_quality(
             predictor,
             dataset,
@@ -130,7 +150,7 @@ def layers(paths: dict[str, Path], image: Images) -> dict[str, Any]:
 
 def measure(
     checkpoints: Sequence[tuple[str, Path]], images: CalibrationImages, imgsz: tuple[int, int],
-    report: Report,
+    report: Report, packages: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Rows by role and form."""
     calibrations: dict[str, Calibration] = {}
@@ -139,11 +159,17 @@ def measure(
         checkpoint = read_checkpoint(path)
         with tempfile.TemporaryDirectory() as folder:
             report(f"{role}: exporting", 0.0)
-            paths = write_forms(checkpoint, imgsz, Path(folder), calibrations, images.calibration)
-            measured = {
-                form: quality(file, checkpoint, images.dataset, f"{role} {form}", report)
-                for form, file in paths.items()
-            }
+            paths = write_forms(
+                checkpoint, imgsz, Path(folder), calibrations, images.calibration, packages
+            )
+            measured = {}
+            for form in (*FORMS, *OPENVINO):
+                if (runner := opened(form, paths)) is None:
+                    continue
+                file = paths[OPENVINO.get(form, form)]
+                measured[form] = quality(
+                    runner, file, checkpoint, images.dataset, f"{role} {form}", report
+                )
             raw[role] = {
                 "checkpoint_sha256": file_sha256(path),
                 "forms": {form: row(one, measured[REFERENCE]) for form, one in measured.items()},
@@ -155,10 +181,11 @@ def measure(
 
 def table(raw: dict[str, Any]) -> list[str]:
     """Markdown: mIoU of every form, and how far it lies from float32."""
-    lines = ["| checkpoint | " + " | ".join(FORMS) + " |", "|---" * (len(FORMS) + 1) + "|"]
+    known = {form: None for found in raw.values() for form in found["forms"]}
+    lines = ["| checkpoint | " + " | ".join(known) + " |", "|---" * (len(known) + 1) + "|"]
     for role, found in raw.items():
         cells = []
-        for form in FORMS:
+        for form in known:
             one = found["forms"][form]
             apart = one["difference_points"]["estimate"]
             words = "" if form == REFERENCE else f" ({apart:+.2f})"
@@ -175,17 +202,24 @@ def table(raw: dict[str, Any]) -> list[str]:
 @click.option("--data-root", required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--imgsz", nargs=2, type=int, default=(360, 480), show_default=True)
 @click.option("--calibration", default=32, show_default=True, help="Training images for int8.")
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with nncf/, made by pip install --target.",
+)
 @click.option("--machine", default="x86-2core", show_default=True, help="Kind of machine.")
 def main(
     *, baseline: Path, candidate: Path | None, dataset: str, data_root: Path,
-    imgsz: tuple[int, int], calibration: int, machine: str,
+    imgsz: tuple[int, int], calibration: int, packages: Path | None, machine: str,
 ) -> None:  # fmt: skip
     """Evaluate every form of BASELINE and CANDIDATE, and write the result file."""
     checkpoints = [("baseline", baseline)] + ([("candidate", candidate)] if candidate else [])
     images = read_images(open_dataset(dataset, data_root), imgsz, calibration)
     with progress_bar() as report:
-        raw = measure(checkpoints, images, imgsz, report)
-    settings = {"dataset": dataset, "imgsz": imgsz, "calibration_images": calibration}
+        raw = measure(checkpoints, images, imgsz, report, packages)
+    network = read_checkpoint(baseline).meta.network
+    settings = {"network": network, "dataset": dataset, "imgsz": imgsz,
+                "calibration_images": calibration}  # fmt: skip
     path = write_result(f"int8-{dataset}", machine=machine, device="cpu",
                         settings=settings, raw=raw)  # fmt: skip
     click.echo("\n".join(table(raw)))

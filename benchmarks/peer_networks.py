@@ -11,20 +11,26 @@ compiled operators; the networks here use none of them, so an empty module stand
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from artoolkit.errors import MissingLibraryError
+from artoolkit.optional import require
 
 CLASSES = 19
 COMPILED = "mmcv._ext"
@@ -98,6 +104,35 @@ SMP = Package(
     needs=("segmentation-models-pytorch", "timm", "torchvision"),
     roots=("segmentation_models_pytorch",),
 )
+# Its encoders of timm need nothing of torchvision but that it imports, see `NoVision`.
+SMP_ALONE = replace(SMP, needs=SMP.needs[:-1])
+
+NNCF = Package(
+    "nncf",
+    needs=(
+        "nncf==3.4.0", "networkx", "ninja", "openvino-telemetry", "pydot", "tabulate",
+        "scikit-learn", "joblib", "threadpoolctl",
+    ),
+    roots=("nncf",),
+)  # fmt: skip
+
+
+def nncf_quantised(
+    model: Path, images: NDArray[np.uint8], out: Path, packages: Path | None
+) -> Path:
+    """NNCF's post-training quantisation of `model` at its defaults, as OpenVINO's `out` (.xml).
+
+    `images`: N x H x W x 3. `MissingLibraryError` where NNCF is not under `packages`.
+    """
+    with NNCF.on_path(packages):
+        openvino = require("openvino", "quantising with NNCF")
+        (nncf,) = NNCF.modules()
+        dataset = nncf.Dataset([image[None] for image in images])
+        read = openvino.Core().read_model(str(model))
+        openvino.save_model(
+            nncf.quantize(read, dataset, subset_size=len(images)), str(out), compress_to_fp16=False
+        )
+    return out
 
 
 class NoOperators(types.ModuleType):
@@ -157,6 +192,50 @@ def mmsegmentation(config: str) -> Callable[[Size], nn.Module]:
     return build
 
 
+class _Named(type):
+    """A class that has every name: transforms of torchvision are listed, never called here."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name
+
+
+class NoVision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Stand-in for torchvision, which would bring another torch: classes by any name."""
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        ours = name.partition(".")[0] == "torchvision"
+        return importlib.machinery.ModuleSpec(name, self, is_package=True) if ours else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        module = NoOperators(spec.name)
+        module.__class__ = _Classes
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+class _Classes(NoOperators):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Named(name, (), {})
+
+
+def smp_smallest(size: Size) -> nn.Module:
+    """The fewest parameters there: PSPNet on timm's smallest MobileNetV3 (0.5 million)."""
+    if importlib.util.find_spec("torchvision") is None:
+        sys.meta_path.append(NoVision())
+    (smp,) = SMP_ALONE.modules()
+    encoder = "timm-mobilenetv3_small_minimal_100"
+    network: nn.Module = smp.PSPNet(encoder, encoder_weights=None, classes=CLASSES)
+    return network
+
+
 def smp_pspnet(size: Size) -> nn.Module:
     """PSPNet on ResNet-50 of segmentation-models-pytorch, whose scores are at the image's size."""
     (smp,) = SMP.modules()
@@ -185,6 +264,11 @@ class Peer:
 
 ICNET = mmsegmentation("icnet/icnet_r50-d8_4xb2-80k_cityscapes-832x832.py")
 PSPNET = mmsegmentation("pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024.py")
+PIDNET = Peer(
+    "PIDNet-S", MMSEGMENTATION,
+    mmsegmentation("pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py"), labels=True,
+)  # fmt: skip
+SMALLEST = Peer("PSPNet-MobileNetV3-small", SMP_ALONE, smp_smallest, labels=True)
 PEERS: Sequence[Peer] = (
     Peer("ICNet-R50", MMSEGMENTATION, ICNET, labels=True),
     Peer("ICNet-R50", MMSEGMENTATION, ICNET, labels=False),

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from artoolkit.backends.openvino.loader import compiled
+from artoolkit.backends.openvino.runner import OpenVinoRunner
 from artoolkit.data.street.scene import street_scene
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
 from artoolkit.deploy.quantize import Calibration, calibrate, quantized
@@ -25,6 +27,7 @@ from artoolkit.networks.checkpoint import Checkpoint
 from artoolkit.networks.complexity import CLASSES
 from artoolkit.spec import Target
 from artoolkit.targets import find_target
+from artoolkit.words import Precision
 
 Size = tuple[int, int]
 Seconds = dict[str, list[float]]
@@ -77,6 +80,18 @@ def ranges_of(network: str) -> Calibration:
     """Ranges for int8, the same for every size of image."""
     target = find_target("cpu", precision="int8", imgsz=CALIBRATED_AT)
     return calibrate(checkpoint_of(network), target, street(CALIBRATED_AT))
+
+
+def open_openvino(
+    path: Path, precision: Precision, *, float_precision: Precision = "bf16",
+    threads: int | None = None,
+) -> OpenVinoRunner:  # fmt: skip
+    """A bare file in OpenVINO, `float_precision` between what int8 quantises.
+
+    `BackendError` where this processor does not compute in them, before anything is measured.
+    """
+    how = {"precision": precision, "float_precision": float_precision, "threads": threads}
+    return OpenVinoRunner(compiled(path, device="cpu", **how), "cpu")  # type: ignore[arg-type]
 
 
 def in_turn(

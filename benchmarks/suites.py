@@ -62,6 +62,10 @@ SUITES = {
         renews=True,
     ),
     "peers": Suite("peers.py", "networks of other packages", renews=True),
+    "intel-cpu": Suite(
+        "intel_cpu.py", "bf16 and int8 in OpenVINO beside peers", "a checkpoint and CamVid",
+        renews=True,
+    ),
     "evaluation": Suite("evaluation.py", "evaluation an image", renews=True),
     "data-check": Suite("data_check.py", "the check of a data set beside decoding", renews=True),
     "startup": Suite("startup.py", "start-up of the command and of a bundle", renews=True),

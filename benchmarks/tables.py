@@ -100,6 +100,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "training-step": Table("training-step", "training_step"),
     "cpu-parts": Table("cpu-parts", "cpu_parts"),
     "peers": Table("peers", "peers"),
+    "intel-cpu": Table("intel-cpu", "intel_cpu"),
     "evaluation": Table("evaluation", "evaluation"),
     "data-check": Table("data-check", "data_check"),
     "startup": Table("startup", "startup"),
