@@ -7,7 +7,7 @@ from pathlib import Path
 import int8
 import numpy as np
 import pytest
-from deploy.tiny_network import CLASSES, Tiny, images, tiny_checkpoint
+from deploy.tiny_network import CLASSES, Tiny, seeded_images, tiny_checkpoint
 
 from artoolkit.data import Sample
 from artoolkit.deploy.untrained import numbered_classes
@@ -29,7 +29,7 @@ class Noise:
         return tuple(Sample(f"{split}{i}", Path(), Path()) for i in range(3))
 
     def read_image(self, sample: Sample) -> np.ndarray:
-        return images(3)[int(sample.name[-1])]
+        return seeded_images(3)[int(sample.name[-1])]
 
     def read_label(self, sample: Sample) -> np.ndarray:
         return np.random.default_rng(int(sample.name[-1])).integers(0, CLASSES, IMGSZ, np.uint8)
