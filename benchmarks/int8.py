@@ -28,6 +28,7 @@ from side_by_side import open_openvino
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
 from artoolkit.backends.runner import Runner
 from artoolkit.checks.accuracy import compare_quality
+from artoolkit.cli.options import CommaList
 from artoolkit.cli.progress import Report, progress_bar
 from artoolkit.data import DataSet, open_dataset, spread
 from artoolkit.deploy.onnx import graph_from_checkpoint, write_onnx
@@ -81,10 +82,11 @@ def read_images(dataset: DataSet, imgsz: tuple[int, int], count: int) -> Calibra
 def write_forms(
     checkpoint: Checkpoint, imgsz: tuple[int, int], folder: Path,
     calibrations: dict[str, Calibration], images: Images, packages: Path | None = None,
+    forms: Sequence[str] = tuple(FORMS),
 ) -> dict[str, Path]:  # fmt: skip
     """Every form as ONNX file; int8 is calibrated where `calibrations` does not hold it yet."""
     paths = {}
-    for form in FORMS:
+    for form in forms:
         target = target_of(form, imgsz)
         model, trained = graph_from_checkpoint(checkpoint, target)
         if target.precision == "int8":
@@ -142,7 +144,7 @@ def layers(paths: dict[str, Path], image: Images) -> dict[str, Any]:
     """The layers that each form computes worst, against float32 on one image."""
     found: dict[str, Any] = {}
     for form in FORMS:
-        if form != REFERENCE:
+        if form != REFERENCE and form in paths:
             errors = layer_errors(paths[REFERENCE], paths[form], image)
             found[form] = [asdict(error) for error in largest_errors(errors)]
     return found
@@ -150,7 +152,7 @@ def layers(paths: dict[str, Path], image: Images) -> dict[str, Any]:
 
 def measure(
     checkpoints: Sequence[tuple[str, Path]], images: CalibrationImages, imgsz: tuple[int, int],
-    report: Report, packages: Path | None = None,
+    report: Report, packages: Path | None = None, forms: Sequence[str] = tuple(FORMS),
 ) -> dict[str, Any]:  # fmt: skip
     """Rows by role and form."""
     calibrations: dict[str, Calibration] = {}
@@ -160,10 +162,10 @@ def measure(
         with tempfile.TemporaryDirectory() as folder:
             report(f"{role}: exporting", 0.0)
             paths = write_forms(
-                checkpoint, imgsz, Path(folder), calibrations, images.calibration, packages
+                checkpoint, imgsz, Path(folder), calibrations, images.calibration, packages, forms
             )
             measured = {}
-            for form in (*FORMS, *OPENVINO):
+            for form in (*forms, *OPENVINO):
                 if (runner := opened(form, paths)) is None:
                     continue
                 file = paths[OPENVINO.get(form, form)]
@@ -203,6 +205,13 @@ def table(raw: dict[str, Any]) -> list[str]:
 @click.option("--imgsz", nargs=2, type=int, default=(360, 480), show_default=True)
 @click.option("--calibration", default=32, show_default=True, help="Training images for int8.")
 @click.option(
+    "--forms",
+    type=CommaList(str),
+    default=",".join(FORMS),
+    show_default=True,
+    help="Those of ONNX Runtime; fp32 and int8 u8 are OpenVINO's too.",
+)
+@click.option(
     "--packages",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with nncf/, made by pip install --target.",
@@ -211,12 +220,13 @@ def table(raw: dict[str, Any]) -> list[str]:
 def main(
     *, baseline: Path, candidate: Path | None, dataset: str, data_root: Path,
     imgsz: tuple[int, int], calibration: int, packages: Path | None, machine: str,
+    forms: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Evaluate every form of BASELINE and CANDIDATE, and write the result file."""
     checkpoints = [("baseline", baseline)] + ([("candidate", candidate)] if candidate else [])
     images = read_images(open_dataset(dataset, data_root), imgsz, calibration)
     with progress_bar() as report:
-        raw = measure(checkpoints, images, imgsz, report, packages)
+        raw = measure(checkpoints, images, imgsz, report, packages, forms)
     network = read_checkpoint(baseline).meta.network
     settings = {"network": network, "dataset": dataset, "imgsz": imgsz,
                 "calibration_images": calibration}  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from image_size import REFERENCE as AT
 from image_size import lines_of, points
+from intel_cpu import USERS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -110,6 +111,23 @@ def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
         )
         numbers = [f"{name}: {latency:.2f}, {miou:.2f} %" for name, (latency, miou) in both.items()]
         return _svg(figure, "Accuracy against latency", numbers)
+
+
+def intel_cpu_plot(raw: dict[str, Any]) -> str:
+    """Times as fast as ONNX Runtime in float32 in the same run, case by case."""
+    cases = {name: row["seconds"] for name, row in raw.items() if "seconds" in row}
+    bars = [(f"{name}: {form}", 1 / ratio(seconds, form, USERS))
+            for name, seconds in cases.items() for form in seconds if form != USERS]  # fmt: skip
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=(7.2, 0.6 + 0.2 * len(bars)), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(bars), 0, -1)
+        axes.barh(places, [speed for _, speed in bars], color=A, height=0.7)
+        axes.set_yticks(places, [name for name, _ in bars])
+        axes.axvline(1, color=B)
+        axes.set_xlabel("times as fast as ONNX Runtime fp32")
+        return _svg(figure, "OpenVINO beside what users run",
+                    [f"{name}: {speed:.2f}" for name, speed in bars])  # fmt: skip
 
 
 def published_plot(_raw: dict[str, Any]) -> str:

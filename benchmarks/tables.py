@@ -145,6 +145,7 @@ class Plot:
 
 PLOTS = (
     Plot("image-size.svg", ("image-size",), "image_size_plot"),
+    Plot("intel-cpu.svg", ("intel-cpu",), "intel_cpu_plot"),
     Plot("published.svg", ("networks",), "published_plot"),
     Plot("accuracy-latency.svg", ("camvid-networks", "networks"), "accuracy_plot"),
 )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import intel_cpu
 import numpy as np
+import plots
 import pytest
 from tiny import HEIGHT, LABELS, WIDTH, write_tiny
 
@@ -62,3 +63,5 @@ def test_every_case_has_a_row_in_the_table(
     for form in (*raw["icnet"]["seconds"], intel_cpu.INT8):
         assert any(f"| {form} |" in line for line in lines)
     assert lines[-1] == "Not measured: a peer. not installed"
+    drawn = plots.description(plots.intel_cpu_plot(raw))
+    assert f"icnet: {intel_cpu.BF16}: " in drawn and "a peer" not in drawn

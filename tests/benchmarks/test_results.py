@@ -42,8 +42,9 @@ def test_every_table_that_was_measured_is_in_a_page_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.file)
-def test_every_plot_is_in_a_page(plot: Plot) -> None:
-    assert any(plot.file in page.read_text() for page in pages())
+def test_every_plot_that_was_measured_is_in_a_page(plot: Plot) -> None:
+    if all(map(read, plot.suites)):
+        assert any(plot.file in page.read_text() for page in pages())
 
 
 def test_a_table_is_made_between_its_marks_and_nothing_else_changes(
