@@ -93,6 +93,13 @@ def read_bytes(
         return path.read_bytes()
 
 
+def read_lines(path: Path, error: type[ArtoolkitError], *, what: str = "") -> list[str]:
+    """The lines of a UTF-8 text, without the white space around each; a byte-order mark is fine."""
+    content = read_bytes(path, error, what=what)
+    with reading(path, error, what=what, hint="Save it as UTF-8."):
+        return [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+
+
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 

@@ -26,7 +26,7 @@ from artoolkit.data.listing import (
     with_ending,
 )
 from artoolkit.errors import DataError
-from artoolkit.files import read_bytes, reading
+from artoolkit.files import read_lines
 from artoolkit.labels import VOID, LabelTable
 
 NAMES = (
@@ -82,7 +82,7 @@ class CamVid(Pairs):
 
     def __post_init__(self) -> None:
         named = self.root / "classes.txt"
-        names = _lines(named) if named.is_file() else []
+        names = [line for line in read_lines(named, DataError) if line] if named.is_file() else []
         object.__setattr__(self, "labels", label_table(tuple(names)) if names else label_table())
 
     def splits(self) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def _tutorial_list(root: Path, listed: Path) -> Listing:
 
     The prefix is the author's own machine, so only folder and file name count.
     """
-    lines = _lines(listed)
+    lines = [line for line in read_lines(listed, DataError) if line]
     pairs = [_PAIR.fullmatch(line) for line in lines]
     wrong = [line for line, pair in zip(lines, pairs, strict=True) if pair is None]
     if wrong:
@@ -152,11 +152,3 @@ def _tutorial_list(root: Path, listed: Path) -> Listing:
     return Listing(*(Files({readable(path.with_suffix("")).rpartition("/")[2]:
                             root.joinpath(*path.parts[-2:]) for path in column})
                      for column in columns))  # fmt: skip
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty; Windows marks their beginning with a BOM."""
-    content = read_bytes(path, DataError)
-    with reading(path, DataError):
-        lines = content.decode("utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()]

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from artoolkit.data.convert import a2d2, bdd100k, coco, huggingface, vistas, yolo
 from artoolkit.data.convert.source import Pair, Settings, Source
-from artoolkit.data.image_files import write_png
+from artoolkit.data.folder import FolderSpec
+from artoolkit.data.image_files import read_size, write_png
 from artoolkit.data.listing import readable
 from artoolkit.errors import DataError
 from artoolkit.evidence.seal import write_atomically
+from artoolkit.files import faults_of
 from artoolkit.labels import MAX_CLASSES, VOID, Color
 from artoolkit.optional import require
-from artoolkit.spec import read_toml
+from artoolkit.spec import problems, read_toml
 
 FORMS: dict[str, Callable[[Path, Settings], Source]] = {
     "coco-panoptic": coco.panoptic,
@@ -55,11 +59,18 @@ def convert(
         raise DataError(f"{source} has no usable classes", got=f"{len(found.names)} classes",
                         expected=f"1 to {MAX_CLASSES}")  # fmt: skip
     described = _described(found, out)
+    try:
+        FolderSpec.model_validate(described)
+    except ValidationError as error:
+        wrong = problems(error, FolderSpec)
+        raise DataError(f"{source} has no usable classes: {wrong}") from error
     counts = dict[str, int]()
     total = sum(map(len, found.splits.values()))
     for split, pairs in found.splits.items():
         if not pairs:
             raise DataError(f"{source} has no image with a label in {split}")
+        if twice := [n for n, count in Counter(pair.name for pair in pairs).items() if count > 1]:
+            raise DataError(f"{source} has two images for one name in {split}", got=twice[0])
         for pair in pairs:
             _write(pair, out / split)
             counts[split] = counts.get(split, 0) + 1
@@ -95,19 +106,27 @@ def _described(found: Source, out: Path) -> dict[str, object]:
 
 
 def _write(pair: Pair, folder: Path) -> None:
-    label = np.asarray(pair.label())
+    if Path(pair.name).is_absolute() or ".." in Path(pair.name).parts:
+        raise DataError("an image would be written outside of OUT", got=pair.name,
+                        expected="file names below the folder of images")  # fmt: skip
+    with faults_of(f"the label of {readable(Path(pair.name))}", DataError):
+        label = np.asarray(pair.label())
     if label.dtype != np.uint8 or label.ndim != 2:
         raise DataError(f"the label of {pair.name} is no map of ids", got=label.shape)
     ending = ".png" if isinstance(pair.image, bytes) else pair.image.suffix
     name = readable(Path(pair.name + ending))
-    write_png(label, folder / "labels" / f"{name}.png")
     image = folder / "images" / name
-    image.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(pair.image, bytes):
+        write_png(label, folder / "labels" / f"{name}.png")
         write_atomically(image, pair.image)
         return
     if not pair.image.is_file():
         raise DataError(f"no image at {pair.image}", hint="Give the folder of images: --images.")
+    if label.shape != (size := read_size(pair.image)):
+        raise DataError(f"the label of {pair.name} is not as large as its image",
+                        got=label.shape, expected=size)  # fmt: skip
+    write_png(label, folder / "labels" / f"{name}.png")
+    image.parent.mkdir(parents=True, exist_ok=True)
     image.unlink(missing_ok=True)  # of a conversion that was interrupted
     try:
         os.link(pair.image.resolve(), image)

@@ -6,18 +6,21 @@ in the folder named as the JSON without its ending; its classes keep the order o
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from artoolkit.data.convert.source import BACKGROUND, Pair, Pixels, Settings, Source, drawn, json_at
 from artoolkit.data.image_files import read_rgb
+from artoolkit.data.listing import on_this_system
 from artoolkit.errors import DataError
 from artoolkit.files import reading
 from artoolkit.labels import VOID
+
+T = TypeVar("T")
 
 
 def panoptic(path: Path, settings: Settings) -> Source:
@@ -25,8 +28,8 @@ def panoptic(path: Path, settings: Settings) -> Source:
     with reading(path, DataError, what="annotations"):
         content = json_at(path)
         categories = content["categories"]
-        ids = {one["id"]: i for i, one in enumerate(categories)}
-        files = {one["id"]: one["file_name"] for one in content["images"]}
+        ids = _by_id(categories, range(len(categories)))
+        files = _by_id(content["images"], [_file(one) for one in content["images"]])
         folder = settings.images or path.parent
         pairs = [
             Pair(
@@ -61,14 +64,14 @@ def instances(path: Path, settings: Settings) -> Source:
     with reading(path, DataError, what="annotations"):
         content = json_at(path)
         first = int(settings.background)
-        ids = {one["id"]: first + i for i, one in enumerate(content["categories"])}
-        shapes: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+        ids = _by_id(content["categories"], range(first, first + len(content["categories"])))
+        shapes = _by_id(content["images"], [list[tuple[int, Any]]() for _ in content["images"]])
         for one in content["annotations"]:
             shapes[one["image_id"]].append((ids[one["category_id"]], one["segmentation"]))
         pairs = [
             Pair(
-                Path(image["file_name"]).with_suffix("").as_posix(),
-                (settings.images or path.parent) / image["file_name"],
+                _file(image).with_suffix("").as_posix(),
+                (settings.images or path.parent) / _file(image),
                 partial(
                     _of_objects,
                     (image["height"], image["width"]),
@@ -85,8 +88,22 @@ def instances(path: Path, settings: Settings) -> Source:
 def _of_objects(
     size_hw: tuple[int, int], shapes: list[tuple[int, Any]], background: bool
 ) -> Pixels:
+    if wrong := [s["size"] for _, s in shapes if isinstance(s, dict) and s["size"] != [*size_hw]]:
+        raise ValueError(f"a mask of {wrong[0]} in an image of {[*size_hw]}")
     found = [(i, mask_of(s) if isinstance(s, dict) else s) for i, s in shapes]
     return drawn(size_hw, found, background=background)
+
+
+def _file(image: dict[str, Any]) -> Path:
+    return on_this_system(image["file_name"])
+
+
+def _by_id(rows: list[dict[str, Any]], values: Iterable[T]) -> dict[Any, T]:
+    """A value for each row, by its id; `ValueError` where an id stands twice."""
+    found = {one["id"]: value for one, value in zip(rows, values, strict=True)}
+    if len(found) < len(rows):
+        raise ValueError("an id stands twice among its images or categories")
+    return found
 
 
 def mask_of(segmentation: dict[str, Any]) -> Pixels:

@@ -18,6 +18,7 @@ from artoolkit.labels import VOID, Color
 Pixels = NDArray[np.uint8]
 BACKGROUND = "background"
 _FINER = 4
+_FAR = 1e6  # pixels: more than an image has, few enough to draw finer
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def _filled(size_hw: tuple[int, int], polygons: Sequence[Sequence[float]]) -> ND
     """
     mask = np.zeros(size_hw, bool)
     for polygon in polygons:
-        points = np.reshape(polygon[: len(polygon) // 2 * 2], (-1, 2))
+        points = np.reshape(np.asarray(polygon, float), (-1, 2))
+        if not (np.abs(points) < _FAR).all():
+            raise ValueError("a polygon with a point that no image has")
         if len(points) < 3:
             continue
         low = np.clip(np.floor(points.min(0)), 0, size_hw[::-1]).astype(int)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from artoolkit.data.convert.source import BACKGROUND, Pair, Pixels, Settings, Source, drawn
 from artoolkit.data.image_files import read_size
 from artoolkit.data.listing import images_below, on_this_system
 from artoolkit.errors import DataError
-from artoolkit.files import read_bytes, reading
+from artoolkit.files import read_bytes, read_lines, reading
 from artoolkit.optional import require
 
 SPLITS = ("train", "val", "test")
@@ -48,10 +50,14 @@ def _label(image: Path, classes: int, background: bool) -> Pixels:
     height, width = read_size(image)
     text = _text_of(image)
     shapes = []
-    for number, line in enumerate(text.read_text().splitlines() if text.is_file() else (), 1):
+    lines = read_lines(text, DataError, what="polygons") if text.is_file() else ()
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
         with reading(text, DataError, what="polygons"):
             index, *values = map(float, line.split())
-        if len(values) < 6 or len(values) % 2 or not 0 <= index < classes:
+        is_class = index.is_integer() and 0 <= index < classes
+        if len(values) < 6 or len(values) % 2 or not is_class or not np.isfinite(values).all():
             raise DataError(
                 f"line {number} of {text} is no polygon",
                 got=line[:60],

@@ -165,12 +165,42 @@ def test_yolo_polygons(tmp_path: Path, names: str) -> None:
     assert open_dataset("folder", out).labels.names == ("background", "tree", "car")
 
 
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\r\n\r\n"])
+def test_an_empty_file_of_polygons_is_background(tmp_path: Path, content: bytes) -> None:
+    source = yolo(tmp_path, "")
+    (tmp_path / "labels" / "train" / "a.txt").write_bytes(content)
+    made("yolo", source, tmp_path / "out")
+    assert not np.any(label_of(tmp_path / "out"))
+
+
+def test_polygons_written_on_windows_are_read_and_other_text_is_one_line(tmp_path: Path) -> None:
+    line = "\ufeff1.0 0.25 0.16667 0.75 0.16667 0.75 0.66667 0.25 0.66667\r\n"
+    source, text = yolo(tmp_path, ""), tmp_path / "labels" / "train" / "a.txt"
+    text.write_bytes(line.encode())
+    made("yolo", source, tmp_path / "out")
+    assert label_of(tmp_path / "out") == (2 * BOX).tolist()
+    text.write_bytes(line.encode("utf-16"))
+    with pytest.raises(DataError, match=r"a\.txt cannot be read"):
+        made("yolo", source, tmp_path / "other")
+
+
 def test_a_yolo_image_without_a_text_file_is_background(tmp_path: Path) -> None:
     made("yolo", yolo(tmp_path, None), tmp_path / "out")
     assert not np.any(label_of(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("line", ["2 0 0 1 0 1 1", "0 0 0 1 0", "0 0.5 0.5 0.2 0.2", "car 0 0"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2 0 0 1 0 1 1",
+        "0 0 0 1 0",
+        "0 0.5 0.5 0.2 0.2",
+        "car 0 0",
+        "1.5 0 0 1 0 1 1",
+        "0 nan 0 1 0 1 1",
+        "-1 0 0 1 0 1 1",
+    ],
+)
 def test_a_yolo_line_that_is_no_polygon_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(DataError, match=r"a\.txt"):
         made("yolo", yolo(tmp_path, line), tmp_path / "out")
@@ -283,3 +313,91 @@ def test_the_command_says_how_to_use_what_it_wrote(
     assert code == DataError.exit_code
     assert "--images" in capsys.readouterr().err
     assert not (other / "classes.toml").exists()
+
+
+# ---- faults of the sources -----------------------------------------------------------------------
+def at(*path: str | int, value: Any) -> Any:
+    """A change of COCO's JSON: `value` at the end of `path`."""
+
+    def change(content: Any) -> None:
+        for key in path[:-1]:
+            content = content[key]
+        content[path[-1]] = value
+
+    return change
+
+
+def again(what: str, **more: Any) -> Any:
+    return lambda content: content[what].append({**content[what][0], **more})
+
+
+SEGMENTATION = ("annotations", 0, "segmentation")
+FAULTS = {
+    "a name that leads out": at("images", 0, "file_name", value="../{}/a.jpg"),
+    "an absolute name": at("images", 0, "file_name", value="{root}/a.jpg"),
+    "a height that is not the image's": at("images", 0, "height", value=5),
+    "no height": at("images", 0, "height", value=0),
+    "half a pixel": at("images", 0, "height", value=6.5),
+    "no segmentation": at(*SEGMENTATION, value=None),
+    "text": at(*SEGMENTATION, value="abc"),
+    "a flat list": at(*SEGMENTATION, value=[2, 1, 6, 1, 6, 4]),
+    "half a point": at(*SEGMENTATION, value=[[2, 1, 6, 1, 6, 4, 2]]),
+    "letters": at(*SEGMENTATION, value=[list("abcdef")]),
+    "far away": at(*SEGMENTATION, value=[[1e300, 0, 1e308, 0, 0, 1e308]]),
+    "letters that run lengths do not have": at(
+        *SEGMENTATION, value={"size": [6, 8], "counts": "é"}
+    ),
+    "no counts": at(*SEGMENTATION, value={"size": [6, 8]}),
+    "a mask of another size": at(*SEGMENTATION, value={"size": [3, 16], "counts": [48]}),
+    "a mask of a terabyte": at(*SEGMENTATION, value={"size": [10**6] * 2, "counts": [10**12]}),
+    "an image that it does not list": at("annotations", 0, "image_id", value="7"),
+    "a category that it does not list": at("annotations", 0, "category_id", value=4),
+    "one category twice": again("categories"),
+    "two categories of one name": again("categories", id=91),
+    "a category without a name": at("categories", 0, "name", value=""),
+    "one image twice": again("images"),
+    "one image under two ids": again("images", id=8),
+    "an image that is not there": at("images", 0, "file_name", value="b.jpg"),
+    "more classes than a byte holds": lambda content: content["categories"].extend(
+        {"id": 100 + i, "name": f"c{i}"} for i in range(260)
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_cocos_json_is_one_line_and_no_data_set(tmp_path: Path, fault: str) -> None:
+    root = tmp_path / "coco"
+    path = coco(root, [[2, 1, 6, 1, 6, 4, 2, 4]])
+    content = json.loads(path.read_text())
+    FAULTS[fault](content)
+    text = json.dumps(content).replace("{root}", str(root)).replace("{}", "coco")
+    path.write_text(text)
+    before = sorted(root.rglob("*"))
+    with pytest.raises(DataError):
+        made("coco-instances", path, tmp_path / "out")
+    assert not (tmp_path / "out" / "classes.toml").exists()
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "name", "expected"),
+    [([], "a.jpg", 0 * BOX), ([[2, 1, 6, 1]], "a.jpg", 0 * BOX),
+     ([[-9, -9, 99, -9, 99, 99, -9, 99]], "a.jpg", 0 * BOX + 2),
+     ([[2, 1, 6, 1, 6, 4, 2, 4]], "sub\\a.jpg", 2 * BOX)],
+    ids=["nothing drawn", "a line", "beyond the image", "written on Windows"],
+)  # fmt: skip
+def test_odd_but_meaningful_objects_are_drawn(tmp_path, segmentation, name, expected) -> None:
+    path = coco(tmp_path, segmentation, file_name=name)
+    picture(tmp_path / name.replace("\\", "/"))
+    made("coco-instances", path, tmp_path / "out")
+    assert label_of(tmp_path / "out") == expected.tolist()
+
+
+def test_a_crowd_is_drawn_under_what_is_in_it(tmp_path: Path) -> None:
+    path = coco(tmp_path, [[2, 1, 6, 1, 6, 4, 2, 4]])
+    content = json.loads(path.read_text())
+    whole = {"size": [6, 8], "counts": [0, 48]}
+    again("annotations", iscrowd=1, category_id=3, segmentation=whole)(content)
+    path.write_text(json.dumps(content))
+    made("coco-instances", path, tmp_path / "out")
+    assert label_of(tmp_path / "out") == (1 + BOX).tolist()
