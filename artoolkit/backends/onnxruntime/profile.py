@@ -20,7 +20,7 @@ from typing import Any
 
 from artoolkit.backends.backend import Operator
 from artoolkit.backends.onnxruntime.session import Session, one_line, open_session
-from artoolkit.optional import require
+from artoolkit.graph.onnx_file import load_onnx
 from artoolkit.spec import SessionOptions
 
 _SUFFIX = "_kernel_time"
@@ -83,7 +83,7 @@ class Profile:
 
 def _packed_weights(optimised: Path) -> dict[str, tuple[int, ...]]:
     """Shape of the weights of each int8 convolution, by the name of its node."""
-    graph = require("onnx", "counting the multiply-adds of int8 convolutions").load(optimised).graph
+    graph = load_onnx(optimised, "counting the multiply-adds of int8 convolutions").graph
     shapes = {initializer.name: tuple(initializer.dims) for initializer in graph.initializer}
     return {node.name: shapes[node.input[3]] for node in graph.node if node.op_type == _PACKED}
 
