@@ -18,7 +18,7 @@ from artoolkit.evidence.bundle import (
     changed_files,
     read_manifest,
 )
-from artoolkit.evidence.engines import engine_problems
+from artoolkit.evidence.engines import HIDDEN, engine_problems
 from artoolkit.evidence.parts import external_data
 from artoolkit.evidence.seal import read_sealed
 
@@ -52,7 +52,9 @@ def file_problems(path: Path) -> list[str]:
 
 def is_unfinished(name: str) -> bool:
     """True if a killed run left the path (in the bundle): no verdict or signature rests on it."""
-    return name == _UNFINISHED_SIGNATURE or name.startswith(f"{EVIDENCE}/{UNFINISHED}")
+    return name == _UNFINISHED_SIGNATURE or name.startswith(
+        (f"{EVIDENCE}/{UNFINISHED}", f"{ENGINES}/{HIDDEN}")
+    )
 
 
 def _unlisted(bundle: Bundle) -> Iterator[str]:

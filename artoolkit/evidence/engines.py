@@ -16,6 +16,9 @@ from artoolkit.evidence.seal import file_sha256, read_sealed
 from artoolkit.spec import problems
 
 SIDECAR = ".json"
+# How names begin while an engine is built: a killed build leaves such files, and the next of the
+# same name removes them.
+HIDDEN = "."
 
 
 class EngineRecord(BaseModel):
@@ -38,8 +41,9 @@ def sidecar_path(engine: Path) -> Path:
 
 
 def engine_files(bundle: Bundle) -> tuple[Path, ...]:
-    """Every file in the bundle's engines/ that is not a sidecar, sorted by name."""
-    return tuple(sorted(p for p in bundle.engines.glob("*") if p.suffix != SIDECAR))
+    """Every finished file in the bundle's engines/ that is not a sidecar, sorted by name."""
+    found = (p for p in bundle.engines.glob("*") if not p.name.startswith(HIDDEN))
+    return tuple(sorted(p for p in found if p.suffix != SIDECAR))
 
 
 def changed_bytes(engine: Path, *, size: int, sha256: str) -> str | None:

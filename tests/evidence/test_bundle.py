@@ -15,7 +15,9 @@ from crashing import every_crash
 from artoolkit.errors import BundleError, UsageError
 from artoolkit.evidence.bundle import INDEX, UNFINISHED, Bundle, open_bundle, write_bundle
 from artoolkit.evidence.contents import file_problems
+from artoolkit.evidence.engines import engine_files
 from artoolkit.evidence.seal import file_sha256, read_sealed, seal, write_sealed
+from artoolkit.evidence.signature import bundle_files
 from artoolkit.labels import LabelTable
 from artoolkit.preprocess import Preprocess
 from artoolkit.spec import Target
@@ -188,6 +190,15 @@ def test_links_pipes_and_folders_in_the_place_of_files_are_refused(
     bundle.model.rmdir()
     kept.rename(bundle.model)
     assert file_problems(bundle.path) == []
+
+
+def test_what_a_killed_build_left_is_no_part_of_the_bundle(bundle: Bundle) -> None:
+    bundle.engines.mkdir(exist_ok=True)
+    for name in (".engine.plan.partial", ".engine.onnx", ".engine.json.partial"):
+        (bundle.engines / name).write_bytes(b"half")
+    assert file_problems(bundle.path) == []
+    assert engine_files(bundle) == ()
+    assert not [name for name in bundle_files(bundle.path) if "engine" in name]
 
 
 @pytest.mark.parametrize("name", ["engines/a.plan", "evidence/é", "baseline/engines/a.plan"])
