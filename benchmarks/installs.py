@@ -96,7 +96,8 @@ def table(raw: dict[str, Any]) -> list[str]:
 def _word(cell: dict[str, Any]) -> str:
     if not is_measured(cell):
         return "no wheel"
-    return " ".join(("yes, but for", *cell["elsewhere"]) if cell["elsewhere"] else ("yes",))
+    elsewhere = cell.get("elsewhere")  # rows from before it was told lacked nothing
+    return " ".join(("yes, but for", *elsewhere)) if elsewhere else "yes"
 
 
 @click.command()

@@ -94,6 +94,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "networks": Table("networks", "networks"),
     "programs": Table("programs", "programs"),
     "engines": Table("engines", "engines"),
+    "installs": Table("installs", "installs"),
     "camvid-networks": Table("camvid-networks", "camvid_networks"),
     "latency": Table("latency", "latency"),
     "image-size": Table("image-size", "image_size"),

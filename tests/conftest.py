@@ -20,9 +20,10 @@ if is_installed("torch"):
 
     torch.set_num_threads(1)
 
-# What imports torch, or a room that does; a helper of such tests does so for them.
+# What imports torch or what comes with it in the extra `train`, or a room that does; a helper of
+# such tests does so for them.
 NEEDS_TORCH = re.compile(
-    r"^\s*(from|import) (torch|safetensors|deploy\.)"
+    r"^\s*(from|import) (torch|safetensors|h5py|deploy\.)"
     r"|^\s*(from|import) artoolkit\.(networks|losses|training|deploy|exporting)"
     r"|artoolkit import .*(export|train|load)|^from (streets|tiny_network|small_town|by_function)",
     re.MULTILINE,

@@ -84,6 +84,16 @@ def test_a_base_install_answers_doctor_and_finds_its_targets(base_python: Path) 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("environments")
+def test_a_base_install_names_the_steps_of_the_gpu_suite(base_python: Path, tmp_path: Path) -> None:
+    asked = ("benchmark", "--suite", "gpu", "--dry-run", "--out", str(tmp_path / "out"))
+    answer = run(base_python, "-m", "artoolkit", *asked)
+    assert answer.returncode == 0, answer.stderr
+    assert "icnet fp16 tensorrt controlled pair" in answer.stdout.splitlines()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("environments")
 def test_what_needs_torch_says_so_in_one_line(base_python: Path, tmp_path: Path) -> None:
     answer = run(
         base_python, "-m", "artoolkit", "export", "--untrained", "icnet",

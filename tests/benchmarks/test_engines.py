@@ -7,6 +7,7 @@ import installs
 import pytest
 
 from artoolkit.errors import EngineError
+from artoolkit.optional import is_installed
 
 ENGINE = {
     "result": "PASS", "method": "bytes", "total_bytes": 20_100_000, "program_bytes": 1_500_000,
@@ -50,6 +51,13 @@ def test_a_refusal_costs_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(engines, "compare_programs", refuse)
     assert engines._engine([], (), "75", "fp32") == {"refused": "FP32 GEMM is not supported"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
+def test_untrained_networks_are_one_program_in_int8() -> None:
+    found = engines.compared("icnet", "int8", (64, 128), ("86",))["engines"]["86"]
+    assert (found["result"], found["same_memory"]) == ("PASS", True)
 
 
 def test_requirements_are_those_of_the_other_machine() -> None:
