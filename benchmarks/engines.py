@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,15 @@ def table(raw: dict[str, Any]) -> list[str]:
     for name, row in raw.items():
         if is_measured(row):
             engines.setdefault(name.rpartition(" ")[0], {}).update(row["engines"])
-    wanted = [f"{network} {precision}" for network in NETWORKS for precision in sorted(PRECISIONS)]
-    missing: dict[str, list[str]] = {}
-    for name in wanted:
-        found = engines.get(name, {})
+    missing: dict[tuple[str, str], list[str]] = {}
+    for network, precision in product(NETWORKS, sorted(PRECISIONS)):
+        found = engines.get(f"{network} {precision}", {})
         built = {c: e for c, e in found.items() if "refused" not in e}
         refused = ", ".join(sorted(set(found) - set(built), key=int))
         if left := ", ".join(c for c in RTX_CAPABILITIES if c not in found):
-            missing.setdefault(left, []).append(name)
+            missing.setdefault((precision, left), []).append(network)
         if not found:
             continue
-        network, precision = name.split(" ")
         equal = [c for c, e in built.items() if e["result"] == "PASS" and e["same_memory"]]
         bytes_ = " | ".join(
             _range([engine[key] for engine in built.values()])
@@ -110,7 +109,10 @@ def table(raw: dict[str, Any]) -> list[str]:
         )
         equal_on = ", ".join(sorted(equal, key=int))
         lines.append(f"| `{network}` | {precision} | {equal_on} | {refused} | {bytes_} |")
-    gaps = [f"Not built yet on {on}: {', '.join(names)}." for on, names in missing.items()]
+    gaps = [
+        f"Not built yet in {precision} on {on}: {', '.join(networks)}."
+        for (precision, on), networks in missing.items()
+    ]
     return lines + [line for gap in gaps for line in ("", gap)] + not_measured(raw)
 
 
