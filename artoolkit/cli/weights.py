@@ -42,20 +42,22 @@ def list_(*, as_json: bool, network: str | None) -> None:
     if as_json:
         click.echo(json.dumps([source.model_dump() for source in chosen], indent=2))
         return
-    from rich import box
     from rich.table import Table
 
     from artoolkit.cli.terminal import Terminal
 
-    table = Table(title="Published weights", box=box.SIMPLE_HEAD)
-    for column in ("name", "mIoU", "hash", "license", "fetch"):
-        table.add_column(column, no_wrap=column in ("name", "hash"))
+    # The longest name, which is to be copied, and all the rest fit into 80 columns.
+    table = Table(title="Published weights", box=None, padding=(0, 1), pad_edge=False)
+    for column in ("name", "mIoU", "sha256", "license", "fetch"):
+        table.add_column(column, no_wrap=True)
     how = {"direct": "yes", "package": "pip", "browser": "by hand", "dead": "dead"}
     for source in chosen:
         table.add_row(
             source.name,
             f"{source.miou:.2f}" if source.miou is not None else "",
-            f"{source.hash_kind} {source.hash[:8]}" if source.hash else "not stated",
+            f"{source.hash_kind.removeprefix('sha256')} {source.hash[:8]}".strip()
+            if source.hash
+            else "not stated",
             source.license or "",
             how[source.access],
         )
