@@ -7,6 +7,7 @@ beside the engine, and is never undone. Needs onnx, not torch.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,34 @@ from numpy.typing import NDArray
 from artoolkit.errors import EngineError
 from artoolkit.evidence.seal import write_atomically
 from artoolkit.graph.onnx_file import load_onnx
+from artoolkit.optional import require
 
 if TYPE_CHECKING:
     import onnx
 
+_SEEDING = "comparing programs apart from their weights"
 _EXPORT_AGAIN = "Export it again: earlier versions put forms of a backend into model.onnx."
+
+
+def write_seeded(onnx_path: Path, trained: Collection[str], out: Path) -> None:
+    """`onnx_path` with other trained parameters at `out`: the same for the same names and shapes.
+
+    No compiler can merge or fold them by their values. Floats lie between 0.5 and 1.5 (a variance
+    has to be positive), whole numbers anywhere.
+    """
+    onnx = require("onnx", _SEEDING)
+    model = load_onnx(onnx_path, _SEEDING)
+    for tensor in model.graph.initializer:
+        if tensor.name in trained:
+            array = onnx.numpy_helper.to_array(tensor)
+            rng = np.random.default_rng(zlib.crc32(tensor.name.encode()))
+            if array.dtype.kind == "f":
+                values = 0.5 + rng.random(array.shape)
+            else:
+                values = rng.integers(0, 128, array.shape)
+            seeded = np.asarray(values, array.dtype)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(seeded, tensor.name))
+    onnx.save(model, out)
 
 
 def write_form(model: Path, forms: Collection[str], out: Path) -> None:

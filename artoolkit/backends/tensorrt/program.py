@@ -32,8 +32,9 @@ from artoolkit.backends.tensorrt.operations import (
     split_plan,
 )
 from artoolkit.backends.tensorrt.options import PORTABLE, BuildOptions, build_options
-from artoolkit.backends.tensorrt.weights import TrainedWeights, trained_weights, write_seeded
+from artoolkit.backends.tensorrt.weights import TrainedWeights, trained_weights
 from artoolkit.fresh_process import Progress
+from artoolkit.graph.forms import write_seeded
 from artoolkit.spec import Frozen
 from artoolkit.words import Precision
 

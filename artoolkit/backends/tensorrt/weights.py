@@ -1,5 +1,4 @@
-"""The constants of an ONNX file: which are trained, which a compiler may merge, and the same file
-with seeded weights that it cannot.
+"""The constants of an ONNX file: which are trained, and which a compiler may merge.
 
 Only `artoolkit.backends.tensorrt.program` needs it.
 """
@@ -7,7 +6,6 @@ Only `artoolkit.backends.tensorrt.program` needs it.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -67,26 +65,6 @@ def trained_weights(onnx_path: Path, trained: Collection[str]) -> TrainedWeights
             (_digest(array), name) for name, array in arrays.items() if name not in trained
         ),
     )
-
-
-def write_seeded(onnx_path: Path, trained: Collection[str], out: Path) -> None:
-    """`onnx_path` with other trained parameters at `out`: the same for the same names and shapes.
-
-    Floats lie between 0.5 and 1.5 (a variance has to be positive), whole numbers anywhere.
-    """
-    onnx = require("onnx", _PURPOSE)
-    model = load_onnx(onnx_path, _PURPOSE)
-    for tensor in model.graph.initializer:
-        if tensor.name in trained:
-            array = onnx.numpy_helper.to_array(tensor)
-            rng = np.random.default_rng(zlib.crc32(tensor.name.encode()))
-            if array.dtype.kind == "f":
-                values = 0.5 + rng.random(array.shape)
-            else:
-                values = rng.integers(0, 128, array.shape)
-            seeded = np.asarray(values, array.dtype)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(seeded, tensor.name))
-    onnx.save(model, out)
 
 
 def _arrays(model: Any) -> Iterator[tuple[str, NDArray[Any]]]:

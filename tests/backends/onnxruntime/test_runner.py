@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from tiny import tiny_bundle
-from tiny_networks import write_tiny
+from tiny_networks import TRAINED, write_tiny
 
 from artoolkit.backends import open_runner
 from artoolkit.backends.onnxruntime import BACKEND as OnnxRuntime
@@ -220,3 +220,20 @@ def test_a_precision_that_a_backend_lacks_is_refused_by_name(tmp_path: Path) -> 
     for name in ("onnxruntime", "tensorrt"):
         with pytest.raises(BackendError, match=r"does not compute in bf16.*expected fp32, tf32"):
             open_runner(bundle, backend=name)
+
+
+def test_equal_weights_that_are_held_once_are_no_other_program(tmp_path: Path) -> None:
+    """Biases of a baseline that was never trained are all zero; two of a size become one."""
+
+    def zero(name: str, values: np.ndarray) -> np.ndarray:
+        return np.zeros_like(values) if name.endswith("bias") else values
+
+    fresh = write_tiny(tmp_path / "fresh.onnx", change=zero, classes=8)
+    trained = write_tiny(tmp_path / "trained.onnx", seed=1, classes=8)
+    other = write_tiny(tmp_path / "other.onnx", seed=1, classes=8, pool=5)
+    for names in (TRAINED, None):
+        same = OnnxRuntime().compare_programs(fresh, trained, device="cpu", trained=names)
+        assert same.result == "PASS"
+        assert "held once" in same.headline
+        different = OnnxRuntime().compare_programs(fresh, other, device="cpu", trained=names)
+        assert different.result == "FAIL"

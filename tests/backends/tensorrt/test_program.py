@@ -15,8 +15,9 @@ from artoolkit.backends.tensorrt import operations as plan_program
 from artoolkit.backends.tensorrt import program as plan
 from artoolkit.backends.tensorrt.build import BuiltPlan, build_plan
 from artoolkit.backends.tensorrt.program import ProgramCheck, compare_programs, in_words
-from artoolkit.backends.tensorrt.weights import trained_weights, write_seeded
+from artoolkit.backends.tensorrt.weights import trained_weights
 from artoolkit.errors import ExportError, MissingLibraryError
+from artoolkit.graph.forms import write_seeded
 from artoolkit.optional import is_installed
 
 rtx = pytest.mark.skipif(not is_installed("tensorrt_rtx"), reason="tensorrt-rtx is not installed")
