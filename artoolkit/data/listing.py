@@ -141,13 +141,20 @@ def find_files(folder: Path, name_of: NameOf, *, like: NameOf = lambda path: Non
 
 
 def images_below(folder: Path, *, depth: int | None = None) -> list[Path]:
-    """Every image file that is not hidden, by path; with `depth` 1 of the folder itself only."""
+    """Every image file that is not hidden, by path; with `depth` 1 of the folder itself only.
+
+    `DataError` where two names are the same to a reader.
+    """
 
     def name_of(path: PurePath) -> str | None:
         wanted = path.suffix.lower() in IMAGE_ENDINGS and depth in (None, len(path.parts))
         return path.as_posix() if wanted else None
 
-    return sorted(find_files(folder, name_of).paths.values())
+    found = find_files(folder, name_of)
+    if found.clashes:
+        raise DataError(f"two images in {readable(folder)} have one name", got=found.clashes[0],
+                        hint="Rename or remove one of them.")  # fmt: skip
+    return sorted(found.paths.values())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
