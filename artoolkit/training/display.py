@@ -83,7 +83,7 @@ class _Bar:
 
 
 class ProgressBar(_Bar):
-    """A `run.Watcher`: a bar over all steps, and a line for every evaluated epoch."""
+    """A `watcher.Watcher`: a bar over all steps, and a line for every evaluated epoch."""
 
     def __init__(self, console: Console, device: str = "cpu") -> None:
         super().__init__(console)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from artoolkit.cli.terminal import Terminal
 from artoolkit.errors import DataError
-from artoolkit.report.content import Picture
+from artoolkit.report.content import PageImage
 from artoolkit.report.markdown import _plain
 
 NAMES = ("[/x]", "[red]car", "\x1b]0;title\x07\x1b[2Jcar", "a\u202eb", "\x9b31mcar")
@@ -61,4 +61,4 @@ def test_markdown_holds_no_html_picture_link_or_code(text: str) -> None:
 )
 def test_a_picture_from_elsewhere_is_refused(uri: str) -> None:
     with pytest.raises(ValidationError):
-        Picture(uri=uri, alt="")
+        PageImage(uri=uri, alt="")
