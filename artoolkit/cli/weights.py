@@ -13,7 +13,7 @@ from artoolkit.cli.network_options import network_options, requested_network
 from artoolkit.cli.options import dataset_options, open_data, out_option
 from artoolkit.cli.progress import counter
 from artoolkit.cli.talk import json_option, tell
-from artoolkit.errors import DownloadError
+from artoolkit.errors import DownloadError, UsageError
 from artoolkit.optional import install_command
 from artoolkit.words import AUTO, DATASETS
 
@@ -59,7 +59,7 @@ def list_(*, as_json: bool, network: str | None) -> None:
             if source.hash
             else "not stated",
             source.license or "",
-            how[source.access],
+            "here" if source.ours else how[source.access],
         )
     Terminal().print(table)
     for note in dict.fromkeys(s.note for s in chosen if s.access == "dead"):
@@ -91,6 +91,10 @@ def fetch(*, name: str, out: Path, as_json: bool) -> None:
     source = source_named(name)
     if source.access == "dead":
         raise DownloadError(f"{name} is gone from {source.address}", hint=source.note)
+    if source.ours:
+        raise UsageError(
+            f"{name} comes with artoolkit", hint=f"Its name is a file: finetune --baseline {name}"
+        )
     if source.access == "package":
         raise DownloadError(
             f"{name} comes with the package {source.package}",

@@ -16,6 +16,7 @@ from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from artoolkit.networks.custom import is_custom, trust
 from artoolkit.networks.importing import checkpoint_from_published
+from artoolkit.networks.sources import weights_file
 from artoolkit.spec import RequestedNetwork
 from artoolkit.words import AUTO
 
@@ -40,9 +41,10 @@ def load(
     """Open a checkpoint, or weights of others where `network` names what they are of.
 
     `labels` are the classes of weights whose file does not state them; a callable is asked only
-    where they are needed. An open checkpoint is returned as it is. Raises `CheckpointError` for a
-    file that cannot be used or is of another network than asked for, `UsageError` where nothing
-    says how many classes it has.
+    where they are needed. A name of `weights list` that comes with an installed package is a
+    source too, and an open checkpoint is returned as it is. Raises `CheckpointError` for a file
+    that cannot be used or is of another network than asked for, `UsageError` where nothing says
+    how many classes it has.
 
     >>> import artoolkit
     >>> checkpoint = artoolkit.load("runs/base/model.safetensors")
@@ -53,7 +55,7 @@ def load(
     asked = requested(network)
     if isinstance(source, Checkpoint):
         return source
-    path = Path(source)
+    path = weights_file(Path(source))
     if asked.name is None or is_checkpoint(path):
         checkpoint = read_checkpoint(path)
         _check_same(checkpoint, asked, path)

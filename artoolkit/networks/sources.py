@@ -1,7 +1,7 @@
 """Sources of published weights, and the hash that their publisher states. No torch.
 
-The table is `sources.toml`: no hash in it was computed by us. Each stands where `stated` says,
-most of them as the first 8 digits of the sha256 in the file's own name.
+The table is `sources.toml`: no hash of others in it was computed by us. Each stands where `stated`
+says, most of them as the first 8 digits of the sha256 in the file's own name.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Source(Frozen):
         ):
             raise ValueError(f"{self.name}: {self.hash!r} is no hash")
         return self
+
+    @property
+    def ours(self) -> bool:
+        """True for a checkpoint that comes with artoolkit itself."""
+        return self.package == __package__
 
     def packaged(self) -> Path:
         """The file in the installed package; `MissingLibraryError` without it. Runs no code."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from judged import judged_bundle, without_rtx
 
 import artoolkit.cli as cli
 from artoolkit.cli import main
-from artoolkit.cli.quickstart import Step, StepError, carry_out, journey
+from artoolkit.cli.quickstart import Step, StepError, carry_out, journey, summarise
 
 
 @pytest.fixture
@@ -62,3 +64,23 @@ def test_a_step_that_fails_is_not_finished(
 def test_any_verdict_is_an_end(tmp_path: Path, calls: list[list[str]], code: int) -> None:
     carry_out(Step("export", "Judge", ("export", str(code)), good=(0, 1, 3)), tmp_path / "finished")
     assert (tmp_path / "finished").exists()
+
+
+def test_the_end_names_the_gain_and_what_is_undecided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_rtx(monkeypatch)
+    judged_bundle(tmp_path)
+    for name, after in (("control", 21.5), ("ar", 24.25)):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        rows = [{"kind": "epoch", "mIoU": miou} for miou in (20.0, after)]
+        text = "".join(json.dumps(row) + "\n" for row in [{"kind": "start"}, *rows])
+        (folder / "metrics.jsonl").write_text(text)
+    verdict = summarise(tmp_path)
+    shown = capsys.readouterr().out
+    assert "20.00 -> 21.50 %" in shown
+    assert "20.00 -> 24.25 %" in shown
+    undecided = [c for c in verdict.checks if c.required and c.result == "UNDECIDED"]
+    assert undecided
+    assert all(f"{check.name}: {check.headline}" in shown for check in undecided)

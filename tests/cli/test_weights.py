@@ -91,6 +91,7 @@ def test_fetch_downloads_verifies_and_says_what_is_next(
     [
         ("refinenet_lw50-nyuv2", 14, "is gone from https://cloudstor"),
         ("icnet-train-30k-cityscapes", 14, "by hand. Open https://drive.google.com"),
+        ("icnet-streets", 2, "comes with artoolkit. Its name is a file"),
         ("nothing", 2, "unknown weights; got 'nothing'"),
     ],
 )

@@ -55,8 +55,8 @@ def test_steps_and_a_warm_up_give_way_to_poly(tiny: Callable[..., Recipe]) -> No
 
 
 def test_a_recipe_that_is_given_is_taken_as_it_stands() -> None:
-    recipe = finetune_recipe(baseline_of(None), source="quickstart-finetune")
-    assert recipe == load_recipe("quickstart-finetune")
+    recipe = finetune_recipe(baseline_of(None), source="camvid-finetune")
+    assert recipe == load_recipe("camvid-finetune")
 
 
 def test_imported_weights_bring_their_network_into_a_recipe_that_is_given() -> None:

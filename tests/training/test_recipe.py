@@ -28,7 +28,6 @@ def test_the_recipes_of_the_paper_and_of_the_quickstart_are_there() -> None:
         "nyuv2-refinenet-lw152",
         "nyuv2-pspnet101",
         "quickstart",
-        "quickstart-finetune",
     } <= set(recipe_names())
 
 
