@@ -46,6 +46,7 @@ class Suite:
 
 
 SUITES = {
+    "demo": Suite("demo.py", "how often quickstart ends in PASS", "a quiet machine", renews=True),
     "networks": Suite("networks.py", "latency of every built-in network", renews=True),
     "programs": Suite(
         "programs.py", "are two checkpoints one RTX program, in bytes", "tensorrt_rtx", renews=True

@@ -88,6 +88,8 @@ class RowsTable:
 
 
 TABLES: dict[str, Table | RowsTable] = {
+    "demo": Table("demo", "demo", function="counts"),
+    "demo-verdict": Table("demo", "demo", function="verdict"),
     "camvid": Table("camvid", "camvid_table", whole=True),
     "camvid-verdict": Table("camvid", "camvid_table", whole=True, function="verdict"),
     "camvid-baseline": Table("camvid-baseline", "camvid_baseline", whole=True),

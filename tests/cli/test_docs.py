@@ -1,7 +1,7 @@
 """The commands of README.md, docs/ and --help: every option exists, and every one is run.
 
 They are run in order in one folder, where each finds what earlier ones made, at tiny sizes. What is
-not run is listed with the reason.
+not run is listed with the reason, and so is every command of another program.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from judged import without_rtx
 from PIL import Image
+from verbs import leaves
 
 from artoolkit.checks import memory
 from artoolkit.cli import VERBS, main, run
@@ -28,16 +29,35 @@ from artoolkit.words import CITYSCAPES_VARIABLE
 ROOT = Path(__file__).parents[2]
 
 
+def pages() -> Iterator[str]:
+    """The text of every page of the site, its continued lines joined."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        yield re.sub(r"\\\n\s*", "", page.read_text())
+
+
 def commands() -> Iterator[str]:
     """Lines of a console block, and of an indented one with its continuations."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = re.sub(r"\\\n\s*", "", page.read_text())
+    for text in pages():
         for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
             yield from (line for line in block.splitlines() if line.startswith("artoolkit "))
         yield from re.findall(r"^    (artoolkit .*)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("text", list(commands()))
+def in_sentences() -> Iterator[str]:
+    """Whole commands within a sentence, and those in the text of a verb's --help.
+
+    With an option or a file: a name of a verb alone is no command.
+    """
+    for text in pages():
+        found = (re.sub(r"\s+", " ", one) for one in re.findall(r"`(artoolkit [^`]+)`", text))
+        yield from (one for one in found if re.search(r"^\w+ [a-z].*( --\S+ \S|[./A-Z])", one))
+    for verb, command in leaves(main):
+        for line in (command.help or "").splitlines():
+            if shown := re.match(rf"\s*(?:artoolkit )?({verb} (?:\S+ )*\S+)(\s{{2,}}|$)", line):
+                yield f"artoolkit {shown[1]}"
+
+
+@pytest.mark.parametrize("text", [*commands(), *in_sentences()])
 def test_a_command_of_the_pages_is_one(text: str) -> None:
     _, verb, *arguments = shlex.split(text, comments=True)
     assert verb in VERBS
@@ -79,6 +99,8 @@ _NOT_RUN = {
     "mynet|theirs|compare bundle$": "tests/e2e/test_own_network.py runs docs/your-network.md",
     "build ": "an engine needs a target with TensorRT; tests/cli/test_engines.py",
     r"CKPT|nyuv2|camvid|CAMVID|yard| DATA |\.\.\.$": "for the reader's own files",
+    " (MODEL|BUNDLE|FORM|FILE|A.onnx)": "placeholders; tests of the verb run them",
+    "--suite gpu|--lock-hint": "for a GPU; tests/benchmarks/test_gpu.py, tests/cost",
     "artoolkit (delta|refit)": "tests/cli/test_delta.py",
     "artoolkit data convert": "annotations of others; tests/data/convert",
     "compare fp32 int8": "tests/cli/test_compare.py",
@@ -96,7 +118,8 @@ def examples() -> list[str]:
     # With the variable set the folder is the same, cpu is the target by default, and one export
     # is run as JSON.
     same: dict[str, str] = {}
-    for text in (*first, *written, *helped):
+    # Last those that replace the bundle.
+    for text in (*first, *written, *helped, *in_sentences()):
         same.setdefault(re.sub(" --data-root data| --target cpu| --json$", "", text), text)
     return list(same.values())
 
@@ -110,7 +133,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the commands are run in; Cityscapes is what `data synthesize` makes there."""
     folder = tmp_path_factory.mktemp("world")
     (folder / "images").mkdir()
-    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(folder / "images" / "street.png")
+    for image in (folder / "street.png", folder / "images" / "street.png"):
+        Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(image)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("CITYSCAPES_DATASET", str(folder / "data"))
@@ -126,10 +150,12 @@ def test_a_command_does_what_the_pages_say(
 ) -> None:
     _, verb, *arguments = shlex.split(text)
     tiny = [] if arguments[:1] == ["check"] else _TINY.get(verb, [])
+    if "--untrained" in arguments:
+        tiny = [*tiny, "--option", "width=0.0625"]
     code = run([verb, *arguments, *tiny])
     # Two epochs of nothing may fail, and a second decides no latency.
     assert code in ((0, 1, 3) if verb in ("export", "compare") else (0,))
-    if verb == "export":
+    if "--baseline" in arguments and verb == "export":
         assert json.loads(capsys.readouterr().out)["kind"] == "verdict"
 
 
@@ -148,3 +174,25 @@ def test_every_environment_variable_is_in_the_table() -> None:
     read |= {CITYSCAPES_VARIABLE, TRUSTED_VARIABLE, "WORLD_SIZE", "LOCAL_RANK"}
     for name in read - {"PYTHONSAFEPATH"}:
         assert f"`{name}`" in page, name
+
+
+# Lines of blocks that call another program, and the test or the check that runs them.
+_ELSEWHERE = {
+    r"pip install|python3 -m venv": "benchmarks/installs.py asks pip; tests/test_packaging.py",
+    r"torchrun ": "GPUs, nodes; tests/e2e/test_torchrun.py runs it on processors",
+    r"openssl ": "tests/evidence/test_signature.py",
+    r"python -m artoolkit.report.schema FOLDER": "tests/report/test_page.py calls what it calls",
+    r"python benchmarks/(suites|tables).py": "tests/benchmarks/test_suites.py, test_plots.py",
+}
+_PROGRAMS = "pip|python3?|torchrun|make|docker|colcon|ros2|openssl|git|curl|uv|conda|export|cd"
+
+
+def test_every_other_command_is_run_somewhere() -> None:
+    found = [
+        line for text in pages() for line in re.findall(rf"^    ((?:{_PROGRAMS}) .*)", text, re.M)
+    ]
+    assert len(found) > 5
+    unknown = [line for line in found if not any(re.match(one, line) for one in _ELSEWHERE)]
+    assert not unknown
+    for pattern in _ELSEWHERE:
+        assert any(re.match(pattern, line) for line in found), pattern
