@@ -118,12 +118,12 @@ def counts(raw: dict[str, Any]) -> list[str]:
 
 
 def gains(bundle: Bundle) -> NDArray[np.float64]:
-    """Gain of every validation image: mean IoU of the classes in it, fine-tuned less baseline."""
+    """Points that every validation image gained: mean IoU of its classes, less the baseline's."""
     mean = []
     for role in ("baseline", "candidate"):
         measured = read_record(bundle.proofs[0] / f"quality-{role}.json", QualityMeasurement)
         ious = [class_iou(m)[m.sum(1) > 0] for m in measured.matrices()]
-        mean.append([float(np.nanmean(iou)) for iou in ious])
+        mean.append([100 * float(np.nanmean(iou)) for iou in ious])
     return np.subtract(mean[1], mean[0])
 
 
