@@ -183,7 +183,8 @@ def measure(
 
 def table(raw: dict[str, Any]) -> list[str]:
     """Markdown: mIoU of every form, and how far it lies from float32."""
-    known = {form: None for found in raw.values() for form in found["forms"]}
+    known = [form for form in (*FORMS, *OPENVINO)
+             if any(form in found["forms"] for found in raw.values())]  # fmt: skip
     lines = ["| checkpoint | " + " | ".join(known) + " |", "|---" * (len(known) + 1) + "|"]
     for role, found in raw.items():
         cells = []

@@ -103,6 +103,7 @@ TABLES: dict[str, Table | RowsTable] = {
     "training-step": Table("training-step", "training_step"),
     "cpu-parts": Table("cpu-parts", "cpu_parts"),
     "peers": Table("peers", "peers"),
+    "int8-camvid": Table("int8-camvid", "int8"),
     "intel-cpu": Table("intel-cpu", "intel_cpu"),
     "evaluation": Table("evaluation", "evaluation"),
     "data-check": Table("data-check", "data_check"),
