@@ -4,7 +4,7 @@
 
 Three passes over the same files take turns, in threads of the same number: decoding every label
 with Pillow into an array, reading every label as training does (ids become train ids, and the size
-is held to the image's), and the whole check, images included. A round's ratio is of processor
+is held to the image's), and the whole check. A round's ratio is of processor
 time, since waiting for another program is nobody's work.
 """
 
