@@ -2,12 +2,16 @@
 
     python benchmarks/experiment.py --data-root CAMVID             everything; days on a CPU
     python benchmarks/experiment.py --data-root CAMVID --at half   hours on a CPU
-    python benchmarks/experiment.py --data-root CAMVID --studies usual --seeds 1-2
+    python benchmarks/experiment.py --data-root CAMVID --at pretrained
+    python benchmarks/experiment.py --data-root CAMVID --studies usual --arms control,all
     python benchmarks/experiment.py --render                       page and figure of what exists
 
 The studies are those of `experiment_studies.py`. Baselines train 60 epochs from scratch, arms a
 fifth of that at a fifth of the rate, falling to 0: long enough that the control itself stops
 gaining from the longer training.
+
+`--at pretrained` starts from ImageNet weights: Light-Weight RefineNet on EfficientNet-Lite0 at full
+resolution, by the recipe `camvid-lite0` and its epochs; arms take a fifth of both too.
 
 `--at half` sees the streets at half the resolution: crops of 96 x 128 from images at 0.375 to 0.875
 of their size, judged from an input of 192 x 256 at the label's full size. Its rows are a file of
@@ -23,6 +27,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,32 +36,45 @@ from experiment_page import write_page
 from experiment_studies import Study, studies
 from result_file import RESULTS
 
+from artoolkit.cli.options import CommaList
 from artoolkit.cli.quickstart import Step, carry_out
 from artoolkit.evaluation.experiment import append_row, read_rows
 from artoolkit.training.history import METRICS
 
-SIZES: dict[str, tuple[str, ...]] = {
-    "full": (),
-    "half": (
-        "augmentation.crop=[96,128]",
-        "augmentation.scale=[0.375,0.875]",
-        "evaluation.imgsz=[192,256]",
-    ),
+
+@dataclass(frozen=True)
+class Setup:
+    """What all studies of a file have in common: how their baselines are trained."""
+
+    recipe: str
+    epochs: int
+    changes: tuple[str, ...] = ()
+    init: str = ""
+
+
+HALF = (
+    "augmentation.crop=[96,128]",
+    "augmentation.scale=[0.375,0.875]",
+    "evaluation.imgsz=[192,256]",
+)
+SETUPS = {
+    "full": Setup("camvid", 60, ("evaluation.every=10",)),
+    "half": Setup("camvid", 60, ("evaluation.every=10", *HALF)),
+    "pretrained": Setup("camvid-lite0", 16, init="efficientnet_lite0-imagenet"),
 }
-BASELINE_EPOCHS = 60
 Row = dict[str, Any]
 
 
-def baseline_step(study: Study, folder: Path, data: tuple[str, ...], more: tuple[str, ...]) -> Step:
+def baseline_step(study: Study, setup: Setup, folder: Path, data: tuple[str, ...]) -> Step:
     splits = (("train", study.train), ("val", study.val))
     chosen = [p for kind, name in splits for p in ("--set", f'data.{kind}.splits=["{name}"]')]
-    changes = [part for change in more for part in ("--set", change)]
+    changes = [part for change in setup.changes for part in ("--set", change)]
     return Step(
         "baseline",
         f"Baseline of {study.name}",
-        ("train", "--recipe", "camvid", "--epochs", str(BASELINE_EPOCHS), "--seed",
-         str(study.baseline_seed), "--set", "evaluation.every=10", *chosen, *changes, *data,
-         "--out", str(folder)),
+        ("train", "--recipe", setup.recipe, "--epochs", str(setup.epochs), "--seed",
+         str(study.baseline_seed), *(("--init", setup.init) if setup.init else ()), *chosen,
+         *changes, *data, "--out", str(folder)),
         run=folder,
     )  # fmt: skip
 
@@ -126,47 +144,51 @@ def chosen_studies(names: str | None) -> tuple[Study, ...]:
 @click.option("--data-root", help="Folder of CamVid.")
 @click.option(
     "--at",
-    "size",
-    type=click.Choice(list(SIZES)),
+    "at",
+    type=click.Choice(list(SETUPS)),
     default="full",
     show_default=True,
-    help="Resolution.",
+    help="Resolution, and what baselines start from.",
 )
-@click.option("--runs", type=click.Path(path_type=Path), help="Default: runs/experiment-SIZE.")
+@click.option("--runs", type=click.Path(path_type=Path), help="Default: runs/experiment-AT.")
 @click.option("--studies", "names", metavar="NAME,...", help="Default: all.")
+@click.option("--arms", type=CommaList(str), help="Of the studies' arms these.  [default: all]")
 @click.option("--seeds", "seed_text", default="1-5", show_default=True, metavar="FIRST-LAST")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="As in train.")
 @click.option("--render", is_flag=True, help="Only collect rows and make the page.")
 @click.option("--results", type=click.Path(path_type=Path), help="File of the rows.")
 def main(
-    *, data_root: str | None, size: str, runs: Path | None, names: str | None, seed_text: str,
-    device: str, changes: tuple[str, ...], render: bool, results: Path | None,
+    *, data_root: str | None, at: str, runs: Path | None, names: str | None,
+    arms: tuple[str, ...] | None, seed_text: str, device: str, changes: tuple[str, ...],
+    render: bool, results: Path | None,
 ) -> None:  # fmt: skip
     """The whole experiment, or the part of it that is asked for; see the top of this file."""
     chosen, seeds = chosen_studies(names), seeds_of(seed_text)
-    runs = runs or Path("runs") / f"experiment-{size}"
-    results = results or RESULTS / f"experiment-camvid-{size}.jsonl"
-    changes = (*SIZES[size], *changes)
+    if arms:
+        chosen = tuple(study.only(arms) for study in chosen)
+    runs = runs or Path("runs") / f"experiment-{at}"
+    results = results or RESULTS / f"experiment-camvid-{at}.jsonl"
+    setup = replace(SETUPS[at], changes=(*SETUPS[at].changes, *changes))
     collect(runs, results)
     if not render:
         if data_root is None:
             raise click.UsageError("--data-root CAMVID is needed, or --render")
         data = ("--dataset", "camvid", "--data-root", data_root, "--device", device)
         for study in chosen:
-            own = (*changes, *study.changes(Path(data_root)))
-            run_study(study, runs, seeds, data, shared=changes, own=own, results=results)
+            own = (*setup.changes, *study.changes(Path(data_root), setup.recipe))
+            run_study(study, setup, runs, seeds, data, own=own, results=results)
     for path in write_page(read_rows(results), studies(), results):
         click.echo(path)
 
 
 def run_study(
-    study: Study, runs: Path, seeds: Sequence[int], data: tuple[str, ...], *,
-    shared: tuple[str, ...], own: tuple[str, ...], results: Path,
+    study: Study, setup: Setup, runs: Path, seeds: Sequence[int], data: tuple[str, ...], *,
+    own: tuple[str, ...], results: Path,
 ) -> None:  # fmt: skip
     """Run the rest of a study; rows are appended to `results` after each command.
 
-    The baseline takes the changes `shared` by all studies, the arms the study's `own`.
+    The baseline takes the changes of the setup, the arms those with the study's beside (`own`).
     """
     known = {_key(row) for row in read_rows(results)}
     left = [s for s in seeds if any((study.name, *run) not in known for run in study.runs([s]))]
@@ -174,7 +196,7 @@ def run_study(
         return
     baseline, finished = runs / study.baseline, runs / study.name / ".finished"
     carry_out(
-        baseline_step(study, baseline / "baseline", data, shared),
+        baseline_step(study, setup, baseline / "baseline", data),
         baseline / ".finished" / "baseline",
     )
     for seed in left:

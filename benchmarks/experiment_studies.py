@@ -70,10 +70,14 @@ class Study:
             for weight in weights
         ]
 
-    def changes(self, data_root: Path) -> tuple[str, ...]:
-        """Changes of the arms to the recipe beside the loss, for `--set`."""
+    def only(self, arms: Sequence[str]) -> Study:
+        """The study with these of its arms alone."""
+        return replace(self, arms=tuple(arm for arm in self.arms if arm[0] in arms))
+
+    def changes(self, data_root: Path, recipe: str) -> tuple[str, ...]:
+        """Changes of the arms to the baseline's `recipe` beside the loss, for `--set`."""
         if self.variant == FASTER:
-            return (f"optimizer.lr={load_recipe('camvid').optimizer.lr}",)
+            return (f"optimizer.lr={load_recipe(recipe).optimizer.lr}",)
         if self.variant == BALANCED:
             weights = median_frequency_weights(data_root, self.train)
             return (f"loss.class_weights=[{', '.join(f'{w:.4g}' for w in weights)}]",)

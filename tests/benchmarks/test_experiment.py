@@ -59,13 +59,15 @@ def test_the_plan_leaves_every_drive_out_and_has_a_second_baseline() -> None:
 def test_a_variant_starts_from_the_baseline_of_its_study(tmp_path: Path) -> None:
     study = BY_NAME["without-0016E5-faster"]
     assert (study.variant, study.baseline) == ("-faster", "without-0016E5")
-    assert study.changes(tmp_path) == ("optimizer.lr=0.05",)
-    (step, *_) = experiment.experiment_steps(study, tmp_path, 1, (), study.changes(tmp_path))
+    assert study.changes(tmp_path, "camvid") == ("optimizer.lr=0.05",)
+    (step, *_) = experiment.experiment_steps(
+        study, tmp_path, 1, (), study.changes(tmp_path, "camvid")
+    )
     given = step.arguments
     assert given[given.index("--baseline") + 1].endswith("E5/baseline/model.safetensors")
     assert given[given.index("--out") + 1].endswith("E5-faster/experiment")
     assert "optimizer.lr=0.05" in given
-    assert BY_NAME["usual"].changes(tmp_path) == ()
+    assert BY_NAME["usual"].changes(tmp_path, "camvid") == ()
 
 
 def test_median_frequency_balancing_by_hand(tmp_path: Path) -> None:
@@ -86,8 +88,10 @@ def test_median_frequency_balancing_by_hand(tmp_path: Path) -> None:
 def test_commands_are_those_of_a_user(tmp_path: Path) -> None:
     study = BY_NAME["without-0001TP"]
     data = ("--dataset", "camvid")
-    baseline = experiment.baseline_step(study, tmp_path / "b", data, ())
+    setup = experiment.SETUPS["pretrained"]
+    baseline = experiment.baseline_step(study, setup, tmp_path / "b", data)
     assert 'data.train.splits=["train-without-0001TP"]' in baseline.arguments
+    assert "efficientnet_lite0-imagenet" in baseline.arguments
     steps = list(experiment.experiment_steps(study, tmp_path, 3, data, ()))
     arms = [step.arguments[step.arguments.index("--arms") + 1] for step in steps]
     assert arms == ["control", "paper", "center,all"]
@@ -100,16 +104,17 @@ def test_half_the_resolution_has_runs_and_rows_of_its_own(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        experiment, "run_study", lambda study, runs, *_, **named: asked.append((runs, named))
+        experiment, "run_study", lambda *given, **named: asked.append((*given[:3], named))
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiment, "RESULTS", tmp_path)
-    command = ["--data-root", "x", "--at", "half", "--studies", "usual"]
+    command = ["--data-root", "x", "--at", "half", "--studies", "usual", "--arms", "all"]
     assert CliRunner().invoke(experiment.main, command).exit_code == 0
-    ((runs, named),) = asked
+    ((study, setup, runs, named),) = asked
+    assert study.arms == (("all", (20.0,)),)
     assert runs == Path("runs/experiment-half")
-    assert "augmentation.crop=[96,128]" in named["shared"]
-    assert named["own"] == named["shared"]
+    assert "augmentation.crop=[96,128]" in setup.changes
+    assert named["own"] == setup.changes
     assert named["results"].name == "experiment-camvid-half.jsonl"
 
 
