@@ -1,4 +1,4 @@
-"""The tables of `camvid` results: the last epoch of every arm, and the checks of the bundle."""
+"""Tables of a result of `camvid.py`: the arms' last epochs, the baseline's curve, the checks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ def table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def curve(result: dict[str, Any]) -> list[str]:
+    """Markdown: the baseline's mIoU and the IoU of every class, at each evaluation."""
+    judged = [row for row in result["raw"]["training"]["baseline"] if "mIoU" in row]
+    names = [name for name in judged[-1] if name.startswith("IoU.")]
+    lines = ["| epoch | " + " | ".join(str(row["epoch"]) for row in judged) + " |"]
+    lines += ["|---|" + "---|" * len(judged)]
+    for name in ("mIoU", *names):
+        cells = " | ".join(f"{row[name]:.2f}" for row in judged)
+        lines.append(f"| {name.removeprefix('IoU.')} | {cells} |")
+    return lines
+
+
 def verdict(result: dict[str, Any]) -> list[str]:
     """Markdown: every check with its answer."""
-    lines = ["| check | answer | result |", "|---|---|---|"]
-    for check in result["raw"]["evidence"]["verdict"]["checks"]:
-        # A verdict of version 1 called the program a plan and had one text, which also named the
-        # changes that made a CPU's graph plain again; a later one has a headline and details.
-        found = check.get("summary") or "; ".join([check["headline"], *check["details"]])
-        found = found.partition("; as a GPU is given it")[0]
-        name = check["name"].replace("plan", "program")
-        lines.append(f"| {name} | {check['result']} | {found} |")
-    return lines
+    checks = result["raw"]["evidence"]["verdict"]["checks"]
+    rows = [f"| {check['name']} | {check['result']} | {check['headline']} |" for check in checks]
+    return ["| check | answer | result |", "|---|---|---|", *rows]
 
 
 def weight(result: dict[str, Any]) -> str:

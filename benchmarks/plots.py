@@ -18,7 +18,7 @@ from intel_cpu import USERS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
-from networks import counted, published_miou
+from networks import SIZES, case_name, counted, published_miou
 from side_by_side import REFERENCE, ratio, words
 from suite import is_measured
 
@@ -90,9 +90,10 @@ def _logarithmic(axes: Axes) -> None:
 
 def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
     """Validation mIoU of the last epoch against latency, for networks that have both."""
-    both = {name: (ratio(timed[name]["seconds"]), _last_miou(trained[name]))
-            for name in trained if is_measured(timed.get(name))}  # fmt: skip
-    size = words(next(timed[name]["imgsz"] for name in both))
+    size = words(SIZES[0])
+    rows = {name: timed.get(case_name(name, SIZES[0])) for name in trained}
+    both = {name: (ratio(row["seconds"], "fp32"), _last_miou(trained[name]))
+            for name, row in rows.items() if is_measured(row)}  # fmt: skip
     with mpl.rc_context(_RC):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.subplots()

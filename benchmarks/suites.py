@@ -89,8 +89,12 @@ SUITES = {
         "calibration.py", "the latency check on this machine", "a quiet machine",
         arguments=("timings",), resumes=True,
     ),
-    "camvid": Suite("camvid.py", "baseline, control and AR on real streets", "CamVid"),
-    "camvid-baseline": Suite("camvid_baseline.py", "a baseline from ImageNet weights", "CamVid"),
+    "camvid-lite0": Suite(
+        "camvid.py", "baseline from ImageNet weights, control and AR on real streets", "CamVid"
+    ),
+    "camvid": Suite(
+        "camvid.py", "the same with ICNet from scratch", "CamVid", arguments=("--recipe", "camvid")
+    ),
     "camvid-networks": Suite("camvid_networks.py", "networks from scratch", "CamVid"),
     "experiment-camvid": Suite(
         "experiment.py", "does the loss help", "CamVid", results="{name}-*.jsonl", resumes=True
