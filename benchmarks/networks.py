@@ -13,7 +13,7 @@ on Cityscapes val, single scale, that its publishers state.
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from side_by_side import REFERENCE, Size, exported, in_turn, ratio, street, word
 from suite import is_measured, not_measured, run_suite, shared_options
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.cli.options import CommaList
 from artoolkit.cli.progress import progress_bar
 from artoolkit.graph.memory import onnx_memory
 from artoolkit.networks.complexity import CLASSES, SIZE_HW, NetworkCost, network_costs
@@ -36,29 +37,21 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 LEAST = 3
 
 
-def case_name(network: str, size: Size) -> str:
-    return f"{network}, {words(size)}"
+def case_name(network: str, precision: Precision, size: Size) -> str:
+    return f"{network}, {precision}, {words(size)}"
 
 
-def graphs_of(network: str, size: Size, folder: Path) -> dict[str, Path]:
-    """The deployed graph in every precision; written where it is not there yet."""
-    return {name: exported(network, folder, imgsz=size, precision=name) for name in PRECISIONS}
-
-
-def measured(network: str, size: Size, folder: Path, budget_s: float) -> dict[str, Any]:
-    """Memory by component, and the seconds in each precision beside the reference's."""
-    paths = graphs_of(network, size, folder) | {
-        "reference": exported(REFERENCE, folder, imgsz=size)
-    }
+def measured(
+    network: str, precision: Precision, size: Size, folder: Path, budget_s: float
+) -> dict[str, Any]:
+    """Memory by component, and the seconds beside the reference's."""
+    path = exported(network, folder, imgsz=size, precision=precision)
+    reference = exported(REFERENCE, folder, imgsz=size)
     image = street(size)
-    with ExitStack() as stack:
-        runners = {
-            name: stack.enter_context(open_onnxruntime(path)) for name, path in paths.items()
-        }
-        runs = {name: partial(runner.infer, image) for name, runner in runners.items()}
+    with open_onnxruntime(path) as one, open_onnxruntime(reference) as other:
+        runs = {"case": lambda: one.infer(image), "reference": lambda: other.infer(image)}
         samples = in_turn(runs, budget_s=budget_s, least=LEAST)
-    memory = {name: onnx_memory(paths[name]).model_dump() for name in PRECISIONS}
-    return {"memory": memory, "seconds": samples}
+    return {"memory": onnx_memory(path).model_dump(), "seconds": samples}
 
 
 @lru_cache(maxsize=1)
@@ -79,67 +72,83 @@ def published_miou(network: str) -> float | None:
 
 def table(raw: dict[str, Any]) -> list[str]:
     """Markdown: parameters, multiply-adds, memory, scores and ratios, the fewest GMAC first."""
-    sizes = [size for size in SIZES if any(name.endswith(words(size)) for name in raw)]
+    forms = [
+        (precision, size)
+        for size in SIZES
+        for precision in PRECISIONS
+        if any(
+            is_measured(row) for name, row in raw.items() if name.endswith(ending(precision, size))
+        )
+    ]
     head = (
         "network",
         "parameters (M)",
         f"GMAC at {words(SIZE_HW)}",
         "scores at",
         "published mIoU",
-        *(f"fp32, int8 latency / {REFERENCE}, {words(size)}" for size in sizes),
-        *(f"memory (MB), {words(size)}" for size in sizes[-1:]),
+        *(f"{precision} / {REFERENCE} fp32, {words(size)}" for precision, size in forms),
+        f"memory (MB), {words(SIZES[-1])}",
     )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for cost in sorted(counted(), key=lambda cost: cost.macs):
         miou = published_miou(cost.network)
-        rows = [raw.get(case_name(cost.network, size)) for size in sizes]
+        rows = [raw.get(case_name(cost.network, *form)) for form in forms]
         cells = (
             f"`{cost.network}`",
             f"{cost.parameters / 1e6:.2f}",
             f"{cost.macs / 1e9:.1f}",
             f"1/{cost.output_stride}",
             "" if miou is None else f"{miou:.2f}",
-            *map(_ratios, rows),
-            *map(_megabytes, rows[-1:]),
+            *(f"{ratio(row['seconds']):.2f}" if is_measured(row) else "" for row in rows),
+            _megabytes(raw.get(case_name(cost.network, "fp32", SIZES[-1]))),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines + not_measured(raw)
 
 
-def _ratios(row: dict[str, Any] | None) -> str:
-    if not is_measured(row):
-        return ""
-    return ", ".join(f"{ratio(row['seconds'], name):.2f}" for name in PRECISIONS)
+def ending(precision: Precision, size: Size) -> str:
+    return case_name("", precision, size)
 
 
-def _megabytes(row: dict[str, Any] | None) -> str:
-    """Weights and activations in fp32."""
+def _megabytes(row: Any) -> str:
+    """Weights, and activations at their peak."""
     if not is_measured(row):
         return ""
-    memory = row["memory"]["fp32"]
-    return f"{(memory['weights_bytes'] + memory['activations_bytes']) / 1e6:.0f}"
+    return f"{(row['memory']['weights_bytes'] + row['memory']['activations_bytes']) / 1e6:.0f}"
 
 
 @click.command()
 @click.option("--graphs", type=click.Path(path_type=Path), help="Keep the exported graphs here.")
 @click.option("--export-only", is_flag=True, help="Write the graphs, time nothing.")
+@click.option("--precision", "precisions", type=CommaList(str), default=",".join(PRECISIONS))
 @click.option("--seconds", "budget_s", default=6.0, show_default=True, help="For each case.")
 @shared_options
 def main(
-    *, graphs: Path | None, export_only: bool, budget_s: float, machine: str, again: bool
+    *,
+    graphs: Path | None,
+    export_only: bool,
+    precisions: tuple[Precision, ...],
+    budget_s: float,
+    machine: str,
+    again: bool,
 ) -> None:
     """Measure all networks; see the top of this file."""
     with nullcontext(graphs) if graphs else tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         folder.mkdir(parents=True, exist_ok=True)
-        pairs = [(cost.network, size) for cost in counted() for size in SIZES]
+        forms = [
+            (cost.network, precision, size)
+            for precision in precisions
+            for size in SIZES
+            for cost in sorted(counted(), key=lambda cost: cost.macs)
+        ]
         if export_only:
             with progress_bar() as report:
-                for done, (network, size) in enumerate(pairs):
-                    report(case_name(network, size), done / len(pairs))
-                    graphs_of(network, size, folder)
+                for done, (network, precision, size) in enumerate(forms):
+                    report(case_name(network, precision, size), done / len(forms))
+                    exported(network, folder, imgsz=size, precision=precision)
             return
-        cases = {case_name(*pair): partial(measured, *pair, folder, budget_s) for pair in pairs}
+        cases = {case_name(*form): partial(measured, *form, folder, budget_s) for form in forms}
         settings = {"seconds": budget_s, "classes": CLASSES}
         click.echo(run_suite(SUITE, cases, machine=machine, settings=settings, again=again))
 

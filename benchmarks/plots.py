@@ -91,8 +91,8 @@ def _logarithmic(axes: Axes) -> None:
 def accuracy_plot(trained: dict[str, Any], timed: dict[str, Any]) -> str:
     """Validation mIoU of the last epoch against latency, for networks that have both."""
     size = words(SIZES[0])
-    rows = {name: timed.get(case_name(name, SIZES[0])) for name in trained}
-    both = {name: (ratio(row["seconds"], "fp32"), _last_miou(trained[name]))
+    rows = {name: timed.get(case_name(name, "fp32", SIZES[0])) for name in trained}
+    both = {name: (ratio(row["seconds"]), _last_miou(trained[name]))
             for name, row in rows.items() if is_measured(row)}  # fmt: skip
     with mpl.rc_context(_RC):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")

@@ -27,7 +27,7 @@ def sizes() -> dict:
 
 
 def timed(*case: float) -> dict:
-    return {"seconds": {"fp32": case, "reference": [1.0] * len(case)}}
+    return {"seconds": {"case": case, "reference": [1.0] * len(case)}}
 
 
 def curve(*mious: float) -> dict:
@@ -36,9 +36,9 @@ def curve(*mious: float) -> dict:
 
 TRAINED = {"small": curve(20.0, 30.0, 28.5), "large": curve(21.0, 22.0, 33.25), "left": curve(9)}
 TIMED = {
-    "small, 512 x 1024": timed(1.0, 1.0, 1.1),
-    "large, 512 x 1024": timed(3.0, 3.1, 2.0),
-    "out, 512 x 1024": timed(9.0),
+    "small, fp32, 512 x 1024": timed(1.0, 1.0, 1.1),
+    "large, fp32, 512 x 1024": timed(3.0, 3.1, 2.0),
+    "out, fp32, 512 x 1024": timed(9.0),
 }
 
 
