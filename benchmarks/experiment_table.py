@@ -17,7 +17,7 @@ from experiment_reading import (
     rows_of,
     title,
 )
-from experiment_studies import Study, studies
+from experiment_studies import DRIVES, Study, studies
 
 from artoolkit.evaluation.experiment import difference_interval
 from artoolkit.statistics import Interval
@@ -55,7 +55,11 @@ def _columns(rows: Sequence[Row], plain: Sequence[Study]) -> list[Column]:
         columns.append((f"unseen, mean, baseline {seed}", rows_of(rows, mine), _by_seed))
     unseen = rows_of(rows, [study for study in plain if study.unseen])
     columns.append(("new streets", unseen, _by_drive))
-    return [column for column in columns if column[1]]
+    # What is about all drives says nothing before they were all tried.
+    everywhere = len({row["val"][0] for row in unseen}) == len(DRIVES)
+    return [
+        (head, found, of) for head, found, of in columns if found and (of is _by_pair or everywhere)
+    ]
 
 
 def _control(rows: Sequence[Row]) -> str:
@@ -68,8 +72,10 @@ def _control(rows: Sequence[Row]) -> str:
 
 def _difference(column: Column, arm: Arm) -> str:
     _, rows, interval_of = column
-    interval = interval_of(rows, arm)
-    return interval_text(interval) if interval else "-"
+    if interval := interval_of(rows, arm):
+        return interval_text(interval)
+    found = differences(rows, arm) if interval_of is _by_pair else []
+    return f"{found[0]:+.2f} (one pair)" if found else "-"
 
 
 def _by_pair(rows: list[Row], arm: Arm) -> Interval | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,13 @@ def test_the_table_has_the_drives_apart_and_together() -> None:
     assert by_seed.startswith("+2.15 (")
     # The drives are 1.15, 2.15 and 3.15; Student's t with 2 degrees gives -0.33 to +4.63.
     assert by_drive.startswith("+2.15 (-0.")
+
+
+def test_one_pair_has_no_interval_and_one_drive_no_mean() -> None:
+    rows = [row for row in made({"without-0001TP": 1.0}) if row["seed"] == 1]
+    head, _, _, ours = table(rows)
+    assert head == "| arm, weight | unseen 0001TP |"
+    assert re.fullmatch(r"\| all, 20 \| \+\d\.\d\d \(one pair\) \|", ours)
 
 
 def test_new_streets_are_more_than_one_drive() -> None:
