@@ -125,8 +125,8 @@ class Run:
         metrics: Row = {}
         history = self.history(keep_bytes=progress.metrics_bytes, iteration=done)
         with closing(history), worker_deaths(), stop_requests() as stop:
-            if done == 0 and "baseline" in self.provenance and BASELINE_MIOU not in self.provenance:
-                progress = self._begin(history, watcher)
+            if done == 0 and BASELINE_MIOU not in self.provenance:
+                progress = self._begin(progress, history, watcher)
             while progress.epoch < self.recipe.schedule.epochs:
                 progress = self._steps(progress, history, watcher, stop)
                 if self.stopped:
@@ -139,8 +139,15 @@ class Run:
                     raise fallen
         return Outcome(self.out, True, progress, metrics)
 
-    def _begin(self, history: History, watcher: Watcher) -> Progress:
-        """Evaluate the baseline before any step, as epoch 0: what a run has to hold."""
+    def _begin(self, progress: Progress, history: History, watcher: Watcher) -> Progress:
+        """Evaluate the baseline before any step, as epoch 0: what a run has to hold.
+
+        Without a baseline one image: a size that evaluation cannot take is found before an epoch.
+        """
+        if "baseline" not in self.provenance:
+            with self._predictor() as predictor:
+                next(judged(predictor, self.dataset, self.validation[:1]))
+            return progress
         row: Row = {"epoch": 0, "iteration": 0}
         row |= self._measured(row, history)
         self.provenance = {**self.provenance, BASELINE_MIOU: row["mIoU"]}
@@ -232,25 +239,27 @@ class Run:
         """C x (C + 1) counts over the validation set; each process takes its share of the images.
 
         The first are put into `images` with their labels, to look at.
-
-        In float32 at the images' own size or `evaluation.imgsz`, whatever is trained in.
         """
-        network, processes, table = self.learner.result, self.processes, self.dataset.labels
+        processes, table = self.processes, self.dataset.labels
         # Statistics of batch normalisation are a process's own on a CPU.
-        processes.equalise(network.buffers())
+        processes.equalise(self.learner.result.buffers())
         counts = torch.zeros((table.num_classes, table.num_classes + 1), dtype=torch.int64)
-        with NetworkPredictor(
-            network,
-            table,
-            device=str(self.learner.device),
-            input_hw=self.recipe.evaluation.imgsz,
-        ) as predictor:
+        with self._predictor() as predictor:
             mine = processes.share(self.validation)
             for one in judged(predictor, self.dataset, mine, threads=max(1, self.workers)):
                 counts += torch.from_numpy(one.counts)
                 if len(images) < IMAGES_SHOWN:
                     images[f"labels and prediction/{one.name}"] = _side_by_side(one, table)
         return processes.sum(counts).numpy()
+
+    def _predictor(self) -> NetworkPredictor:
+        """In float32 at the images' own size or `evaluation.imgsz`, whatever is trained in."""
+        return NetworkPredictor(
+            self.learner.result,
+            self.dataset.labels,
+            device=str(self.learner.device),
+            input_hw=self.recipe.evaluation.imgsz,
+        )
 
 
 def _side_by_side(one: Judged, table: LabelTable) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streets import Streets
 
-from artoolkit.errors import TrainingError
+from artoolkit.errors import ArtoolkitError, TrainingError
 from artoolkit.networks.checkpoint import Checkpoint, read_checkpoint
 from artoolkit.training.epochs import BASELINE_MIOU, FELL, Run
 from artoolkit.training.processes import Machine
@@ -58,6 +58,18 @@ def test_the_baseline_is_evaluated_before_any_step(
 def test_a_run_from_scratch_has_no_epoch_0(tiny: Make, streets: Streets, tmp_path: Path) -> None:
     start(tiny({"schedule.epochs": 1}), streets, tmp_path / "a")
     assert [row["epoch"] for row in epochs(tmp_path / "a")] == [1]
+
+
+def test_a_size_that_evaluation_cannot_take_is_found_before_a_step(
+    tiny: Make, streets: Streets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops of 32 x 64 would do; images of 40 x 56 are refused by the network."""
+    monkeypatch.setenv("ARTOOLKIT_TRUSTED_NETWORKS", "published_forms:MultiplesOf32")
+    recipe = tiny({"network": {"name": "published_forms:MultiplesOf32"},
+                   "augmentation.crop": [32, 64]})  # fmt: skip
+    with pytest.raises(ArtoolkitError, match="40"):
+        start(recipe, streets, tmp_path / "a")
+    assert "iteration" not in (tmp_path / "a" / "metrics.jsonl").read_text()
 
 
 def test_resume_does_not_evaluate_the_baseline_again(
