@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from artoolkit.backends import backend_named
 from artoolkit.backends.backend import Progress
+from artoolkit.backends.runner import Runner
 from artoolkit.backends.tensorrt.loader import build_engine, options_for
 from artoolkit.checks.compare import compare
 from artoolkit.checks.contest import Pair
@@ -32,9 +33,15 @@ from artoolkit.deploy.export import export_bundle
 from artoolkit.deploy.onnx import onnx_from_checkpoint
 from artoolkit.deploy.parity import largest_errors, layer_errors
 from artoolkit.deploy.quantize import FloatLayers
-from artoolkit.deploy.trained import LabelledImage, parity_of_export
+from artoolkit.deploy.trained import BOTH, LabelledImage, parity_of_export
 from artoolkit.deploy.untrained import untrained_checkpoint
-from artoolkit.errors import ArtoolkitError, CheckpointError, UsageError
+from artoolkit.errors import (
+    ArtoolkitError,
+    BackendError,
+    CheckpointError,
+    MissingLibraryError,
+    UsageError,
+)
 from artoolkit.evaluation.predictor import NetworkPredictor
 from artoolkit.evaluation.quality import QualityMeasurement, measure_quality
 from artoolkit.evidence.bundle import Bundle, Manifest, open_bundle, require_free
@@ -231,10 +238,24 @@ def judge(task: Task, bundle: Bundle, plan: LatencySettings) -> Verdict:
     )
 
 
-def measured_outputs(task: Task, bundle: Bundle) -> OutputsMeasurement:
-    """Scores and labels of the exported network against the trained one, on images of the split."""
+def measured_outputs(task: Task, bundle: Bundle) -> OutputsMeasurement | None:
+    """Scores and labels of the exported network against the trained one, on images of the split.
+
+    In ONNX Runtime, which computes what the graph says; bf16 is in no graph but in how a backend
+    compiles it, so there on the target's own. None where that cannot run here: the check then
+    says so by itself.
+    """
     target, margins = task.target, task.target.margins
-    parity = parity_of_export(task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES))
+    runner: Runner | None = None
+    if "bf16" in (target.precision, target.float_precision):
+        backend = backend_named(target.backend)
+        try:
+            runner = backend.open(bundle, device=backend.device_for(bundle), outputs=BOTH)
+        except (BackendError, MissingLibraryError):
+            return None
+    parity = parity_of_export(
+        task.checkpoint, bundle.model, target, task.images(PARITY_IMAGES), runner
+    )
     holds = parity.holds(
         atol=margins.scores_allowed(target.precision, parity.scores_spread),
         agreement=margins.label_agreement[target.precision],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -28,8 +29,12 @@ def curve(result: dict[str, Any]) -> list[str]:
 
 
 def verdict(result: dict[str, Any]) -> list[str]:
-    """Markdown: every check with its answer."""
-    checks = result["raw"]["evidence"]["verdict"]["checks"]
+    """Markdown: every check of the bundle with its answer."""
+    return checks_table(result["raw"]["evidence"]["verdict"]["checks"])
+
+
+def checks_table(checks: Sequence[dict[str, Any]]) -> list[str]:
+    """Markdown: name, answer and headline of every check of a verdict."""
     rows = [f"| {check['name']} | {check['result']} | {check['headline']} |" for check in checks]
     return ["| check | answer | result |", "|---|---|---|", *rows]
 

@@ -22,6 +22,7 @@ import click
 import numpy as np
 import result_file
 import tables
+from camvid_table import checks_table
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
@@ -86,11 +87,7 @@ def shown(raw: dict[str, Any]) -> str:
 
 def verdict(raw: dict[str, Any]) -> list[str]:
     """Markdown: every check of the shown run with its answer."""
-    lines = ["| check | answer | result |", "|---|---|---|"]
-    for check in raw[shown(raw)]["checks"]:
-        found = "; ".join([check["headline"], *check["details"]])
-        lines.append(f"| {check['name']} | {check['result']} | {found} |")
-    return lines
+    return checks_table(raw[shown(raw)]["checks"])
 
 
 def counts(raw: dict[str, Any]) -> list[str]:

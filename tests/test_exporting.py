@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from deploy.tiny_network import CLASSES, Tiny, seeded_images, target, tiny_checkpoint
 
+from artoolkit.backends.openvino import backend as openvino_backend
+from artoolkit.backends.openvino.loader import computes
 from artoolkit.checks.contest import Contestant, terms_of
 from artoolkit.checks.outputs import OUTPUTS
 from artoolkit.cost.benchmark import BenchmarkSettings
@@ -16,6 +18,7 @@ from artoolkit.deploy.untrained import untrained_checkpoint
 from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.exporting import Task, benchmark_grid, export, measured_outputs
 from artoolkit.networks import builder
+from artoolkit.optional import is_installed
 from artoolkit.spec import Margins
 
 # Not one rounding: no export can hold it.
@@ -45,6 +48,28 @@ def test_a_gate_that_is_missed_names_the_layers(
     assert (len(record.layers) > 1) == (layer is not None)
     assert all(re.fullmatch(layer or "", text) for text in record.layers)
     assert check.numbers["layers"] == list(record.layers)
+
+
+@pytest.mark.skipif(not is_installed("openvino"), reason="openvino is not installed")
+def test_bf16_is_held_to_the_trained_network_where_it_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph is float32's: ONNX Runtime would show its rounding, and no other."""
+    device = target(precision="bf16", backend="openvino")
+    task = Task(checkpoint=tiny_checkpoint(), target=device, dataset=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_backend, "computes", lambda *_: True)
+        bundle = export_bundle(
+            task.checkpoint, device, tmp_path / "bundle", images=list(seeded_images(1))
+        )
+    record = measured_outputs(task, bundle)
+    if not computes("cpu", "bf16"):
+        assert record is None
+        return
+    assert record is not None
+    # bf16 keeps 8 bits: thousandths of the largest score, where float32 keeps ten-millionths.
+    assert record.scores_max_rel is not None
+    assert record.scores_max_rel > 1e-4
 
 
 def test_random_weights_have_no_layers_to_find(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artoolkit.backends.onnxruntime.runner import open_onnxruntime
+from artoolkit.backends.runner import Runner
 from artoolkit.backends.torch.runner import TorchRunner, open_torch
 from artoolkit.deploy.graph import LabelsAndScores, deployed_module
 from artoolkit.deploy.parity import Parity, compare_outputs
@@ -53,13 +54,19 @@ def open_trained(
 
 
 def parity_of_export(
-    checkpoint: Checkpoint, model: Path, target: Target, labelled: Sequence[LabelledImage]
+    checkpoint: Checkpoint,
+    model: Path,
+    target: Target,
+    labelled: Sequence[LabelledImage],
+    exported: Runner | None = None,
 ) -> Parity:
-    """Scores and labels of the exported `model` in ONNX Runtime against the trained network's."""
-    with (
-        open_trained(checkpoint, target, outputs=BOTH) as trained,
-        open_onnxruntime(model, outputs=BOTH, threads=target.threads) as exported,
-    ):
+    """Scores and labels of the exported `model` against the trained network's.
+
+    `exported` is the runner of it, open with the outputs `BOTH`; None: ONNX Runtime on the CPU.
+    """
+    if exported is None:
+        exported = open_onnxruntime(model, outputs=BOTH, threads=target.threads)
+    with open_trained(checkpoint, target, outputs=BOTH) as trained, exported:
         return compare_outputs(trained, exported, _batches(labelled, target))
 
 
