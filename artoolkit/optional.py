@@ -23,6 +23,7 @@ INSTALL = {
     "onnx": 'pip install "artoolkit[train]" (or "artoolkit[device]", without torch)',
     "onnxscript": 'pip install "artoolkit[train]"',
     "h5py": 'pip install "artoolkit[train]"',
+    "tomlkit": 'pip install "artoolkit[train]"',
     "pooch": 'pip install "artoolkit[train]"',
     "requests": 'pip install "artoolkit[train]"',
     "onnxruntime": 'pip install "artoolkit[cpu]" (or "artoolkit[cu13]" with an NVIDIA GPU)',

@@ -18,6 +18,7 @@ from artoolkit import __version__
 from artoolkit.cli.talk import LOG, SHOWN, add_options, start_log
 from artoolkit.cli.verbs import ALIASES, GROUPS, VERBS
 from artoolkit.errors import ArtoolkitError, StorageError
+from artoolkit.optional import require
 
 # As sysexits.h has it for a fault of the program, and as a shell counts a closed pipe (128 + 13).
 CRASH, CLOSED_PIPE = 70, 141
@@ -59,7 +60,7 @@ class LazyVerbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except ArtoolkitError as error:
             click.echo(f"error: {error}", err=True)
             LOG.debug("error: %s", error, extra=SHOWN)
@@ -67,6 +68,18 @@ class LazyVerbs(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        """The verb; `MissingLibraryError` for a library that it imports without asking for it.
+
+        Rooms that are made of torch import it as they begin, and several verbs lead there.
+        """
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name and error.name.partition(".")[0] != "artoolkit":
+                require(error.name, f"artoolkit {ctx.invoked_subcommand}")
+            raise
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Ends every command with an exit code of the README's list; 1 is a check that failed.

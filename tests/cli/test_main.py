@@ -114,3 +114,14 @@ def test_no_two_classes_of_error_share_an_exit_code_by_accident() -> None:
     own = {c.__name__: c.exit_code for c in classes if "exit_code" in vars(c)}
     assert len(set(own.values())) == len(own)
     assert not set(own.values()) & {0, 1, 3, 130, CRASH, CLOSED_PIPE}
+
+
+def test_a_room_of_torch_is_named_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`weights list` needs no torch itself, but the networks' room begins with it."""
+    for name in [name for name in sys.modules if name.startswith("artoolkit.networks")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(main, ["weights", "list"])
+    assert done.exit_code == 8, done.output
+    assert "artoolkit weights needs torch" in done.output
+    assert 'pip install "artoolkit[train]"' in done.output
