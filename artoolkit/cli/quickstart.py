@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import click
 
 from artoolkit.cli.options import out_option
 from artoolkit.cli.talk import json_option
-from artoolkit.errors import ArtoolkitError
+from artoolkit.errors import ArtoolkitError, DataError
+from artoolkit.files import read_json_lines
 
 if TYPE_CHECKING:
     from artoolkit.evidence.verdict import Verdict
@@ -136,7 +136,7 @@ def miou_of(run: Path) -> tuple[float, float]:
     """mIoU of the baseline and of the last epoch of a run, in percent."""
     from artoolkit.training.history import METRICS
 
-    rows = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+    rows = read_json_lines(run / METRICS, DataError)
     mious = [row["mIoU"] for row in rows if "mIoU" in row]
     return mious[0], mious[-1]
 

@@ -68,9 +68,9 @@ def test_what_was_measured_and_cannot_resume_is_left_alone(ran: list[list[str]])
 
 
 def test_options_behind_two_dashes_are_the_suite_s(ran: list[list[str]]) -> None:
-    invoke("camvid", "--", "--data-root", "data")
+    invoke("camvid-lite0", "--", "--data-root", "data")
     assert ran == [["camvid.py", "--machine", "x86-2core", "--data-root", "data"]]
-    refused = invoke("camvid", "loss-cost", "--", "--data-root", "data")
+    refused = invoke("camvid-lite0", "loss-cost", "--", "--data-root", "data")
     assert refused.exit_code == 2
     assert "for one suite" in refused.output
 

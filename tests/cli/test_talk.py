@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from tiny import tiny_bundle
 
 from artoolkit.cli import VERBS, main
@@ -52,7 +53,8 @@ def test_a_command_has_what_every_command_has(words: str) -> None:
         "log BUNDLE", "report BUNDLE --images 0", "benchmark BUNDLE --duration-s 0 --no-memory",
         "data synthesize OUT/streets --train 1 --val 1 --imgsz 32 64 --workers 1",
         "data check OUT/streets --dataset cityscapes --workers 1",
-        "sign --new-key OUT/key", "predict BUNDLE OUT/streets/leftImg8bit/val --out OUT/seen",    ],
+        "sign --new-key OUT/key", "predict BUNDLE OUT/images --out OUT/seen",
+    ],
 )  # fmt: skip
 def test_json_stands_alone_on_standard_output(words: str, folder: Path) -> None:
     text = words.replace("BUNDLE", str(folder / "bundle")).replace("OUT", str(folder))
@@ -65,7 +67,9 @@ def test_json_stands_alone_on_standard_output(words: str, folder: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny bundle, where the commands leave their files in order."""
     made = tmp_path_factory.mktemp("talk")
-    tiny_bundle(made / "bundle")
+    images = tiny_bundle(made / "bundle").golden()["images"]
+    (made / "images").mkdir()
+    Image.fromarray(images[0]).save(made / "images" / "a.png")
     return made
 
 
