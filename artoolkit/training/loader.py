@@ -37,6 +37,9 @@ Item = tuple[NDArray[Any], ...] | ArtoolkitError
 GRACE_S = 60  # how long a worker that is asked to end goes on, so that a step can be finished
 
 _SHARED = Path("/dev/shm")  # where batches of workers are handed over, on Linux
+# A worker's queues have locks there, a page each; four workers did not fit into 64 KB, and torch
+# waited for more than a minute before it failed half-built.
+_LEAST_SHARED = 128 << 10
 
 # The first word of a generator's seed: no two kinds of draw may share a stream.
 ORDER, AUGMENT, STEP = 1, 2, 3
@@ -145,7 +148,12 @@ def step_seed(seed: int, iteration: int, rank: int = 0) -> int:
 def training_loader(
     images: TrainingImages, batches: EpochBatches, *, workers: int, pin_memory: bool
 ) -> DataLoader[Item]:
-    """uint8 images B x H x W x 3, uint8 labels B x H x W, and maps; iterate it with `fetched`."""
+    """uint8 images B x H x W x 3, uint8 labels B x H x W, and maps; iterate it with `fetched`.
+
+    `TrainingError` where shared memory has no room for the queues of the workers.
+    """
+    if _SHARED.is_dir() and shutil.disk_usage(_SHARED).free < workers * _LEAST_SHARED:
+        raise _dead_worker("no shared memory for their queues", f"{workers} workers cannot start")
     return DataLoader(
         images,
         batch_sampler=batches,
@@ -188,7 +196,7 @@ def worker_deaths() -> Iterator[None]:
         raise _dead_worker(str(error).splitlines()[0].rstrip(" .")) from error
 
 
-def _dead_worker(got: str) -> TrainingError:
+def _dead_worker(got: str, what: str = "a process that loads images died") -> TrainingError:
     hint = "Usually memory ran out: try fewer --workers, or 0."
     if _SHARED.is_dir():
         space = shutil.disk_usage(_SHARED)
@@ -196,7 +204,7 @@ def _dead_worker(got: str) -> TrainingError:
             f"Usually memory ran out, or {_SHARED} ({space.total >> 20:,} MB, {space.free >> 20:,} "
             "free): try fewer --workers, or 0; of a container, more --shm-size."
         )
-    return TrainingError("a process that loads images died", got=got, hint=hint)
+    return TrainingError(what, got=got, hint=hint)
 
 
 def _collate(items: list[Item]) -> Batch | ArtoolkitError:

@@ -152,18 +152,23 @@ def test_full_shared_memory_ends_training_and_is_named() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "code"), [("64k", 11), ("64m", 0)])
-def test_training_with_a_small_shm_ends_or_trains(tmp_path: Path, size: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "workers", "code"), [("64k", 2, 11), ("64k", 4, 11), ("64m", 2, 0)]
+)
+def test_training_with_a_small_shm_ends_or_trains(
+    tmp_path: Path, size: str, workers: int, code: int
+) -> None:
     mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
     if subprocess.run(["unshare", "-m", "sh", "-c", mount], check=False).returncode:
         pytest.skip("this system allows no private mount")
     town = make_town(tmp_path, epochs=1)
     verb = (sys.executable, "-m", "artoolkit", "train", "--recipe", town / "tiny.toml", *data(town))
-    line = shlex.join(map(str, (*verb, "--workers", "2", "--out", town / "run")))
+    line = shlex.join(map(str, (*verb, "--workers", workers, "--out", town / "run")))
     done = subprocess.run(["unshare", "-m", "sh", "-c", f"{mount} && exec {line}"], text=True,
                           capture_output=True, timeout=120, check=False)  # fmt: skip
     assert done.returncode == code, done.stderr
     assert ("/dev/shm" in done.stderr) == (code == 11)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, EOFError, FileNotFoundError])
