@@ -14,7 +14,6 @@ import click
 from artoolkit.cli.options import out_option
 from artoolkit.cli.talk import json_option
 from artoolkit.errors import ArtoolkitError, DataError
-from artoolkit.files import read_json_lines
 
 if TYPE_CHECKING:
     from artoolkit.evidence.verdict import Verdict
@@ -134,6 +133,7 @@ def summarise(out: Path) -> Verdict:
 
 def miou_of(run: Path) -> tuple[float, float]:
     """mIoU of the baseline and of the last epoch of a run, in percent."""
+    from artoolkit.files import read_json_lines
     from artoolkit.training.history import METRICS
 
     rows = read_json_lines(run / METRICS, DataError)
