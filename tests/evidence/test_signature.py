@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization as serial
@@ -79,6 +80,29 @@ def test_the_private_key_is_its_owners_alone_and_never_overwritten(key: Path) ->
     key.unlink()
     with pytest.raises(UsageError, match=r"release\.key\.pub exists"):
         new_key(key)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/hostname", "MODEL.ONNX"])
+def test_a_signed_manifest_cannot_list_what_lies_elsewhere(
+    signed: Bundle, key: Path, name: str
+) -> None:
+    values = json.loads((signed.path / "manifest.json").read_text())
+    values["files"][name] = "0" * 64
+    write_sealed(signed.path / "manifest.json", values)
+    (problem, *_) = file_problems(signed.path)
+    assert "a bundle has the files model.onnx and golden.npz" in problem
+    assert "manifest.json" in answer(signed, key)[1]
+
+
+def test_weights_outside_of_a_signed_model_are_named(signed: Bundle, key: Path) -> None:
+    onnx.save_model(
+        onnx.load(signed.model), str(signed.model), save_as_external_data=True, location="w.bin",
+        size_threshold=0, convert_attribute=False,
+    )  # fmt: skip
+    found = " ".join(file_problems(signed.path))
+    assert "w.bin" in found
+    result, words = answer(signed, key)
+    assert (result, "model.onnx" in words) == ("FAIL", True)
 
 
 def test_another_key_did_not_sign_it(signed: Bundle, tmp_path: Path) -> None:
