@@ -65,7 +65,7 @@ def probe(
     Options that `network` has already are kept. Raises what `artoolkit.load` does, and `UsageError`
     for a built-in network, whose conventions are known.
     """
-    from artoolkit.networks.custom import is_custom
+    from artoolkit.networks.factory import is_custom
 
     if network.name is None or not is_custom(network.name):
         raise UsageError(

@@ -18,7 +18,8 @@ from artoolkit.networks import efficientnet, layouts, stdc
 from artoolkit.networks import fast_scnn as fast
 from artoolkit.networks import pidnet as pid
 from artoolkit.networks import segformer as seg
-from artoolkit.networks.custom import build_custom, is_custom, trust
+from artoolkit.networks.custom import build_custom
+from artoolkit.networks.factory import is_custom, trust
 from artoolkit.networks.families import (
     LITE_COEFFICIENTS,
     bisenetv1,

@@ -24,7 +24,8 @@ from artoolkit.evidence.seal import seal, write_atomically
 from artoolkit.files import parse_json, reading
 from artoolkit.labels import LabelTable
 from artoolkit.networks.builder import build
-from artoolkit.networks.custom import PREFIX, check_trusted, is_custom
+from artoolkit.networks.custom import PREFIX
+from artoolkit.networks.factory import check_trusted, is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.weight_files import read_safetensors, require_finite, safetensors_header
 from artoolkit.optional import require
@@ -151,7 +152,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     `CheckpointError` where the file is missing, truncated, a pickle, or not artoolkit's, where a
     checksum does not match, where its weights are not finite, and where its network is code that
-    the user never named (`custom.trust`).
+    the user never named (`factory.trust`).
     """
     file = Path(path)
     metadata, state = read_safetensors(file)

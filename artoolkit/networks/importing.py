@@ -29,7 +29,8 @@ from artoolkit.networks.checkpoint import (
     load_strictly,
     state_differences,
 )
-from artoolkit.networks.custom import PREFIX, is_custom
+from artoolkit.networks.custom import PREFIX
+from artoolkit.networks.factory import is_custom
 from artoolkit.networks.network import Network
 from artoolkit.networks.published import (
     check_layout_of,

@@ -14,7 +14,7 @@ from typing import Any
 from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
-from artoolkit.networks.custom import is_custom, trust
+from artoolkit.networks.factory import is_custom, trust
 from artoolkit.networks.importing import checkpoint_from_published
 from artoolkit.networks.sources import weights_file
 from artoolkit.spec import RequestedNetwork

@@ -18,7 +18,7 @@ from artoolkit.evidence.seal import file_sha256
 from artoolkit.labels import LabelTable
 from artoolkit.networks import Network, build
 from artoolkit.networks.checkpoint import Checkpoint, CheckpointMeta, load_strictly
-from artoolkit.networks.custom import check_trusted, is_custom
+from artoolkit.networks.factory import check_trusted, is_custom
 from artoolkit.networks.importing import encoder_prefixes
 from artoolkit.training.loader import selected
 from artoolkit.training.recipe import Recipe
@@ -45,7 +45,7 @@ def build_network(recipe: Recipe, labels: LabelTable, *, seed: int) -> Network:
     """The recipe's network with first weights drawn from `seed`.
 
     `RecipeError` where the recipe's images or batches are too small for it. `CheckpointError` if
-    it is code outside artoolkit that the user never named (`custom.trust`): a recipe travels in
+    it is code outside artoolkit that the user never named (`factory.trust`): a recipe travels in
     checkpoints and in folders of runs.
     """
     choice = recipe.network

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from artoolkit.errors import RecipeError
 from artoolkit.networks import Network
-from artoolkit.networks.custom import is_custom
+from artoolkit.networks.factory import is_custom
 from artoolkit.training.recipe import Optimizer, Schedule
 
 Tensors = tuple[Tensor, ...] | list[Tensor]

@@ -15,7 +15,7 @@ from artoolkit.data import DataSet, dataset_of
 from artoolkit.errors import UsageError
 from artoolkit.evidence.callback import Callback
 from artoolkit.networks.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
-from artoolkit.networks.custom import trust
+from artoolkit.networks.factory import trust
 from artoolkit.networks.importing import encoder_prefixes, trunk_from_published
 from artoolkit.networks.loading import requested
 from artoolkit.networks.sources import weights_file

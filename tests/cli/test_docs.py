@@ -21,7 +21,7 @@ from verbs import leaves
 
 from artoolkit.checks import memory
 from artoolkit.cli import VERBS, main, run
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 from artoolkit.networks.sources import sources
 from artoolkit.training.recipe import recipe_names
 from artoolkit.words import CITYSCAPES_VARIABLE

@@ -16,7 +16,7 @@ from artoolkit.errors import UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import write_checkpoint
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 from artoolkit.networks.loading import load
 from artoolkit.spec import RequestedNetwork
 

@@ -16,7 +16,7 @@ from artoolkit.cli import run
 from artoolkit.evidence.records import read_record
 from artoolkit.evidence.verdict import Verdict
 from artoolkit.networks.checkpoint import read_checkpoint
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-network.md"
 SIZE = ("64", "128")

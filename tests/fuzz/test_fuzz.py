@@ -16,7 +16,7 @@ from harness import FAULTS, Count, limits, listed_codes, run, try_path
 from mutations import STRUCTURES, damaged
 from one_format import Format
 
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 
 # A town is trained for them, and a bundle judged.
 pytestmark = pytest.mark.xdist_group("fuzz")

@@ -15,7 +15,7 @@ from artoolkit.networks.checkpoint import (
     write_checkpoint,
 )
 from artoolkit.networks.complexity import parameter_count
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 from artoolkit.preprocess import Preprocess
 
 LABELS = LabelTable(name="l", names=tuple("abc"), colors=((0, 0, 0),) * 3, file_ids=(0, 1, 2))

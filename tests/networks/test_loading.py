@@ -13,7 +13,7 @@ from artoolkit.errors import CheckpointError, UsageError
 from artoolkit.labels import LabelTable
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import write_checkpoint
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 from artoolkit.networks.loading import described, load
 from artoolkit.spec import RequestedNetwork
 

@@ -29,7 +29,7 @@ from artoolkit.losses.objective import Objective, WeightedTerm
 from artoolkit.losses.terms import AFFINITY, CROSS_ENTROPY
 from artoolkit.networks import build
 from artoolkit.networks.checkpoint import Checkpoint
-from artoolkit.networks.custom import TRUSTED_VARIABLE
+from artoolkit.networks.factory import TRUSTED_VARIABLE
 from artoolkit.networks.importing import checkpoint_from_published
 from artoolkit.training.optimizer import build_optimizer
 from artoolkit.training.recipe import Optimizer
