@@ -70,13 +70,13 @@ class LazyVerbs(click.Group):
             ctx.exit(130)
 
     def _invoke(self, ctx: click.Context) -> Any:
-        """The verb; `MissingLibraryError` for a library that it imports without asking for it.
+        """The verb; `MissingLibraryError` for a library, missing or broken, that it imports.
 
         Rooms that are made of torch import it as they begin, and several verbs lead there.
         """
         try:
             return super().invoke(ctx)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             if error.name and error.name.partition(".")[0] != "artoolkit":
                 require(error.name, f"artoolkit {ctx.invoked_subcommand}")
             raise

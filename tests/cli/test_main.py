@@ -125,3 +125,19 @@ def test_a_room_of_torch_is_named_with_what_it_lacks(monkeypatch: pytest.MonkeyP
     assert done.exit_code == 8, done.output
     assert "artoolkit weights needs torch" in done.output
     assert 'pip install "artoolkit[train]"' in done.output
+
+
+def test_a_library_that_does_not_import_is_named_as_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As torch without a system library: it is there, and its import fails."""
+    (tmp_path / "broken_library.py").write_text("raise ImportError('libGL.so.1: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def fails() -> None:
+        raise ImportError("libGL.so.1: no such file", name="broken_library")
+
+    monkeypatch.setattr(click.Group, "invoke", lambda *_: fails())
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 8, done.output
+    assert "which does not import (libGL.so.1: no such file)" in done.output
